@@ -1,0 +1,20 @@
+"""The network: importing it registers every part with mmdet."""
+
+from .criterion import MaskDINOCriterion
+from .decoder import MaskDINODecoder
+from .denoising import UnifiedDenoising
+from .head import MaskDINOHead
+from .matcher import HybridMatcher
+from .pixel_decoder import MaskDINOPixelDecoder
+from .queries import LearnedQueries, QuerySelection
+
+__all__ = [
+    'HybridMatcher',
+    'LearnedQueries',
+    'MaskDINOCriterion',
+    'MaskDINODecoder',
+    'MaskDINOHead',
+    'MaskDINOPixelDecoder',
+    'QuerySelection',
+    'UnifiedDenoising',
+]

@@ -1,0 +1,76 @@
+"""Decoder layers that refine the boxes of their queries."""
+
+import torch
+from mmdet.models.layers.transformer.utils import MLP, coordinate_to_encoding, inverse_sigmoid
+from mmdet.registry import MODELS
+from torch import Tensor, nn
+
+from ..structures import Memory, Queries
+from .layers import LayerSizes, decoder_layers
+from .prediction import PredictionHead
+
+
+@MODELS.register_module()
+class MaskDINODecoder(nn.Module):
+    """Deformable decoder with iterative box refinement and look-forward-twice, as in DINO (arXiv 2203.03605).
+
+    Differs from mmdet's ``DinoTransformerDecoder`` in the clamp of the inverse sigmoid (1e-5, as the original), in
+    what it returns (content with the reference it refines, so that one head predicts for every layer), and in that
+    the box branch is shared by the layers.
+    """
+
+    def __init__(
+        self,
+        num_levels: int,
+        num_layers: int = 9,
+        embed_dims: int = 256,
+        feedforward_channels: int = 2048,
+        num_heads: int = 8,
+        num_points: int = 4,
+    ) -> None:
+        super().__init__()
+        sizes = LayerSizes(embed_dims, num_levels, feedforward_channels, num_heads, num_points)
+        self.layers = decoder_layers(num_layers, sizes)
+        self.ref_point_head = MLP(2 * embed_dims, embed_dims, embed_dims, 2)
+        for layer in self.ref_point_head.layers:
+            nn.init.xavier_uniform_(layer.weight)
+
+    def forward(
+        self, queries: Queries, memory: Memory, head: PredictionHead, attn_mask: Tensor | None = None
+    ) -> list[Queries]:
+        """Return, for each layer, its normalised content with the reference it refines.
+
+        Args:
+            attn_mask: (Q, Q) bool, True where self-attention is blocked.
+        """
+        content = queries.content
+        boxes = reference = queries.reference.sigmoid()
+        refined = []
+        for layer in self.layers:
+            content = self.attend(layer, content, boxes, memory, attn_mask)
+            refined.append(Queries(head.norm(content), inverse_sigmoid(reference)))
+            # The next layer attends around this box, and predicts from it with its gradient: look forward twice.
+            reference = (head.box_embed(content) + inverse_sigmoid(boxes)).sigmoid()
+            boxes = reference.detach()
+        return refined
+
+    def attend(
+        self, layer: nn.Module, content: Tensor, boxes: Tensor, memory: Memory, attn_mask: Tensor | None
+    ) -> Tensor:
+        """Apply one layer to content (B, Q, C) around boxes (B, Q, 4)."""
+        encoding = coordinate_to_encoding(boxes, num_feats=content.shape[-1] // 2)  # (B, Q, 2C)
+        output: Tensor = layer(
+            content,
+            query_pos=self.ref_point_head(encoding),
+            value=memory.tokens,
+            self_attn_mask=attn_mask,
+            reference_points=boxes[:, :, None].expand(-1, -1, len(memory.sizes), -1),
+            spatial_shapes=memory.spatial_shapes,
+            level_start_index=memory.level_start_index,
+        )
+        return output
+
+
+def concatenate(first: Queries, second: Queries) -> Queries:
+    """Join two sets of queries of the same batch."""
+    return Queries(*(torch.cat(pair, 1) for pair in zip(first, second)))

@@ -1,0 +1,77 @@
+"""Unified denoising: noised ground truth for the decoder to reconstruct."""
+
+import torch
+import torch.nn.functional as F
+from mmdet.models.layers.transformer.utils import inverse_sigmoid
+from mmdet.registry import MODELS
+from torch import Tensor, nn
+
+from ..structures import Denoising, Queries, Targets
+
+
+@MODELS.register_module()
+class UnifiedDenoising(nn.Module):
+    """Groups of noised boxes and labels whose classes, boxes and masks the decoder reconstructs (paper, section 3.4).
+
+    The paper's supplement, B.2, has the noise; DN-DETR (arXiv 2203.01305) has the groups. More objects than
+    ``num_queries`` make one group of all objects, where the original drops denoising.
+
+    Args:
+        num_queries: Budget, filled with as many whole groups as fit.
+        noise_scale: Largest shift of a centre over half the box, and largest change of a side over the side; half
+            of it is the probability of another label. In [0, 1].
+    """
+
+    def __init__(self, num_classes: int, num_queries: int = 100, noise_scale: float = 0.4, embed_dims: int = 256):
+        super().__init__()
+        self.num_queries = num_queries
+        self.noise_scale = noise_scale
+        self.label_embed = nn.Embedding(num_classes, embed_dims)
+
+    def forward(self, targets: list[Targets], num_matching: int) -> Denoising:
+        """Return the denoising queries of a batch that also holds ``num_matching`` matching queries."""
+        # A batch without objects is one group of one padding query, so that the graph, the loss names and the
+        # parameters with a gradient are the same on every rank and in every step.
+        size = max(1, *(len(t.labels) for t in targets))
+        groups = max(1, self.num_queries // size)
+        labels = _tile([t.labels for t in targets], size, groups)  # (B, D)
+        boxes = _tile([t.boxes for t in targets], size, groups)  # (B, D, 4)
+        content = self.label_embed(self.flip(labels))
+        reference = inverse_sigmoid(self.jitter(boxes))
+        # The slots that pad an image to the size of the largest are zero, and attended to, as in the original.
+        counts = torch.tensor([len(t.labels) for t in targets], device=labels.device)
+        valid = (torch.arange(size, device=labels.device) < counts[:, None]).repeat(1, groups)[..., None]
+        return Denoising(
+            Queries(content * valid, reference * valid),
+            attention_mask(size, groups, num_matching, labels.device),
+            [_matches(len(t.labels), size, groups, labels.device) for t in targets],
+        )
+
+    def flip(self, labels: Tensor) -> Tensor:
+        """Replace labels by random ones, with probability ``noise_scale / 2`` each."""
+        flipped = torch.rand(labels.shape, device=labels.device) < self.noise_scale / 2
+        return torch.where(flipped, torch.randint_like(labels, self.label_embed.num_embeddings), labels)
+
+    def jitter(self, boxes: Tensor) -> Tensor:
+        """Shift and scale cxcywh boxes (..., 4) by uniform noise, clamped to the image."""
+        reach = torch.cat((boxes[..., 2:] / 2, boxes[..., 2:]), -1) * self.noise_scale
+        return (boxes + reach * (2 * torch.rand_like(boxes) - 1)).clamp(0, 1)
+
+
+def attention_mask(size: int, groups: int, num_matching: int, device: torch.device) -> Tensor:
+    """Return the mask (D + Q, D + Q), True where blocked: a group sees itself and the matching queries only."""
+    group = torch.arange(groups, device=device).repeat_interleave(size)
+    group = torch.cat((group, group.new_full((num_matching,), -1)))
+    return (group[:, None] != group) & (group >= 0)
+
+
+def _tile(values: list[Tensor], size: int, groups: int) -> Tensor:
+    """Pad (N, ...) of each image to ``size`` and repeat them: (B, size * groups, ...)."""
+    padded = [F.pad(x, (0, 0) * (x.ndim - 1) + (0, size - len(x))) for x in values]
+    return torch.stack([x.repeat(groups, *[1] * (x.ndim - 1)) for x in padded])
+
+
+def _matches(count: int, size: int, groups: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    target = torch.arange(count, device=device).repeat(groups)
+    offset = torch.arange(groups, device=device).repeat_interleave(count) * size
+    return target + offset, target

@@ -1,0 +1,92 @@
+"""The network behind the backbone, the same under both frameworks."""
+
+from collections.abc import Sequence
+
+from mmdet.registry import MODELS
+from mmengine.model import BaseModule
+from torch import Tensor
+
+from ..structures import Outputs, QueryPredictions, Targets
+from .decoder import concatenate
+from .prediction import PredictionHead
+
+
+@MODELS.register_module()
+class MaskDINOHead(BaseModule):
+    """Mask DINO (arXiv 2206.02777) from backbone maps to predictions or losses; it speaks of tensors alone.
+
+    Args:
+        num_things_classes: Classes of countable objects; their labels come first.
+        num_stuff_classes: Classes of amorphous regions.
+        pixel_decoder, queries, decoder, denoising, criterion: Configs of the parts. What they share (classes,
+            channels, encoder levels) is filled in here.
+        embed_dims: Channels of queries, encoder tokens and mask features.
+        prior_prob: See :class:`PredictionHead`.
+        decouple_stuff: Whether stuff has neither box loss nor box cost (paper, section 3.6).
+        train_cfg, test_cfg: Accepted because mmdet's detectors hand them on; this head has no use for them.
+    """
+
+    def __init__(
+        self,
+        num_things_classes: int,
+        num_stuff_classes: int,
+        pixel_decoder: dict,
+        queries: dict,
+        decoder: dict,
+        denoising: dict,
+        criterion: dict,
+        embed_dims: int = 256,
+        prior_prob: float | None = None,
+        decouple_stuff: bool = False,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.num_things_classes = num_things_classes
+        self.num_stuff_classes = num_stuff_classes
+        self.num_classes = num_things_classes + num_stuff_classes
+        width = dict(embed_dims=embed_dims)
+        boxed = num_things_classes if decouple_stuff else self.num_classes
+        self.pixel_decoder = MODELS.build(pixel_decoder | width)
+        self.queries = MODELS.build(queries | width)
+        self.decoder = MODELS.build(decoder | width | dict(num_levels=pixel_decoder['num_levels']))
+        self.denoising = MODELS.build(denoising | width | dict(num_classes=self.num_classes))
+        self.criterion = MODELS.build(criterion | dict(num_classes=self.num_classes, num_boxed_classes=boxed))
+        self.prediction = PredictionHead(self.criterion.num_logits, embed_dims, prior_prob)
+        if not self.criterion.uses_masks:
+            self.freeze_masks()
+
+    def freeze_masks(self) -> None:
+        """Keep what only masks train out of the optimiser, so that every parameter left has a gradient."""
+        if getattr(self.queries, 'boxes_from_masks', False):
+            raise ValueError('queries.boxes_from_masks needs masks, but criterion.loss_mask is off: set it to False')
+        pixel_decoder = self.pixel_decoder
+        unused = (pixel_decoder.lateral_conv, pixel_decoder.output_conv, pixel_decoder.mask_conv)
+        for module in (*unused, self.prediction.mask_embed):
+            module.requires_grad_(False)
+
+    def forward(self, feats: Sequence[Tensor], targets: list[Targets]) -> Outputs:
+        """Predict at every layer for backbone maps of strides 4 to 32, denoising queries of ``targets`` included."""
+        mask_features, memory = self.pixel_decoder(feats)
+        queries, encoder = self.queries(memory, self.prediction, mask_features)
+        noised = self.denoising(targets, queries.content.shape[1])
+        queries = concatenate(noised.queries, queries)
+        refined = self.decoder(queries, memory, self.prediction, noised.attn_mask)
+        layers = [self.prediction.read(queries), *map(self.prediction, refined)]
+        num_noised = noised.queries.content.shape[1]
+        denoising, matching = zip(*(p.split(num_noised) for p in layers))
+        return Outputs(mask_features, list(matching), encoder, list(denoising), noised.matches)
+
+    def loss(self, feats: Sequence[Tensor], targets: list[Targets]) -> dict[str, Tensor]:
+        """Return the weighted losses of a batch."""
+        losses: dict[str, Tensor] = self.criterion(self(feats, targets), targets)
+        return losses
+
+    def predict(self, feats: Sequence[Tensor]) -> QueryPredictions:
+        """Return the predictions of the last layer; the others need none."""
+        mask_features, memory = self.pixel_decoder(feats)
+        queries, _ = self.queries(memory, self.prediction, mask_features)
+        refined = self.decoder(queries, memory, self.prediction)
+        predictions: QueryPredictions = self.prediction(refined[-1]).decode(mask_features)
+        return predictions

@@ -1,0 +1,71 @@
+"""The transformer layers of the encoder and the decoder: mmdet's, as Mask DINO sets them."""
+
+from typing import NamedTuple
+
+from mmcv.ops import MultiScaleDeformableAttention
+from mmdet.models.layers.transformer.deformable_detr_layers import (
+    DeformableDetrTransformerDecoderLayer,
+    DeformableDetrTransformerEncoderLayer,
+)
+from torch import Tensor, nn
+
+
+class LayerSizes(NamedTuple):
+    """Sizes that every layer of one transformer shares."""
+
+    embed_dims: int
+    num_levels: int
+    feedforward_channels: int
+    num_heads: int
+    num_points: int
+
+    def attention(self) -> dict:
+        return dict(embed_dims=self.embed_dims, num_heads=self.num_heads, batch_first=True)
+
+    def deformable_attention(self) -> dict:
+        return dict(**self.attention(), num_levels=self.num_levels, num_points=self.num_points, dropout=0.0)
+
+    def feedforward(self) -> dict:
+        return dict(embed_dims=self.embed_dims, feedforward_channels=self.feedforward_channels, num_fcs=2, ffn_drop=0.0)
+
+
+def encoder_layers(num_layers: int, sizes: LayerSizes) -> nn.ModuleList:
+    """Return deformable self-attention layers, initialised."""
+    layers = nn.ModuleList(
+        DeformableDetrTransformerEncoderLayer(
+            self_attn_cfg=sizes.deformable_attention(), ffn_cfg=sizes.feedforward(), norm_cfg=dict(type='LN')
+        )
+        for _ in range(num_layers)
+    )
+    return _initialise(layers)
+
+
+def decoder_layers(num_layers: int, sizes: LayerSizes) -> nn.ModuleList:
+    """Return self-attention + deformable cross-attention layers, initialised."""
+    layers = nn.ModuleList(
+        DeformableDetrTransformerDecoderLayer(
+            self_attn_cfg=dict(**sizes.attention(), attn_drop=0.0),
+            cross_attn_cfg=sizes.deformable_attention(),
+            ffn_cfg=sizes.feedforward(),
+            norm_cfg=dict(type='LN'),
+        )
+        for _ in range(num_layers)
+    )
+    return _initialise(layers)
+
+
+def _initialise(layers: nn.ModuleList) -> nn.ModuleList:
+    for parameter in layers.parameters():
+        if parameter.ndim > 1:
+            nn.init.xavier_uniform_(parameter)
+    for module in layers.modules():
+        if isinstance(module, MultiScaleDeformableAttention):
+            module.init_weights()
+            # mmcv samples in the type of the values, has no bfloat16 kernel, and float16 locations are as coarse
+            # as a pixel on large maps. The linear parts stay in mixed precision.
+            module.value_proj.register_forward_hook(_to_float32)
+    return layers
+
+
+def _to_float32(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    return output.float()

@@ -1,0 +1,55 @@
+"""The points at which mask losses look: drawn once per image, shared by all layers and queries."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..structures import Targets
+from .points import random_points, sample_features, sample_masks
+
+
+class MaskPoints(NamedTuple):
+    """One image at the candidate points, and at the points that are taken anyway, which come last."""
+
+    features: Tensor  # (C, S)
+    masks: Tensor  # (N, S) in [0, 1]
+
+
+class PointSampler(nn.Module):
+    """Importance sampling of PointRend (arXiv 1912.08193), as Mask2Former and Mask DINO use it.
+
+    Among ``num_points * oversample_ratio`` uniform candidates, each mask takes those where it is least certain. The
+    original draws candidates for every mask and layer; drawing them once per image leaves every expectation as it
+    is, because all masks are linear in the features, and these are then sampled once.
+
+    Args:
+        num_points: Points of each mask that enter the losses.
+        oversample_ratio: Candidates per point.
+        importance_sample_ratio: Share of the points that is chosen for uncertainty; the others are uniform.
+    """
+
+    def __init__(
+        self, num_points: int = 12544, oversample_ratio: float = 3.0, importance_sample_ratio: float = 0.75
+    ) -> None:
+        super().__init__()
+        self.num_candidates = int(num_points * oversample_ratio)
+        self.num_uncertain = int(num_points * importance_sample_ratio)
+        self.num_uniform = num_points - self.num_uncertain
+
+    def forward(self, mask_features: Tensor, targets: list[Targets]) -> list[MaskPoints]:
+        """Sample each image of mask features (B, C, h, w), and its targets."""
+        samples = []
+        for features, target in zip(mask_features, targets):
+            points = random_points(self.num_candidates + self.num_uniform, features.device)
+            samples.append(MaskPoints(sample_features(features, points), sample_masks(target.masks, points)))
+        return samples
+
+    def pick(self, mask_embed: Tensor, points: MaskPoints, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits and target values (M, num_points) of masks with embeddings (M, C), matched to ``target``."""
+        logits = mask_embed @ points.features  # (M, S)
+        certainty = logits[:, : self.num_candidates].detach().abs()
+        uncertain = certainty.topk(self.num_uncertain, dim=1, largest=False, sorted=False).indices
+        uniform = torch.arange(self.num_candidates, logits.shape[1], device=logits.device)
+        index = torch.cat((uncertain, uniform.expand(len(logits), -1)), 1)
+        return logits.gather(1, index), points.masks[target].gather(1, index)

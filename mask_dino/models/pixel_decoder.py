@@ -1,0 +1,119 @@
+"""Backbone maps -> encoder tokens and the stride-4 features that masks are made of."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn import ConvModule
+from mmdet.models.layers import SinePositionalEncoding
+from mmdet.registry import MODELS
+from torch import Tensor, nn
+
+from ..boxes import token_centers
+from ..structures import Memory
+from .layers import LayerSizes, encoder_layers
+
+
+@MODELS.register_module()
+class MaskDINOPixelDecoder(nn.Module):
+    """Deformable encoder over backbone maps and further strided levels, fused with the stride-4 map.
+
+    Differs from mmdet's ``MSDeformAttnPixelDecoder`` by the strided levels past the backbone and by the option of a
+    stride-4 encoder level. Padding is not masked: coordinates are fractions of the padded input, as in the original.
+
+    Args:
+        in_channels: Channels of the backbone maps, stride 4 first.
+        num_levels: Encoder levels; those past the backbone are strided convolutions of the coarsest map.
+        first_level: Index of the finest backbone map that the encoder sees.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        num_levels: int,
+        first_level: int = 1,
+        num_layers: int = 6,
+        embed_dims: int = 256,
+        feedforward_channels: int = 2048,
+        num_heads: int = 8,
+        num_points: int = 4,
+    ) -> None:
+        super().__init__()
+        from_backbone = list(in_channels[first_level:])
+        num_extra = num_levels - len(from_backbone)
+        if num_extra < 0 or not from_backbone:
+            raise ValueError(
+                f'MaskDINOPixelDecoder: num_levels={num_levels} cannot hold the backbone maps from index '
+                f'first_level={first_level} on, of {len(in_channels)} (in_channels={list(in_channels)}); '
+                f'set num_levels to {len(from_backbone)} or more, or first_level higher'
+            )
+        self.first_level = first_level
+        extra = [from_backbone[-1], *[embed_dims] * num_extra][:num_extra]
+        self.input_convs = nn.ModuleList(
+            [_projection(channels, embed_dims) for channels in from_backbone]
+            + [_projection(channels, embed_dims, stride=2) for channels in extra]
+        )
+        self.position = SinePositionalEncoding(embed_dims // 2, normalize=True)
+        self.level_embed = nn.Parameter(torch.randn(num_levels, embed_dims))
+        sizes = LayerSizes(embed_dims, num_levels, feedforward_channels, num_heads, num_points)
+        self.layers = encoder_layers(num_layers, sizes)
+        norm_cfg = dict(type='GN', num_groups=32)
+        self.lateral_conv = ConvModule(in_channels[0], embed_dims, 1, norm_cfg=norm_cfg, act_cfg=None)
+        self.output_conv = ConvModule(embed_dims, embed_dims, 3, padding=1, norm_cfg=norm_cfg)
+        self.mask_conv = nn.Conv2d(embed_dims, embed_dims, 1)
+        for conv in (self.lateral_conv.conv, self.output_conv.conv, self.mask_conv):
+            nn.init.kaiming_uniform_(conv.weight, a=1)
+        nn.init.zeros_(self.mask_conv.bias)
+
+    def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, Memory]:
+        """Return mask features (B, C, H/4, W/4) and the encoder's memory."""
+        memory = self.encode(self.project(feats[self.first_level :]))
+        height, width = memory.sizes[0]
+        finest = memory.tokens[:, : height * width].transpose(1, 2).unflatten(2, (height, width))
+        x = self.lateral_conv(feats[0])
+        x = x + F.interpolate(finest, x.shape[-2:], mode='bilinear', align_corners=False)
+        return self.mask_conv(self.output_conv(x)), memory
+
+    def project(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Return the encoder's input levels (B, C, h, w), fine to coarse."""
+        levels = [conv(x) for conv, x in zip(self.input_convs, maps)]
+        x = maps[-1]
+        for conv in self.input_convs[len(maps) :]:
+            x = conv(x)
+            levels.append(x)
+        return levels
+
+    def encode(self, levels: list[Tensor]) -> Memory:
+        """Run the encoder over levels (B, C, h, w)."""
+        device = levels[0].device
+        sizes = tuple((x.shape[-2], x.shape[-1]) for x in levels)
+        shapes = torch.tensor(sizes, device=device)
+        starts = torch.cat((shapes.new_zeros(1), shapes.prod(1).cumsum(0)[:-1]))
+        query_pos = torch.cat([_tokens(self.position(None, x)) + e for x, e in zip(levels, self.level_embed)], 1)
+        points = token_centers(sizes, device)[None, :, None].expand(len(query_pos), -1, len(sizes), -1)
+        tokens = torch.cat([_tokens(x) for x in levels], 1)  # (B, L, C)
+        for layer in self.layers:
+            tokens = layer(
+                tokens,
+                query_pos=query_pos,
+                key_padding_mask=None,
+                reference_points=points,
+                spatial_shapes=shapes,
+                level_start_index=starts,
+            )
+        return Memory(tokens, sizes, shapes, starts)
+
+
+def _projection(in_channels: int, embed_dims: int, stride: int = 1) -> ConvModule:
+    size = 1 if stride == 1 else 3
+    norm_cfg = dict(type='GN', num_groups=32)
+    conv = ConvModule(
+        in_channels, embed_dims, size, stride, padding=size // 2, bias=True, norm_cfg=norm_cfg, act_cfg=None
+    )
+    nn.init.xavier_uniform_(conv.conv.weight)
+    nn.init.zeros_(conv.conv.bias)
+    return conv
+
+
+def _tokens(x: Tensor) -> Tensor:
+    return x.flatten(2).transpose(1, 2)

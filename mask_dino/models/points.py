@@ -1,0 +1,37 @@
+"""Values of feature maps and masks at points: all that matching and mask losses look at."""
+
+import torch
+from mmcv.ops import point_sample
+from torch import Tensor
+
+
+def random_points(num_points: int, device: torch.device) -> Tensor:
+    """Return points (P, 2), xy in [0, 1), uniform over the image."""
+    return torch.rand(num_points, 2, device=device)
+
+
+def sample_features(features: Tensor, points: Tensor) -> Tensor:
+    """Return the bilinear values (C, P) of one feature map (C, h, w) at points (P, 2).
+
+    Bilinear sampling and the product with mask embeddings are both linear, so that sampling the features once
+    serves every query: sampled masks are ``mask_embed @ sampled features``.
+    """
+    return point_sample(features[None], points[None], align_corners=False)[0]
+
+
+def sample_masks(masks: Tensor, points: Tensor) -> Tensor:
+    """Return the bilinear values (N, P) of binary masks (N, H, W) at points (P, 2), zero outside.
+
+    Four look-ups per point instead of ``grid_sample``, which would need a float copy of every mask.
+    """
+    height, width = masks.shape[-2:]
+    xy = points * points.new_tensor([width, height]) - 0.5
+    low = xy.floor()
+    values = points.new_zeros(len(masks), len(points))
+    for corner in low.new_tensor([[0, 0], [1, 0], [0, 1], [1, 1]]):
+        x, y = (low + corner).long().unbind(-1)
+        inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+        weight = (1 - (xy - low - corner).abs()).prod(-1) * inside
+        index = y.clamp(0, height - 1) * width + x.clamp(0, width - 1)
+        values += masks.flatten(1)[:, index] * weight
+    return values

@@ -1,0 +1,98 @@
+"""Where the matching queries come from: the encoder (detection), or learned embeddings (semantic models)."""
+
+from collections.abc import Sequence
+
+import torch
+from mmdet.models.layers.transformer.utils import inverse_sigmoid
+from mmdet.registry import MODELS
+from torch import Tensor, nn
+
+from ..boxes import masks_to_boxes, token_centers
+from ..structures import Memory, Predictions, Queries
+from .prediction import PredictionHead
+
+
+@MODELS.register_module()
+class LearnedQueries(nn.Module):
+    """The same content and reference for every image."""
+
+    def __init__(self, num_queries: int, embed_dims: int = 256) -> None:
+        super().__init__()
+        self.content = nn.Embedding(num_queries, embed_dims)
+        self.reference = nn.Embedding(num_queries, 4)
+
+    def forward(self, memory: Memory, head: PredictionHead, mask_features: Tensor) -> tuple[Queries, None]:
+        """Return the queries; nothing of the encoder is supervised."""
+        size = (len(memory.tokens), -1, -1)
+        return Queries(self.content.weight.expand(size), self.reference.weight.expand(size)), None
+
+
+@MODELS.register_module()
+class QuerySelection(nn.Module):
+    """Unified query selection: the encoder tokens of highest class score become queries (paper, section 3.4).
+
+    Args:
+        num_queries: Queries to select; an image with fewer tokens gives all of them.
+        anchor_sizes: Side of the square proposal at each level, fine to coarse, as a fraction of the input.
+        boxes_from_masks: Whether the decoder starts from the box of the predicted mask, not from the predicted box.
+        pixel_exact: Which box of a mask that is; see :func:`~mask_dino.boxes.masks_to_boxes`.
+    """
+
+    def __init__(
+        self,
+        num_queries: int,
+        anchor_sizes: Sequence[float],
+        boxes_from_masks: bool = False,
+        pixel_exact: bool = True,
+        embed_dims: int = 256,
+    ) -> None:
+        super().__init__()
+        self.num_queries = num_queries
+        self.anchor_sizes = tuple(anchor_sizes)
+        self.boxes_from_masks = boxes_from_masks
+        self.pixel_exact = pixel_exact
+        self.proj = nn.Sequential(nn.Linear(embed_dims, embed_dims), nn.LayerNorm(embed_dims))
+
+    def forward(self, memory: Memory, head: PredictionHead, mask_features: Tensor) -> tuple[Queries, Predictions]:
+        """Return the queries, detached, and what the head says of the selected tokens, to be supervised."""
+        anchors = self.anchors(memory)
+        # Tokens whose anchor leaves the image are zeroed and propose nothing: their reference is infinite.
+        valid = ((anchors > 0.01) & (anchors < 0.99)).all(-1, keepdim=True)
+        tokens = memory.tokens * valid
+        proposals = anchors.logit().masked_fill(~valid, torch.inf).expand(len(tokens), -1, -1)
+        index = self.select(tokens, head)[..., None]
+        # Only the selected tokens are kept for the backward pass.
+        content = self.proj(tokens.gather(1, index.expand(-1, -1, tokens.shape[-1])))
+        predictions = head(Queries(content, proposals.gather(1, index.expand(-1, -1, 4))))
+        boxes = self.initial_boxes(predictions, mask_features)
+        return Queries(content.detach(), inverse_sigmoid(boxes)), predictions
+
+    @torch.no_grad()
+    def select(self, tokens: Tensor, head: PredictionHead) -> Tensor:
+        """Return the indices (B, Q) of the tokens (B, L, C) of highest class score."""
+        scores = head.class_embed(self.proj(tokens)).amax(-1)
+        return scores.topk(min(self.num_queries, scores.shape[1]), dim=1).indices
+
+    @torch.no_grad()
+    def initial_boxes(self, predictions: Predictions, mask_features: Tensor) -> Tensor:
+        """Return the boxes (B, Q, 4) from which the decoder starts (paper, section 3.4)."""
+        if not self.boxes_from_masks:
+            return predictions.boxes.detach()
+        # One image at a time bounds the memory of the masks.
+        boxes = [
+            masks_to_boxes(torch.einsum('qc,chw->qhw', embed, features) > 0, self.pixel_exact)
+            for embed, features in zip(predictions.mask_embed, mask_features)
+        ]
+        return torch.stack(boxes)
+
+    def anchors(self, memory: Memory) -> Tensor:
+        """Return one square box (L, 4), cxcywh, centred on every token."""
+        if len(self.anchor_sizes) != len(memory.sizes):
+            raise ValueError(
+                f'QuerySelection has anchor_sizes for {len(self.anchor_sizes)} levels, the pixel decoder has '
+                f'num_levels={len(memory.sizes)}: give one size per level, fine to coarse'
+            )
+        centers = token_centers(memory.sizes, memory.tokens.device)
+        counts = [h * w for h, w in memory.sizes]
+        sides = torch.cat([centers.new_full((n, 2), side) for n, side in zip(counts, self.anchor_sizes)])
+        return torch.cat((centers, sides), -1)

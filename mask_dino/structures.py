@@ -1,0 +1,80 @@
+"""What flows between the parts of Mask DINO: plain tensors with a name and a shape."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+Matches = list[tuple[Tensor, Tensor]]
+"""Per image: indices (M,) of queries and, paired with them, of targets."""
+
+
+class Targets(NamedTuple):
+    """Ground-truth segments of one image; boxes and masks span the padded input."""
+
+    labels: Tensor  # (N,) int64
+    boxes: Tensor  # (N, 4) cxcywh in [0, 1]
+    masks: Tensor  # (N, H, W) bool; (N, 0, 0) where the data has boxes alone
+
+
+class Memory(NamedTuple):
+    """Multi-scale encoder tokens, levels concatenated from high to low resolution."""
+
+    tokens: Tensor  # (B, L, C)
+    sizes: tuple[tuple[int, int], ...]  # (h, w) of each level, for the host
+    spatial_shapes: Tensor  # (num_levels, 2) the same, for the device
+    level_start_index: Tensor  # (num_levels,)
+
+
+class Queries(NamedTuple):
+    """What a decoder layer reads and writes: an embedding and the box it speaks of."""
+
+    content: Tensor  # (B, Q, C)
+    reference: Tensor  # (B, Q, 4) cxcywh before the sigmoid
+
+
+class QueryPredictions(NamedTuple):
+    """What the network says about every query."""
+
+    logits: Tensor  # (B, Q, num_logits)
+    boxes: Tensor  # (B, Q, 4) cxcywh in [0, 1] of the padded input
+    masks: Tensor  # (B, Q, h, w) logits at stride 4
+
+
+class Predictions(NamedTuple):
+    """As :class:`QueryPredictions`, with the masks still factored.
+
+    The mask logits of a query are the product of its embedding with the mask features. Losses and matching
+    need them at a few points only, so the product is left to whoever needs it.
+    """
+
+    logits: Tensor  # (B, Q, num_logits)
+    boxes: Tensor  # (B, Q, 4) cxcywh in [0, 1] of the padded input
+    mask_embed: Tensor  # (B, Q, C)
+
+    def decode(self, mask_features: Tensor) -> QueryPredictions:
+        """Multiply out the masks at the resolution of ``mask_features`` (B, C, h, w)."""
+        masks = torch.einsum('bqc,bchw->bqhw', self.mask_embed, mask_features)
+        return QueryPredictions(self.logits, self.boxes, masks)
+
+    def split(self, index: int) -> tuple['Predictions', 'Predictions']:
+        """Separate the first ``index`` queries from the others."""
+        return Predictions(*(x[:, :index] for x in self)), Predictions(*(x[:, index:] for x in self))
+
+
+class Denoising(NamedTuple):
+    """Noised ground truth to reconstruct, and which target each query stems from."""
+
+    queries: Queries
+    attn_mask: Tensor  # (D + Q, D + Q) bool, True where attention is blocked
+    matches: Matches
+
+
+class Outputs(NamedTuple):
+    """Everything that a training step supervises."""
+
+    mask_features: Tensor  # (B, C, h, w) at stride 4
+    layers: list[Predictions]  # before the first decoder layer, then after each
+    encoder: Predictions | None  # of the selected encoder tokens; None with learned queries
+    denoising: list[Predictions]  # as layers, for the denoising queries
+    denoising_matches: Matches
