@@ -1,0 +1,1 @@
+"""Data sets and the generator of a synthetic one."""

@@ -1,0 +1,1 @@
+"""Shapes: a small synthetic world in COCO format for instance, panoptic and semantic segmentation."""

@@ -1,0 +1,139 @@
+"""Composes one picture: who owns each pixel, and what every owner looks like."""
+
+import math
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from mask_dino.datasets.shapes.forms import Form, local_axes, paint
+from mask_dino.datasets.shapes.textures import STUFF_PATTERNS, THING_PATTERNS, Paint, Pattern, pick_paint, smooth_noise
+from mask_dino.datasets.shapes.world import STUFF, THINGS, VOID, World
+
+SAMPLES = 3  # per pixel and axis; odd, so that two owners never tie
+MIN_AREA = 20  # pixels a segment must keep
+MIN_SHARE = 0.25  # of the area it has in the picture that a thing must keep when others hide it
+MIN_SIDE = 10.0  # pixels
+EMPTY_SHARE, CROWD_SHARE = 0.05, 0.03  # of all images
+ATTEMPTS = 5  # to find room for one object
+
+
+class Layer(NamedTuple):
+    """Stuff (no forms), one thing (one form) or a crowd (many forms of one class)."""
+
+    label: int  # index into CLASSES
+    forms: tuple[Form, ...] = ()
+
+
+class Scene(NamedTuple):
+    """One picture and its ground truth."""
+
+    image: np.ndarray  # (H, W, 3) uint8 RGB
+    owner: np.ndarray  # (H, W) uint8: index into layers, or VOID
+    layers: tuple[Layer, ...]  # from back to front
+
+
+class _Draft(NamedTuple):
+    samples: np.ndarray  # (H * SAMPLES, W * SAMPLES) uint8: index into layers
+    layers: tuple[Layer, ...]
+    needed: tuple[float, ...]  # pixels that each layer must keep
+
+
+def compose(world: World, rng: np.random.Generator) -> Scene:
+    """Draw one scene."""
+    draft = _regions(rng, world.size)
+    if world.max_objects and rng.random() >= EMPTY_SHARE:
+        draft = _populate(rng, world, draft)
+    coverage = _coverage(draft.samples, len(draft.layers))
+    owner = _strongest(coverage)
+    areas = np.bincount(owner.ravel(), minlength=len(draft.layers))
+    # Only stuff can be too small here: things may reduce it to crumbs.
+    owner[np.isin(owner, np.flatnonzero(areas < MIN_AREA))] = VOID
+    return Scene(_render(rng, coverage, draft.layers), owner, draft.layers)
+
+
+def _regions(rng: np.random.Generator, size: int) -> _Draft:
+    """Divide the picture among one to three kinds of stuff with irregular borders."""
+    kinds = rng.permutation(len(STUFF))[: rng.integers(1, len(STUFF) + 1)]
+    sites = rng.uniform(0, 1, size=(len(kinds), 2))
+    y, x = np.mgrid[0 : 1 : size * 1j, 0 : 1 : size * 1j]
+    scores = [0.1 * smooth_noise(rng, 6, size) - np.hypot(x - site[0], y - site[1]) for site in sites]
+    fine = [cv2.resize(score, None, fx=SAMPLES, fy=SAMPLES) for score in scores]
+    layers = tuple(Layer(len(THINGS) + int(kind)) for kind in kinds)
+    return _Draft(_strongest(np.stack(fine)), layers, (0,) * len(layers))
+
+
+def _populate(rng: np.random.Generator, world: World, draft: _Draft) -> _Draft:
+    """Put things before the stuff, one by one, each where it hides nothing too far."""
+    makers = [_crowd] if rng.random() < CROWD_SHARE else []
+    makers += [_thing] * int(rng.integers(1, world.max_objects + 1))
+    for make in makers:
+        trials = (_add(draft, make(rng, world.size)) for _ in range(ATTEMPTS))
+        draft = next((trial for trial in trials if trial), draft)
+    return draft
+
+
+def _add(draft: _Draft, layer: Layer) -> _Draft | None:
+    """Put a layer before the others, or None where it or one behind it would be too small to see."""
+    samples, new = draft.samples.copy(), len(draft.layers)
+    for form in layer.forms:
+        paint(form, samples, new, SAMPLES)
+    areas = np.bincount(_strongest(_coverage(samples, new + 1)).ravel(), minlength=new + 1)
+    needed = (*draft.needed, max(MIN_AREA, MIN_SHARE * areas[new]))
+    return _Draft(samples, (*draft.layers, layer), needed) if np.all(areas >= needed) else None
+
+
+def _thing(rng: np.random.Generator, size: int) -> Layer:
+    smallest = max(size / 12, MIN_SIDE)
+    radius = smallest / 2 * (size / 2 / smallest) ** rng.random()
+    x, y = rng.uniform(0.4 * radius, size - 0.4 * radius, size=2)
+    label = int(rng.integers(len(THINGS)))
+    return Layer(label, (_form(rng, label, x, y, radius),))
+
+
+def _crowd(rng: np.random.Generator, size: int) -> Layer:
+    """Many small things of one class that nobody would outline one by one."""
+    label, count = int(rng.integers(len(THINGS))), int(rng.integers(10, 18))
+    centres = rng.uniform(0.2, 0.8, size=2) * size + rng.normal(0, 0.09 * size, size=(count, 2))
+    return Layer(label, tuple(_form(rng, label, x, y, max(size / 24, MIN_SIDE / 2)) for x, y in centres))
+
+
+def _form(rng: np.random.Generator, label: int, x: float, y: float, radius: float) -> Form:
+    return Form(label, float(x), float(y), radius, rng.uniform(0, math.tau), rng.uniform(0.6, 1))
+
+
+def _coverage(samples: np.ndarray, count: int) -> np.ndarray:
+    """How many samples of each pixel each layer owns, (count, H, W) uint8."""
+    size = samples.shape[0] // SAMPLES
+    planes = samples.reshape(size, SAMPLES, size, SAMPLES).transpose(1, 3, 0, 2).reshape(-1, size, size)
+    return np.stack([(planes == index).sum(axis=0, dtype=np.uint8) for index in range(count)])
+
+
+def _strongest(scores: np.ndarray) -> np.ndarray:
+    """Index of the largest of (N, H, W) scores; numpy's argmax is slow along a short first axis."""
+    best, index = scores[0].copy(), np.zeros(scores.shape[1:], np.uint8)
+    for i, score in enumerate(scores[1:], start=1):
+        index[score > best] = i
+        np.maximum(best, score, out=best)
+    return index
+
+
+def _render(rng: np.random.Generator, coverage: np.ndarray, layers: tuple[Layer, ...]) -> np.ndarray:
+    """Colour every layer and blend them by coverage, which smooths the edges."""
+    size = coverage.shape[1]
+    centres = np.arange(size, dtype=np.float32) + 0.5
+    image, paints = np.zeros((3, size, size), np.float32), list[Paint]()
+    for layer, share in zip(layers, coverage / np.float32(SAMPLES**2), strict=True):
+        surface = layer.forms[0] if len(layer.forms) == 1 else Form(0, size / 2, size / 2, size / 2, 0, 1)
+        blend = _pattern(rng, layer)(rng, *local_axes(surface, centres, centres))
+        paints.append(pick_paint(rng, paints, rng.uniform(0.15, 0.35)))
+        dark, light = np.array(paints[-1], np.float32)[:, :, None, None]
+        image += share * dark + share * blend * (light - dark)
+    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
+
+
+def _pattern(rng: np.random.Generator, layer: Layer) -> Pattern:
+    """The pattern tells the class of stuff and says nothing about the class of a thing."""
+    if layer.forms:
+        return THING_PATTERNS[rng.integers(len(THING_PATTERNS))]
+    return STUFF_PATTERNS[layer.label - len(THINGS)]

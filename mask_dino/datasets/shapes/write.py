@@ -1,0 +1,110 @@
+"""Writes the pictures and annotations of a world: COCO instances, COCO panoptic and semantic label maps."""
+
+import json
+from collections.abc import Iterable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from mask_dino.datasets.shapes.scene import Scene, compose
+from mask_dino.datasets.shapes.world import CLASSES, PALETTE, THINGS, VOID, World
+
+Json = dict[str, Any]
+SPLITS = ('train', 'val')
+ID_STEP = 0x9E3779  # odd, so that multiples are distinct in 24 bits; large, so that segment maps look colourful
+
+
+def scenes(world: World, split: str) -> Iterator[Scene]:
+    """The pictures of a split; each has its own random stream and hence does not depend on their number."""
+    for index in range(world.train if split == 'train' else world.val):
+        yield compose(world, np.random.default_rng((world.seed, SPLITS.index(split), index)))
+
+
+def write_split(folder: Path, split: str, pictures: Iterable[Scene]) -> None:
+    """Write ``{split}/``, ``panoptic_{split}/``, ``semantic_{split}/`` and the split's files in ``annotations/``."""
+    for name in (split, f'panoptic_{split}', f'semantic_{split}', 'annotations'):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    images, panoptic, instances = list[Json](), list[Json](), list[Json]()
+    numbers = count(1)
+    for image_id, scene in enumerate(pictures, start=1):
+        stem = f'{image_id:06d}'
+        found = {i: _describe(scene, i) for i in np.unique(scene.owner).tolist() if i != VOID}
+        _write_picture(folder / split / f'{stem}.jpg', scene.image)
+        _write_picture(folder / f'panoptic_{split}' / f'{stem}.png', panoptic_map(scene))
+        _write_picture(folder / f'semantic_{split}' / f'{stem}.png', semantic_map(scene))
+        height, width = scene.owner.shape
+        images.append({'id': image_id, 'file_name': f'{stem}.jpg', 'width': width, 'height': height})
+        segments = [{'id': segment_id(i)} | facts for i, facts in found.items()]
+        panoptic.append({'image_id': image_id, 'file_name': f'{stem}.png', 'segments_info': segments})
+        instances += [
+            {'id': next(numbers), 'image_id': image_id, 'segmentation': run_lengths(scene.owner == i)} | facts
+            for i, facts in found.items()
+            if scene.layers[i].forms
+        ]
+    annotations = folder / 'annotations'
+    _write_json(annotations / f'instances_{split}.json', images, _categories(THINGS), instances)
+    _write_json(annotations / f'panoptic_{split}.json', images, _categories(CLASSES), panoptic)
+
+
+def segment_id(index: int) -> int:
+    """Panoptic id of a layer, unique in its picture and never 0."""
+    return (index + 1) * ID_STEP % 2**24
+
+
+def panoptic_map(scene: Scene) -> np.ndarray:
+    """(H, W, 3) uint8 RGB whose red + 256 * green + 65536 * blue is the segment's id, 0 where there is none."""
+    ids = np.array([segment_id(i) if i != VOID else 0 for i in range(VOID + 1)], '<u4')
+    return ids.view(np.uint8).reshape(-1, 4)[scene.owner, :3]
+
+
+def semantic_map(scene: Scene) -> np.ndarray:
+    """(H, W) uint8 indices into CLASSES, VOID where there is none."""
+    labels = np.full(VOID + 1, VOID, np.uint8)
+    labels[: len(scene.layers)] = [layer.label for layer in scene.layers]
+    return labels[scene.owner]
+
+
+def run_lengths(mask: np.ndarray) -> Json:
+    """COCO's uncompressed run-length encoding: column by column, zeros first."""
+    flat = mask.ravel(order='F')
+    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    first = [0] if flat[0] else []
+    counts = np.diff(np.concatenate(([0], changes, [flat.size])))
+    return {'counts': first + counts.tolist(), 'size': list(mask.shape)}
+
+
+def _describe(scene: Scene, index: int) -> Json:
+    layer = scene.layers[index]
+    rows, cols = np.nonzero(scene.owner == index)
+    left, top = int(cols.min()), int(rows.min())
+    return {
+        'category_id': layer.label + 1,
+        'bbox': [left, top, int(cols.max()) + 1 - left, int(rows.max()) + 1 - top],
+        'area': len(rows),
+        'iscrowd': int(len(layer.forms) > 1),
+    }
+
+
+def _categories(names: Iterable[str]) -> list[Json]:
+    return [
+        {'id': i + 1, 'name': name, 'isthing': int(name in THINGS), 'color': list(PALETTE[i])}
+        | {'supercategory': 'thing' if name in THINGS else 'stuff'}
+        for i, name in enumerate(names)
+    ]
+
+
+def _write_json(path: Path, images: list[Json], categories: list[Json], annotations: list[Json]) -> None:
+    info = {'description': 'Shapes, a synthetic world'}
+    content = {'info': info, 'licenses': [], 'images': images, 'categories': categories, 'annotations': annotations}
+    path.write_text(json.dumps(content, separators=(',', ':')))
+
+
+def _write_picture(path: Path, picture: np.ndarray) -> None:
+    pixels = picture[..., ::-1] if picture.ndim == 3 else picture
+    done, data = cv2.imencode(path.suffix, pixels)  # JPEG at quality 95, OpenCV's default
+    if not done:
+        raise OSError(f'{path}: OpenCV cannot write this image format')
+    path.write_bytes(data.tobytes())

@@ -1,0 +1,43 @@
+"""Make the Shapes data set: a small synthetic world in COCO format."""
+
+import argparse
+import time
+from pathlib import Path
+
+from mask_dino.datasets.shapes.make import make
+from mask_dino.datasets.shapes.world import World
+
+
+def parse_args() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('folder', type=Path, help='where to write it, e.g. data/shapes')
+    parser.add_argument('--train', type=int, default=World.train, help='training images (default: %(default)s)')
+    parser.add_argument('--val', type=int, default=World.val, help='validation images (default: %(default)s)')
+    parser.add_argument('--size', type=int, default=World.size, help='width = height in pixels (default: %(default)s)')
+    parser.add_argument('--seed', type=int, default=World.seed, help='other seed, other images (default: %(default)s)')
+    parser.add_argument(
+        '--max-objects', type=int, default=World.max_objects, help='most things in an image (default: %(default)s)'
+    )
+    return parser, parser.parse_args()
+
+
+def main() -> None:
+    parser, args = parse_args()
+    start = time.perf_counter()
+    try:
+        world = World(args.train, args.val, args.size, args.seed, args.max_objects)
+        made = make(world, args.folder)
+    except ValueError as error:
+        parser.error(str(error))
+    except OSError as error:
+        # what the operating system says names a temporary folder
+        parser.error(f'{args.folder}: cannot be written: {error}' if error.errno else str(error))
+    if made:
+        seconds = time.perf_counter() - start
+        print(f'{args.folder}: wrote {world.train} training and {world.val} validation images in {seconds:.1f} s')
+    else:
+        print(f'{args.folder}: up to date')
+
+
+if __name__ == '__main__':
+    main()
