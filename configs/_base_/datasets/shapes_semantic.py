@@ -1,0 +1,62 @@
+# Shapes, made by `python tools/dataset_converters/make_shapes.py data/shapes`
+dataset_type = 'BaseSegDataset'
+data_root = 'data/shapes/'
+crop_size = (128, 128)
+metainfo = dict(
+    classes=('ellipse', 'rectangle', 'triangle', 'star', 'ring', 'sky', 'ground', 'water'),
+    palette=[
+        [230, 57, 70],
+        [255, 183, 3],
+        [6, 167, 125],
+        [157, 78, 221],
+        [255, 112, 166],
+        [142, 202, 230],
+        [188, 138, 95],
+        [33, 104, 181],
+    ],
+)
+
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
+    dict(type='RandomResize', scale=crop_size, ratio_range=(0.8, 1.25), keep_ratio=True),
+    dict(type='RandomCrop', crop_size=crop_size),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackSegInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations'),
+    dict(type='PackSegInputs'),
+]
+
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type='InfiniteSampler', shuffle=True),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        metainfo=metainfo,
+        data_prefix=dict(img_path='train', seg_map_path='semantic_train'),
+        pipeline=train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        metainfo=metainfo,
+        data_prefix=dict(img_path='val', seg_map_path='semantic_val'),
+        pipeline=test_pipeline,
+    ),
+)
+test_dataloader = val_dataloader
+
+val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
+test_evaluator = val_evaluator
