@@ -12,11 +12,11 @@ from mmdet.structures.bbox import bbox_xyxy_to_cxcywh
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from . import models
+from . import models, optim
 from .postprocess import ImageSizes, instances
 from .structures import QueryPredictions, Targets
 
-__all__ = ['MaskDINO', 'MaskDINOFusionHead', 'models']
+__all__ = ['MaskDINO', 'MaskDINOFusionHead', 'models', 'optim']
 
 
 @MODELS.register_module()

@@ -1,0 +1,36 @@
+"""The parameter-wise settings of the published recipes."""
+
+from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from torch import nn
+
+NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+POSITIONS = ('relative_position_bias_table', 'absolute_pos_embed')
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class MaskDINOOptimWrapperConstructor(DefaultOptimWrapperConstructor):
+    """mmengine's constructor, with no weight decay on norms, embeddings and positional parameters, as published.
+
+    It spares configs the list of such parameters, which differs from backbone to backbone: ``custom_keys`` decides
+    on the learning rate as usual, and a key that sets ``decay_mult`` itself stays in force.
+    """
+
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        """Build the optimiser of ``model``."""
+        keys = self.paramwise_cfg.setdefault('custom_keys', {})
+        given = sorted(keys, key=lambda key: (-len(key), key))  # as mmengine looks for them
+        for name, _ in list(model.named_parameters()):
+            key = next((key for key in given if key in name), None)
+            own = dict(keys[key]) if key else {}
+            if 'decay_mult' not in own and has_no_decay(model, name):
+                keys[name] = own | dict(decay_mult=0.0)
+        wrapper: OptimWrapper = super().__call__(model)
+        return wrapper
+
+
+def has_no_decay(model: nn.Module, name: str) -> bool:
+    """Return whether the published recipes leave a parameter out of weight decay."""
+    owner, _, parameter = name.rpartition('.')
+    module = model.get_submodule(owner)
+    return isinstance(module, (*NORMS, nn.Embedding)) or parameter in POSITIONS
