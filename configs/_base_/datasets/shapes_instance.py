@@ -15,8 +15,8 @@ train_pipeline = [
     dict(type='RandomCrop', crop_size=image_size, recompute_bbox=True, allow_negative_crop=True),
     # images without objects are worth training on, too
     dict(type='FilterAnnotations', min_gt_bbox_wh=(1, 1), by_mask=True, keep_empty=False),
-    # the mean colour of ImageNet, hence about 0 after normalisation
-    dict(type='Pad', size=image_size, pad_val=dict(img=(124, 116, 104), masks=0)),
+    # the mean colour of ImageNet in BGR, hence about 0 after normalisation
+    dict(type='Pad', size=image_size, pad_val=dict(img=(104, 116, 124), masks=0)),
     dict(type='PackDetInputs'),
 ]
 test_pipeline = [
