@@ -1,0 +1,43 @@
+# `make help` lists the targets. Variables choose what `make env` makes; one that is not given stays as it was chosen last:
+#   PYTHON  the interpreter, 3.10 or newer            first time: python3
+#   TORCH   a requirement, options of pip may follow  first time: torch==2.13.0
+#   STACK   openmmlab or onedl                        first time: openmmlab
+#   VENV    the environment's folder                  always: .venv
+PYTHON ?=
+TORCH ?=
+STACK ?=
+VENV ?= .venv
+PYTEST_ARGS ?=
+base := $(or $(PYTHON),python3)
+python := $(VENV)/bin/python
+
+.PHONY: help env demo test lint format clean
+help:  ## list the targets
+	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+
+env:  ## make or repair .venv with torch, mmcv and all the rest: about 12 minutes the first time, seconds afterwards
+	@$(base) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	|| { echo 'env: error: "$(base)" is no Python 3.10 or newer; choose one: make env PYTHON=/path/to/python3' >&2; exit 1; }
+	@PYTHONPATH=tools $(base) -m env --venv '$(VENV)' --torch '$(TORCH)' --stack '$(STACK)' $(if $(PYTHON),--this-python)
+
+demo: env  ## generate a small data set, train on it, evaluate, draw: about 12 minutes on two cores
+	@$(python) tools/demo.py
+
+test: lint  ## lint, then run the tests: make test PYTEST_ARGS='-k matcher'
+	$(python) -m pytest tests $(PYTEST_ARGS)
+
+lint: env  ## check style, types and spelling
+	$(python) -m ruff check
+	$(python) -m ruff format --check
+	$(python) -m mypy
+	$(python) -m codespell_lib
+
+format: env  ## put right what ruff can
+	$(python) -m ruff check --fix
+	$(python) -m ruff format
+
+clean:  ## remove caches and build products, but neither .venv nor work_dirs
+	@find . -name '$(notdir $(VENV))' -prune -o -path ./.git -prune -o -path ./work_dirs -prune -o \
+	\( -name __pycache__ -o -name '.*_cache' -o -name '*.egg-info' -o -path ./build -o -path ./dist \) \
+	-prune -print -exec rm -rf {} +
+	@echo 'Left in place: $(VENV) and work_dirs; remove them by hand.'
