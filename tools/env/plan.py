@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Mapping
 from itertools import takewhile
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -15,17 +17,10 @@ STACK = 'openmmlab'
 MMCV = {'openmmlab': 'mmcv==2.1.0', 'onedl': 'onedl-mmcv==2.3.6'}
 # Distributions that hold the same modules as a stack's own.
 RIVALS = {
-    'openmmlab': {
-        'onedl-mmcv',
-        'onedl-mmengine',
-        'onedl-mmdetection',
-        'onedl-mmsegmentation',
-        'mmcv-lite',
-        'mmcv-full',
-    },
-    'onedl': {'mmcv', 'mmengine', 'mmdet', 'mmsegmentation', 'mmcv-lite', 'mmcv-full'},
+    'openmmlab': {'mmcv-lite', 'onedl-mmcv', 'onedl-mmdetection', 'onedl-mmengine', 'onedl-mmsegmentation'},
+    'onedl': {'mmcv-lite', 'mmcv', 'mmdet', 'mmengine', 'mmsegmentation'},
 }
-# A failing import may call for a step that its packages' versions do not: these are in the order of dependence.
+# The steps that put something right, each after those that it depends on.
 ORDER = ('torch', 'packages', 'opencv', 'venv', 'mmcv', 'project')
 
 
@@ -43,8 +38,8 @@ class Found(NamedTuple):
     exists: bool = True
     unfinished: str = ''  # what an earlier run was doing when it was stopped
     python: str = ''  # 'major.minor', or '' where the interpreter does not run
-    installed: dict[str, str] = {}  # distribution -> version
-    unmet: dict[str, list[str]] = {}  # step -> what its packages lack
+    installed: Mapping[str, str] = MappingProxyType({})  # distribution -> version
+    unmet: Mapping[str, list[str]] = MappingProxyType({})  # step -> what its packages lack
     mmcv_torch: str = ''  # the torch that mmcv was compiled for, or '' where that is not known
     project: str = ''  # the folder that mask_dino is imported from
     failure: tuple[str, str] | None = None  # the first check that fails: the step that mends it, the error

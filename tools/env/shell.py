@@ -24,7 +24,7 @@ REMEDIES = (
     (r'Killed signal|Cannot allocate memory', 'the compiler ran out of memory: MAX_JOBS=1 make env'),
     (
         r'CUDA_HOME|nvcc',
-        'ops for the GPU need the CUDA toolkit that torch was built with; to do without: CUDA_VISIBLE_DEVICES= make env',
+        'ops for the GPU need the CUDA toolkit of torch; to do without them: CUDA_VISIBLE_DEVICES= make env',
     ),
     (r'ensurepip', 'this Python comes without venv: apt-get install python3-venv'),
 )
@@ -68,7 +68,7 @@ def run(log: Path, command: list[str], lock: int, settings: dict[str, str] | Non
 
 
 def watch(child: subprocess.Popen[bytes], log: Path) -> None:
-    """Show the time that a command takes until it ends: a line that renews itself in a terminal, else a line a minute."""
+    """Show the time taken until a command ends: one line that renews itself in a terminal, else a line a minute."""
     start, live = time.monotonic(), sys.stdout.isatty()
     while True:
         try:
