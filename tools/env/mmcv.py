@@ -24,7 +24,7 @@ def install_mmcv(venv: Venv, spec: str, torch: str) -> None:
     kind, headers = venv.ask('-c', FACTS).stdout.split('\n')[:2]
     cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'mask_dino' / 'wheels'
     folder = cache / f'{spec.replace("==", "-")}-torch-{torch}-{kind}'
-    for wheel in folder.glob('*.whl'):
+    for wheel in sorted(folder.glob('*.whl')):
         say(f'using the wheel that was compiled before: {wheel}')
         venv.install('--force-reinstall', '--no-deps', str(wheel))
         failure = venv.failure()
