@@ -52,7 +52,7 @@ def perform(step: Step, venv: Venv, wanted: Wanted, found: Found) -> None:
         files = [word for file in requirement_files(wanted) for word in ('-r', str(file))]
         venv.install(*files, f'torch=={found.installed["torch"]}')
     elif step.name == 'opencv':
-        venv.install('--force-reinstall', '--no-deps', 'opencv-python-headless')
+        venv.install('--force-reinstall', '--no-deps', 'opencv-python-headless<5')
     elif step.name == 'mmcv':
         install_mmcv(venv, MMCV[wanted.stack], found.installed['torch'])
     elif step.name == 'project':

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .plan import REQUIREMENTS, Found, Wanted, requirements
+from .plan import Found, Wanted, requirements
 from .shell import fail, run
 
 CHANGING = 'Installing collected packages'  # what pip says before it changes anything
@@ -87,9 +87,8 @@ class Venv:
         self.note(unfinished='')
 
     def install(self, *arguments: str) -> None:
-        """Run pip install under the project's constraints."""
+        """Run pip install."""
         self.log.write_bytes(b'')
         self.note(unfinished='pip was at work')
-        constraints = ['-c', str(REQUIREMENTS / 'constraints.txt')]
-        run(self.log, [str(self.python), '-m', 'pip', 'install', *constraints, *arguments], self.lock)
+        run(self.log, [str(self.python), '-m', 'pip', 'install', *arguments], self.lock)
         self.note(unfinished='')
