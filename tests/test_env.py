@@ -210,5 +210,5 @@ def test_progress_counts_the_files(tmp_path):
     log = tmp_path / 'log'
     log.write_text('building\n')
     assert progress(65, log) == '... 1:05'
-    log.write_text('[1/96] c++ a\n[24/96] c++ b [3/4]\n')
+    log.write_text('  [1/96] c++ a\n  [24/96] c++ b [3/4]\n')
     assert progress(60, log) == '... 1:00, file 24 of 96, about 3:00 left'

@@ -85,7 +85,7 @@ def watch(child: subprocess.Popen[bytes], log: Path) -> None:
 
 def progress(seconds: float, log: Path) -> str:
     """The time taken so far, and what is left by the compiler's own count of files."""
-    counts = re.findall(rb'^\[(\d+)/(\d+)\]', log.read_bytes(), re.MULTILINE)
+    counts = re.findall(rb'^ *\[(\d+)/(\d+)\]', log.read_bytes(), re.MULTILINE)
     if not counts:
         return f'... {clock(seconds)}'
     done, total = map(int, counts[-1])
