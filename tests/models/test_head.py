@@ -1,0 +1,115 @@
+import pytest
+import torch
+from tiny import build, random_targets
+
+from mask_dino.structures import Queries
+
+
+@pytest.fixture
+def model():
+    return build().eval()
+
+
+def test_prediction_is_the_last_layer_of_training(model, images, generator):
+    with torch.no_grad():
+        feats = model.extract_feat(images)
+        outputs = model.panoptic_head(feats, [random_targets(2, generator)] * 2)
+        expected = outputs.layers[-1].decode(outputs.mask_features)
+        for a, b in zip(model.panoptic_head.predict(feats), expected):
+            torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+
+
+def test_matching_queries_do_not_see_the_ground_truth(model, images, generator):
+    with torch.no_grad():
+        feats = model.extract_feat(images)
+        first, second = (
+            model.panoptic_head(feats, [random_targets(n, generator)] * 2).layers[-1] for n in (2, 5)
+        )
+        torch.testing.assert_close(first.logits, second.logits, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(first.boxes, second.boxes, atol=1e-5, rtol=1e-5)
+
+
+def test_a_denoising_group_does_not_see_another(model, images, generator):
+    head = model.panoptic_head
+    with torch.no_grad():
+        mask_features, memory = head.pixel_decoder(model.extract_feat(images))
+        queries, _ = head.queries(memory, head.prediction, mask_features)
+        noised = head.denoising([random_targets(3, generator)] * 2, queries.content.shape[1])
+        results = []
+        for change in (0.0, 1.0):
+            content = noised.queries.content.clone()
+            content[:, :3] += change  # the first of four groups
+            joined = Queries(
+                torch.cat((content, queries.content), 1), torch.cat((noised.queries.reference, queries.reference), 1)
+            )
+            results.append(head.decoder(joined, memory, head.prediction, noised.attn_mask)[-1].content)
+        same = torch.isclose(*results, atol=1e-5).all(-1).all(0)
+        assert not same[:3].any()
+        assert same[3:].all()
+
+
+def test_images_of_a_batch_do_not_mix(model, images):
+    with torch.no_grad():
+        both = model(images, mode='tensor')
+        for i in range(2):
+            alone = model(images[i : i + 1], mode='tensor')
+            for a, b in zip(both, alone):
+                torch.testing.assert_close(a[i : i + 1], b, atol=1e-4, rtol=1e-4)
+
+
+def test_fewer_tokens_than_queries_give_all_of_them(images):
+    model = build(queries=dict(num_queries=500)).eval()
+    with torch.no_grad():
+        predictions = model(images, mode='tensor')
+    tokens = sum((64 // s) * (96 // s) for s in (8, 16, 32)) + 1 * 2
+    assert predictions.logits.shape[:2] == (2, tokens)
+
+
+def test_selected_queries_are_detached(model, images):
+    head = model.panoptic_head
+    mask_features, memory = head.pixel_decoder(model.extract_feat(images))
+    queries, predictions = head.queries(memory, head.prediction, mask_features)
+    assert not queries.content.requires_grad
+    assert not queries.reference.requires_grad
+    assert all(x.requires_grad for x in predictions)
+
+
+def test_selection_takes_the_highest_scores(model, images):
+    head = model.panoptic_head
+    with torch.no_grad():
+        mask_features, memory = head.pixel_decoder(model.extract_feat(images))
+        index = head.queries.select(memory.tokens, head.prediction)
+        scores = head.prediction.class_embed(head.queries.proj(memory.tokens)).max(-1).values
+    for row, chosen in zip(scores, index):
+        others = torch.ones(len(row), dtype=torch.bool)
+        others[chosen] = False
+        assert row[chosen].min() >= row[others].max()
+
+
+def test_levels_that_do_not_fit_are_named(images):
+    with pytest.raises(ValueError, match='num_levels=2'):
+        build(pixel_decoder=dict(num_levels=2))
+    model = build(queries=dict(anchor_sizes=[0.1, 0.05]))
+    with pytest.raises(ValueError, match='anchor_sizes'):
+        model(images, mode='tensor')
+
+
+def test_a_prior_makes_every_class_improbable(images):
+    model = build(prior_prob=0.01).eval()
+    with torch.no_grad():
+        assert model(images, mode='tensor').logits.sigmoid().mean() < 0.05
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16])
+def test_mixed_precision_follows_float32(dtype, images, generator):
+    targets = [random_targets(n, generator) for n in (2, 3)]
+    model = build()
+    losses = []
+    for enabled in (False, True):
+        torch.manual_seed(0)
+        with torch.autocast('cpu', dtype, enabled=enabled):
+            losses.append(model.panoptic_head.loss(model.extract_feat(images), targets))
+    for name, value in losses[0].items():
+        torch.testing.assert_close(losses[1][name], value, rtol=0.1, atol=0.05, msg=name)
+    sum(losses[1].values()).backward()
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)

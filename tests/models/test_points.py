@@ -1,0 +1,30 @@
+import torch
+import torch.nn.functional as F
+
+from mask_dino.models.points import random_points, sample_features, sample_masks
+
+
+def grid_sample(maps: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
+    grid = (points * 2 - 1).expand(len(maps), 1, -1, -1)
+    return F.grid_sample(maps, grid, align_corners=False)[:, :, 0]
+
+
+def test_masks_are_sampled_as_by_grid_sample():
+    torch.manual_seed(0)
+    masks = torch.rand(4, 9, 14) > 0.5
+    points = torch.rand(500, 2) * 1.2 - 0.1  # some outside
+    expected = grid_sample(masks[:, None].float(), points)[:, 0]
+    torch.testing.assert_close(sample_masks(masks, points), expected, atol=1e-5, rtol=0)
+
+
+def test_sampling_features_and_multiplying_is_sampling_masks():
+    torch.manual_seed(0)
+    features, embed = torch.randn(8, 6, 7), torch.randn(3, 8)
+    points = random_points(100, features.device)
+    masks = torch.einsum('qc,chw->qhw', embed, features)
+    expected = grid_sample(masks[:, None], points)[:, 0]
+    torch.testing.assert_close(embed @ sample_features(features, points), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_no_mask_gives_no_value():
+    assert sample_masks(torch.zeros(0, 4, 4, dtype=torch.bool), torch.rand(7, 2)).shape == (0, 7)
