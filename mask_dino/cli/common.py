@@ -1,0 +1,86 @@
+"""What training and testing share: arguments, the config, processes, the runner."""
+
+import argparse
+import os
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.device import get_device
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from ..checkpoints import register
+
+
+class UsageError(ValueError):
+    """The arguments of a tool do not fit its config or the machine: the message names the remedy."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments that training and testing share."""
+    parser.add_argument('--work-dir', help='directory of logs and checkpoints (default: work_dirs/NAME OF THE CONFIG)')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='settings to override in the config; a list is key="[a,b]" or key=a,b, a nested one key="[(a,b),(c,d)]", '
+        'quoted and without spaces',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='what started the processes; dist_*.sh and slurm_*.sh set it. Without a GPU, pytorch works over gloo',
+    )
+    # torch.distributed.launch passes one or the other.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Read the config and apply the shared arguments to it."""
+    if not Path(args.config).expanduser().is_file():
+        raise UsageError(f'config {args.config} does not exist; relative paths start at {Path.cwd()}')
+    config = Config.fromfile(args.config)
+    config.merge_from_dict(args.cfg_options)
+    config.work_dir = args.work_dir or config.get('work_dir') or f'./work_dirs/{Path(args.config).stem}'
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    register()  # for configs of other models, too
+    config.launcher = args.launcher
+    return config
+
+
+def check_checkpoint(path: str, setting: str) -> None:
+    """Find a checkpoint on disk missing before any data are read; `setting` names who asks for it."""
+    if '://' not in path and not Path(path).expanduser().is_file():
+        raise UsageError(f'{setting}: checkpoint {path} does not exist; relative paths start at {Path.cwd()}')
+
+
+def on_cpu() -> bool:
+    """Tell whether mmengine finds no accelerator."""
+    return get_device() == 'cpu'
+
+
+def build_runner(config: Config) -> Runner:
+    """Join the other processes, if there are any, and build the runner."""
+    if config.launcher == 'pytorch' and 'RANK' not in os.environ:
+        raise UsageError('--launcher pytorch: nothing launched this; start tools/dist_train.sh or tools/dist_test.sh')
+    if config.launcher != 'none' and on_cpu():
+        _join_on_cpu(config)
+    return RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
+
+
+def _join_on_cpu(config: Config) -> None:
+    """Do what mmengine does for several processes, for which it takes a GPU for granted."""
+    if config.launcher != 'pytorch':
+        raise UsageError(
+            f'--launcher {config.launcher}: there is no GPU; start tools/dist_train.sh or tools/dist_test.sh'
+        )
+    torch.distributed.init_process_group('gloo')
+    config.merge_from_dict({'env_cfg.dist_cfg.backend': 'gloo'})
+    if 'model_wrapper_cfg' not in config:
+        unused = config.get('find_unused_parameters', False)
+        config.model_wrapper_cfg = {'broadcast_buffers': False, 'find_unused_parameters': unused}
+    config.model_wrapper_cfg.device_ids = None

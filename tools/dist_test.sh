@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Test in several processes, one per GPU, or on the CPU where there is no GPU.
+#
+#   tools/dist_test.sh CONFIG CHECKPOINT GPUS [options of tools/test.py]
+#
+# On several machines, run it on each of them with NNODES, NODE_RANK, MASTER_ADDR and PORT set.
+# On one machine it takes a free port unless PORT is set. PYTHON chooses the interpreter.
+set -euo pipefail
+
+if (($# < 3)); then
+    sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
+    exit 2
+fi
+CONFIG=$1
+CHECKPOINT=$2
+GPUS=$3
+TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+export PYTHONPATH="$TOOLS/..${PYTHONPATH:+:$PYTHONPATH}"
+
+PYTHON=${PYTHON:-python}
+if [[ ${NNODES:-1} == 1 ]]; then
+    PORT=${PORT:-$("$PYTHON" -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')}
+fi
+exec "$PYTHON" -m torch.distributed.run --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" \
+    --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" --nproc_per_node="$GPUS" \
+    "$TOOLS/test.py" "$CONFIG" "$CHECKPOINT" --launcher pytorch "${@:4}"

@@ -1,0 +1,55 @@
+"""Test a model: python tools/test.py CONFIG CHECKPOINT [options]."""
+
+import argparse
+import sys
+
+from mask_dino.checkpoints import CheckpointError
+from mask_dino.cli import common, testing
+
+
+def arguments() -> argparse.ArgumentParser:
+    """Declare the command line."""
+    parser = argparse.ArgumentParser(description='Test a model of MMDetection or MMSegmentation')
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file or URL')
+    common.add_arguments(parser)
+    parser.add_argument(
+        '--out',
+        help='where to save the predictions: a .pkl file for offline evaluation with MMDetection, '
+        'a directory for PNG files of class indices with MMSegmentation',
+    )
+    parser.add_argument('--show', action='store_true', help='show the predictions in windows')
+    parser.add_argument(
+        '--show-dir',
+        help='directory to save the drawn predictions in; with MMDetection, a relative one lies in WORK_DIR/TIMESTAMP',
+    )
+    parser.add_argument('--wait-time', type=float, default=2, help='seconds to show each image (default: 2)')
+    parser.add_argument('--tta', action='store_true', help="test-time augmentation with the config's tta_model")
+    return parser
+
+
+def main() -> None:
+    """Test."""
+    parser = arguments()
+    args = parser.parse_args()
+    try:
+        config = common.load_config(args)
+        common.check_checkpoint(args.checkpoint, 'CHECKPOINT')
+        config.load_from, config.resume = args.checkpoint, False
+        if args.show or args.show_dir:
+            testing.draw(config, args.show, args.show_dir, args.wait_time)
+        if args.tta:
+            testing.augment(config)
+        if args.out:
+            testing.save_predictions(config, args.out)
+        runner = common.build_runner(config)
+    except common.UsageError as error:
+        parser.error(str(error))
+    runner.test()
+
+
+if __name__ == '__main__':
+    try:
+        main()
+    except CheckpointError as error:
+        sys.exit(f'error: {error}')

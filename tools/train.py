@@ -1,0 +1,55 @@
+"""Train a model: python tools/train.py CONFIG [options]."""
+
+import argparse
+import sys
+
+from mask_dino.checkpoints import CheckpointError
+from mask_dino.cli import common, training
+
+
+def arguments() -> argparse.ArgumentParser:
+    """Declare the command line."""
+    parser = argparse.ArgumentParser(description='Train a model of MMDetection or MMSegmentation')
+    parser.add_argument('config', help='config file')
+    common.add_arguments(parser)
+    parser.add_argument(
+        '--amp',
+        action='store_true',
+        help='train in mixed precision: float16 with dynamic loss scaling on a GPU, bfloat16 on the CPU',
+    )
+    parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='continue a training from CHECKPOINT or, without one, from the latest in the working directory',
+    )
+    return parser
+
+
+def main() -> None:
+    """Train."""
+    parser = arguments()
+    args = parser.parse_args()
+    try:
+        config = common.load_config(args)
+        if args.amp:
+            training.enable_amp(config)
+        if args.auto_scale_lr:
+            training.enable_auto_scale_lr(config)
+        if args.resume:
+            training.resume(config, args.resume)
+        if config.get('load_from'):
+            common.check_checkpoint(config.load_from, 'load_from')
+        runner = common.build_runner(config)
+    except common.UsageError as error:
+        parser.error(str(error))
+    runner.train()
+
+
+if __name__ == '__main__':
+    try:
+        main()
+    except CheckpointError as error:
+        sys.exit(f'error: {error}')
