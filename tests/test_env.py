@@ -1,12 +1,14 @@
 """What `make env` decides, records and says; nothing is downloaded here."""
 
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+from env.__main__ import choose, parse
 from env.mmcv import install_mmcv
 from env.plan import MMCV, RIVALS, ROOT, Found, Step, Wanted, next_step, requirement_lines, requirements
-from env.probe import lack
+from env.probe import lack, missing_below
 from env.shell import progress, remedy, run
 from env.venv import CHANGING, Venv
 
@@ -127,6 +129,30 @@ def test_package_itself_requires_no_stack():
 )
 def test_lack(text, installed, expected):
     assert lack(text, installed) == expected
+
+
+def test_missing_dependencies_are_found_below():
+    installed = dict.fromkeys(['pytest', 'iniconfig', 'pluggy'], '1')
+    assert 'packaging, which pytest needs, is missing' in missing_below(['pytest>=8'], installed)
+    everything = {dist.metadata['Name'].lower(): dist.version for dist in metadata.distributions()}
+    assert missing_below(['pytest>=8', 'absent'], everything) == []
+
+
+@pytest.mark.parametrize('torch', ['torch=2.4', 'numpy==2', 'torchvision'])
+def test_torch_has_to_be_a_requirement(torch, capsys):
+    with pytest.raises(SystemExit):
+        parse(['--torch', torch])
+    assert 'requirement such as torch==2.13.0' in capsys.readouterr().err
+
+
+def test_choices_are_remembered():
+    before = {'torch': 'torch==2.4.1', 'stack': 'onedl'}
+    python = '{}.{}'.format(*sys.version_info)
+    assert choose(parse([]), {}) == WANTED
+    assert choose(parse(['--torch', '', '--stack', '']), before) == Wanted('', 'torch==2.4.1', 'onedl')
+    assert choose(parse(['--stack', 'openmmlab', '--this-python']), before) == Wanted(
+        python, 'torch==2.4.1', 'openmmlab'
+    )
 
 
 def test_half_made_environments_are_noticed(venv):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import os
+import re
 import signal
 import sys
 from pathlib import Path
@@ -31,7 +32,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument('--torch', default='', help=f'requirement, options of pip may follow; first time {TORCH}')
     parser.add_argument('--stack', default='', choices=['', *MMCV], help=f'first time {STACK}')
     parser.add_argument('--this-python', action='store_true', help='make anew what has another Python than this one')
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    if args.torch and not re.match(r'torch($| |[=<>!~]=|[<>])', args.torch):
+        parser.error(f'TORCH is a requirement such as {TORCH}, not {args.torch!r}')
+    return args
 
 
 def choose(args: argparse.Namespace, state: dict[str, str]) -> Wanted:

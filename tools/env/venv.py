@@ -51,8 +51,10 @@ class Venv:
         if not (self.path / 'pyvenv.cfg').exists() or not self.python.exists():
             return found
         answer = self.ask(str(Path(__file__).with_name('probe.py')), json.dumps(requirements(wanted)))
-        if answer.returncode:
+        if answer.returncode and self.ask('-c', 'from pip._vendor.packaging import requirements').returncode:
             return found
+        if answer.returncode:
+            fail(f'cannot look into {self.path}: {answer.stderr.strip()}')
         found = found._replace(**json.loads(answer.stdout))
         return found if found.unmet['torch'] or found.unmet['packages'] else found._replace(failure=self.failure())
 
