@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 Matches = list[tuple[Tensor, Tensor]]
-"""Per image: indices (M,) of queries and, paired with them, of targets."""
+"""Per image: indices (S, M) of queries and, paired with them, of targets, for each of S sets of predictions."""
 
 
 class Targets(NamedTuple):
@@ -42,24 +42,29 @@ class QueryPredictions(NamedTuple):
 
 
 class Predictions(NamedTuple):
-    """As :class:`QueryPredictions`, with the masks still factored.
+    """As :class:`QueryPredictions`, with the masks still factored, and of any number of sets of predictions.
 
     The mask logits of a query are the product of its embedding with the mask features. Losses and matching
     need them at a few points only, so the product is left to whoever needs it.
     """
 
-    logits: Tensor  # (B, Q, num_logits)
-    boxes: Tensor  # (B, Q, 4) cxcywh in [0, 1] of the padded input
-    mask_embed: Tensor  # (B, Q, C)
+    logits: Tensor  # ([S,] B, Q, num_logits)
+    boxes: Tensor  # ([S,] B, Q, 4) cxcywh in [0, 1] of the padded input
+    mask_embed: Tensor  # ([S,] B, Q, C)
 
     def decode(self, mask_features: Tensor) -> QueryPredictions:
-        """Multiply out the masks at the resolution of ``mask_features`` (B, C, h, w)."""
+        """Multiply out the masks of one set at the resolution of ``mask_features`` (B, C, h, w)."""
         masks = torch.einsum('bqc,bchw->bqhw', self.mask_embed, mask_features)
         return QueryPredictions(self.logits, self.boxes, masks)
 
     def split(self, index: int) -> tuple['Predictions', 'Predictions']:
         """Separate the first ``index`` queries from the others."""
-        return Predictions(*(x[:, :index] for x in self)), Predictions(*(x[:, index:] for x in self))
+        first, second = zip(*((x[..., :index, :], x[..., index:, :]) for x in self))
+        return Predictions(*first), Predictions(*second)
+
+    def cat(self, other: 'Predictions') -> 'Predictions':
+        """Append the sets of predictions of ``other``."""
+        return Predictions(*(torch.cat(pair) for pair in zip(self, other)))
 
 
 class Denoising(NamedTuple):
@@ -74,7 +79,7 @@ class Outputs(NamedTuple):
     """Everything that a training step supervises."""
 
     mask_features: Tensor  # (B, C, h, w) at stride 4
-    layers: list[Predictions]  # before the first decoder layer, then after each
-    encoder: Predictions | None  # of the selected encoder tokens; None with learned queries
-    denoising: list[Predictions]  # as layers, for the denoising queries
+    layers: Predictions  # (S, B, Q, ...): before the first decoder layer, then after each
+    encoder: Predictions | None  # (B, Q, ...) of the selected encoder tokens; None with learned queries
+    denoising: Predictions  # as layers, for the denoising queries
     denoising_matches: Matches

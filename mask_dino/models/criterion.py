@@ -13,10 +13,10 @@ from .mask_points import MaskPoints, PointSampler
 
 
 class Matched(NamedTuple):
-    """A set of predictions with its name in the losses, its matches and what its losses are divided by."""
+    """Sets of predictions with their names in the losses, their matches and what their losses are divided by."""
 
-    prefix: str
-    predictions: Predictions
+    prefixes: list[str]  # S of them
+    predictions: Predictions  # (S, B, Q, ...)
     matches: Matches
     normalizer: Tensor  # (2,) matched objects and matched objects with a box; mean over the processes, at least 1
 
@@ -75,87 +75,92 @@ class MaskDINOCriterion(nn.Module):
         with torch.autocast(outputs.mask_features.device.type, enabled=False):
             outputs = outputs._replace(mask_features=outputs.mask_features.float())
             points = self.sample_points(outputs.mask_features, targets) if self.uses_masks else None
-            losses: dict[str, Tensor] = {}
-            for matched in self.match(outputs, targets):
-                losses |= self.losses(matched, targets, points)
-            return losses
+            one_to_one, known = self.normalizers(targets, outputs.denoising_matches)
+            matching = self.losses(self.match(outputs, targets, one_to_one), targets, points)
+            return matching | self.losses(_denoising(outputs, known), targets, points)
 
-    def match(self, outputs: Outputs, targets: list[Targets]) -> list[Matched]:
-        """Return all sets of predictions to be supervised, with their matches."""
-        sets = list(zip(_prefixes(len(outputs.layers)), outputs.layers))
+    def match(self, outputs: Outputs, targets: list[Targets], normalizer: Tensor) -> Matched:
+        """Match the matching queries of every layer, and the encoder tokens."""
+        prefixes, predictions = _prefixes(len(outputs.layers.logits)), outputs.layers
         if outputs.encoder is not None:
-            sets.append(('enc_', outputs.encoder))
-        matches = self.matcher([p for _, p in sets], outputs.mask_features, targets, self.num_boxed_classes)
-        # Learned queries get no denoising loss before the first layer, as in the original.
-        first = 0 if outputs.encoder is not None else 1
-        denoising = list(zip(_prefixes(len(outputs.denoising)), outputs.denoising))[first:]
-        one_to_one, known = self.normalizers(targets, outputs.denoising_matches)
-        return [Matched(name, p, m, one_to_one) for (name, p), m in zip(sets, matches)] + [
-            Matched(f'{name}dn_', p, outputs.denoising_matches, known) for name, p in denoising
-        ]
+            prefixes.append('enc_')
+            predictions = predictions.cat(Predictions(*(x[None] for x in outputs.encoder)))
+        matches = self.matcher(predictions, outputs.mask_features, targets, self.num_boxed_classes)
+        return Matched(prefixes, predictions, matches, normalizer)
 
     def normalizers(self, targets: list[Targets], denoising: Matches) -> Tensor:
         """Return what the losses of matching and of denoising queries are divided by (2, 2), see :class:`Matched`."""
         boxed = [t.labels < self.num_boxed_classes for t in targets]
-        copies = [len(query) // max(1, len(t.labels)) for (query, _), t in zip(denoising, targets)]
+        copies = [query.shape[1] // max(1, len(t.labels)) for (query, _), t in zip(denoising, targets)]
         counts = torch.stack([torch.stack((b.new_tensor(len(b), dtype=torch.float), b.sum().float())) for b in boxed])
         known = counts * counts.new_tensor(copies)[:, None]
         return reduce_mean(torch.stack((counts.sum(0), known.sum(0)))).clamp(min=1)
 
     def losses(self, matched: Matched, targets: list[Targets], points: list[MaskPoints] | None) -> dict[str, Tensor]:
-        """Return the losses of one set of predictions."""
+        """Return the losses of sets of predictions."""
         predictions = Predictions(*(x.float() for x in matched.predictions))
-        labels = torch.cat([t.labels[index] for t, (_, index) in zip(targets, matched.matches)])
-        boxed = labels < self.num_boxed_classes
-        losses = dict(
-            loss_cls=self.class_loss(predictions.logits, labels, matched),
-            **self.box_losses(predictions.boxes, targets, boxed, matched),
-        )
+        matched = matched._replace(predictions=predictions)
+        labels = torch.cat([t.labels[index] for t, (_, index) in zip(targets, matched.matches)], 1)  # (S, M)
+        losses = dict(loss_cls=self.class_loss(labels, matched)) | self.box_losses(labels, targets, matched)
         if points is not None:
-            losses |= self.mask_losses(predictions.mask_embed, points, matched)
-        return {matched.prefix + name: value for name, value in losses.items()}
+            losses |= self.mask_losses(points, matched)
+        named = zip(matched.prefixes, zip(*losses.values()))
+        return {prefix + name: value for prefix, values in named for name, value in zip(losses, values)}
 
-    def class_loss(self, logits: Tensor, labels: Tensor, matched: Matched) -> Tensor:
-        """Classify matched queries as their target, all others as no object."""
-        classes = torch.full(logits.shape[:2], self.num_classes, device=logits.device)
-        classes[_batch_index(matched.matches)] = labels
+    def class_loss(self, labels: Tensor, matched: Matched) -> Tensor:
+        """Classify matched queries as their target, all others as no object: losses (S,)."""
+        logits = matched.predictions.logits
+        classes = torch.full(logits.shape[:3], self.num_classes, device=logits.device)
+        classes[_index(matched.matches)] = labels
         normalizer = matched.normalizer[0]
         if not self.loss_cls.use_sigmoid:  # the mean over queries, weighted as their classes
-            normalizer = logits.new_tensor(self.loss_cls.class_weight)[classes].sum()
-        loss: Tensor = self.loss_cls(logits.flatten(0, 1), classes.flatten(), avg_factor=normalizer)
-        return loss
+            normalizer = logits.new_tensor(self.loss_cls.class_weight)[classes].sum((1, 2))
+        loss = self.loss_cls(logits.flatten(0, 2), classes.flatten(), reduction_override='none')
+        return loss.view(len(logits), -1).sum(1) / normalizer
 
-    def box_losses(
-        self, boxes: Tensor, targets: list[Targets], boxed: Tensor, matched: Matched
-    ) -> dict[str, Tensor]:
-        """Regress the boxes (B, Q, 4) of queries matched to objects that have one."""
-        wanted = torch.cat([t.boxes[index] for t, (_, index) in zip(targets, matched.matches)])
-        boxes = boxes[_batch_index(matched.matches)]
-        # Reduced here: with a weight, mmdet's GIoULoss asks the device whether any is positive, and waits for it.
-        distance = self.loss_bbox(boxes, wanted, reduction_override='none').sum(-1)
+    def box_losses(self, labels: Tensor, targets: list[Targets], matched: Matched) -> dict[str, Tensor]:
+        """Regress the boxes of queries matched to objects that have one: losses (S,)."""
+        wanted = torch.cat([t.boxes[index] for t, (_, index) in zip(targets, matched.matches)], 1).flatten(0, 1)
+        boxes = matched.predictions.boxes[_index(matched.matches)].flatten(0, 1)  # (S * M, 4)
         corners = (bbox_cxcywh_to_xyxy(boxes), bbox_cxcywh_to_xyxy(wanted))
-        overlap = self.loss_iou(*corners, reduction_override='none')
-        normalizer = matched.normalizer[1]
-        return dict(loss_bbox=(distance * boxed).sum() / normalizer, loss_iou=(overlap * boxed).sum() / normalizer)
-
-    def mask_losses(self, mask_embed: Tensor, points: list[MaskPoints], matched: Matched) -> dict[str, Tensor]:
-        """Compare masks with their targets at points, most of which are uncertain ones."""
-        pairs = [
-            self.sample_points.pick(embed[query], image, target)
-            for embed, image, (query, target) in zip(mask_embed, points, matched.matches)
-        ]
-        logits, wanted = (torch.cat(x) for x in zip(*pairs))
-        count = matched.normalizer[0]
-        return dict(
-            loss_mask=self.loss_mask(logits, wanted, avg_factor=count * logits.shape[1]),
-            loss_dice=self.loss_dice(logits, wanted, avg_factor=count),
+        # Summed here: with a weight, mmdet's GIoULoss asks the device whether any is positive, and waits for it.
+        losses = dict(
+            loss_bbox=self.loss_bbox(boxes, wanted, reduction_override='none').sum(-1),
+            loss_iou=self.loss_iou(*corners, reduction_override='none'),
         )
+        weight = (labels < self.num_boxed_classes) / matched.normalizer[1]
+        # mmdet's L1Loss gives one zero where there is no box.
+        return {name: (x.expand(labels.numel()).view_as(labels) * weight).sum(1) for name, x in losses.items()}
+
+    def mask_losses(self, points: list[MaskPoints], matched: Matched) -> dict[str, Tensor]:
+        """Compare masks with their targets at points, most of which are uncertain ones: losses (S,)."""
+        embeds = matched.predictions.mask_embed.unbind(1)
+        pairs = zip(embeds, points, matched.matches)
+        picked = [self.sample_points.pick(embed, image, *match) for embed, image, match in pairs]
+        logits, wanted = (torch.cat(x, 1).flatten(0, 1) for x in zip(*picked))  # (S * M, P)
+        losses = dict(
+            loss_mask=self.loss_mask(logits, wanted, reduction_override='none').mean(-1),
+            loss_dice=self.loss_dice(logits, wanted, reduction_override='none'),
+        )
+        return {name: x.view(len(embeds[0]), -1).sum(1) / matched.normalizer[0] for name, x in losses.items()}
+
+
+def _denoising(outputs: Outputs, normalizer: Tensor) -> Matched:
+    # Learned queries get no denoising loss before the first layer, as in the original.
+    first = 0 if outputs.encoder is not None else 1
+    predictions = Predictions(*(x[first:] for x in outputs.denoising))
+    prefixes = [f'{prefix}dn_' for prefix in _prefixes(len(outputs.denoising.logits))[first:]]
+    matches = [(q.expand(len(prefixes), -1), t.expand(len(prefixes), -1)) for q, t in outputs.denoising_matches]
+    return Matched(prefixes, predictions, matches, normalizer)
 
 
 def _prefixes(num_layers: int) -> list[str]:
-    return [f'd{i}.' for i in range(num_layers - 1)] + ['']
+    return [*(f'd{i}.' for i in range(num_layers - 1)), '']
 
 
-def _batch_index(matches: Matches) -> tuple[Tensor, Tensor]:
-    image = torch.cat([torch.full_like(query, i) for i, (query, _) in enumerate(matches)])
-    return image, torch.cat([query for query, _ in matches])
+def _index(matches: Matches) -> tuple[Tensor, Tensor, Tensor]:
+    """Return set, image and query indices (S, M) of all matched queries of a batch."""
+    query = torch.cat([q for q, _ in matches], 1)
+    image = torch.cat([torch.full_like(q, i) for i, (q, _) in enumerate(matches)], 1)
+    sets = torch.arange(len(query), device=query.device)[:, None].expand_as(query)
+    return sets, image, query

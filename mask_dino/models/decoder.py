@@ -74,3 +74,8 @@ class MaskDINODecoder(nn.Module):
 def concatenate(first: Queries, second: Queries) -> Queries:
     """Join two sets of queries of the same batch."""
     return Queries(*(torch.cat(pair, 1) for pair in zip(first, second)))
+
+
+def stack(queries: list[Queries]) -> Queries:
+    """Stack the queries of several layers, so that one call predicts for all of them."""
+    return Queries(*(torch.stack(fields) for fields in zip(*queries)))

@@ -74,4 +74,4 @@ def _tile(values: list[Tensor], size: int, groups: int) -> Tensor:
 def _matches(count: int, size: int, groups: int, device: torch.device) -> tuple[Tensor, Tensor]:
     target = torch.arange(count, device=device).repeat(groups)
     offset = torch.arange(groups, device=device).repeat_interleave(count) * size
-    return target + offset, target
+    return (target + offset)[None], target[None]

@@ -7,7 +7,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from ..structures import Outputs, QueryPredictions, Targets
-from .decoder import concatenate
+from .decoder import concatenate, stack
 from .prediction import PredictionHead
 
 
@@ -72,11 +72,10 @@ class MaskDINOHead(BaseModule):
         queries, encoder = self.queries(memory, self.prediction, mask_features)
         noised = self.denoising(targets, queries.content.shape[1])
         queries = concatenate(noised.queries, queries)
-        refined = self.decoder(queries, memory, self.prediction, noised.attn_mask)
-        layers = [self.prediction.read(queries), *map(self.prediction, refined)]
-        num_noised = noised.queries.content.shape[1]
-        denoising, matching = zip(*(p.split(num_noised) for p in layers))
-        return Outputs(mask_features, list(matching), encoder, list(denoising), noised.matches)
+        refined = stack(self.decoder(queries, memory, self.prediction, noised.attn_mask))
+        layers = self.prediction.read(stack([queries])).cat(self.prediction(refined))
+        denoising, matching = layers.split(noised.queries.content.shape[1])
+        return Outputs(mask_features, matching, encoder, denoising, noised.matches)
 
     def loss(self, feats: Sequence[Tensor], targets: list[Targets]) -> dict[str, Tensor]:
         """Return the weighted losses of a batch."""

@@ -45,11 +45,17 @@ class PointSampler(nn.Module):
             samples.append(MaskPoints(sample_features(features, points), sample_masks(target.masks, points)))
         return samples
 
-    def pick(self, mask_embed: Tensor, points: MaskPoints, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits and target values (M, num_points) of masks with embeddings (M, C), matched to ``target``."""
-        logits = mask_embed @ points.features  # (M, S)
-        certainty = logits[:, : self.num_candidates].detach().abs()
-        uncertain = certainty.topk(self.num_uncertain, dim=1, largest=False, sorted=False).indices
-        uniform = torch.arange(self.num_candidates, logits.shape[1], device=logits.device)
-        index = torch.cat((uncertain, uniform.expand(len(logits), -1)), 1)
-        return logits.gather(1, index), points.masks[target].gather(1, index)
+    def pick(self, embed: Tensor, points: MaskPoints, query: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mask logits and target values (S, M, num_points) of matched queries of one image.
+
+        Args:
+            embed: Mask embeddings (S, Q, C).
+            query, target: Indices (S, M).
+        """
+        chosen = embed.gather(1, query[..., None].expand(-1, -1, embed.shape[-1]))
+        logits = chosen @ points.features  # (S, M, candidates + uniform)
+        certainty = logits[..., : self.num_candidates].detach().abs()
+        uncertain = certainty.topk(self.num_uncertain, dim=-1, largest=False, sorted=False).indices
+        uniform = torch.arange(self.num_candidates, logits.shape[-1], device=logits.device)
+        index = torch.cat((uncertain, uniform.expand(*query.shape, -1)), -1)
+        return logits.gather(-1, index), points.masks[target].gather(-1, index)

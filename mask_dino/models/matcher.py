@@ -1,5 +1,6 @@
 """Hybrid matching: predictions are assigned to targets by class, box and mask together."""
 
+import numpy as np
 import torch
 from mmdet.registry import TASK_UTILS
 from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
@@ -10,6 +11,9 @@ from torch import Tensor
 
 from ..structures import Matches, Predictions, Targets
 from .points import random_points, sample_features, sample_masks
+
+MAX_POINT_LOGITS = 2**22
+"""Mask logits at points that are compared at once: bounds memory, changes no cost."""
 
 
 @TASK_UTILS.register_module()
@@ -31,31 +35,25 @@ class HybridMatcher:
 
     @torch.no_grad()
     def __call__(
-        self, layers: list[Predictions], mask_features: Tensor, targets: list[Targets], num_boxed_classes: int
-    ) -> list[Matches]:
-        """Return the matches of each layer.
+        self, predictions: Predictions, mask_features: Tensor, targets: list[Targets], num_boxed_classes: int
+    ) -> Matches:
+        """Match every set of predictions (S, B, Q, ...) with the targets.
 
         Args:
-            layers: Predictions of the matching queries, all of the same number of queries.
             mask_features: (B, C, h, w).
             num_boxed_classes: Labels from here on have no box cost (stuff decoupling, paper, section 3.6).
         """
-        costs = [
-            torch.stack(self.image_costs([_pick(p, i) for p in layers], mask_features[i], target, num_boxed_classes))
-            for i, target in enumerate(targets)
-        ]  # per image: (num_layers, Q, N)
+        costs = []
+        for i, target in enumerate(targets):
+            image = Predictions(*(x[:, i].float() for x in predictions))
+            costs.append(self.costs(image, mask_features[i], target, num_boxed_classes))
         device = mask_features.device
-        assigned = [[] for _ in layers]  # type: list[list[tuple[Tensor, Tensor]]]
-        for matrices in _to_host(costs):
-            for layer, matrix in zip(assigned, matrices):
-                rows, columns = linear_sum_assignment(self.finite(matrix).numpy())
-                layer.append((torch.as_tensor(rows, device=device), torch.as_tensor(columns, device=device)))
-        return assigned
+        return [self.assign(self.finite(cost), device) for cost in _to_host(costs)]
 
-    def image_costs(
-        self, layers: list[Predictions], features: Tensor, target: Targets, num_boxed_classes: int
-    ) -> list[Tensor]:
-        """Return the cost matrices (Q, N) of one image, a layer each."""
+    def costs(
+        self, predictions: Predictions, features: Tensor, target: Targets, num_boxed_classes: int
+    ) -> Tensor:
+        """Return the costs (S, Q, N) between predictions (S, Q, ...) and targets of one image."""
         truth = InstanceData(labels=target.labels, bboxes=bbox_cxcywh_to_xyxy(target.boxes))
         at_points = None
         if self.num_points:
@@ -63,10 +61,13 @@ class HybridMatcher:
             truth.masks = sample_masks(target.masks, points)
             at_points = sample_features(features, points)
         boxed = target.labels < num_boxed_classes
-        return [self.cost(predictions, at_points, truth, boxed) for predictions in layers]
+        size = MAX_POINT_LOGITS // max(1, self.num_points)
+        chunks = zip(*(x.flatten(0, 1).split(size) for x in predictions))
+        costs = torch.cat([self.cost(Predictions(*chunk), at_points, truth, boxed) for chunk in chunks])
+        return costs.unflatten(0, predictions.logits.shape[:2])
 
     def cost(self, predictions: Predictions, at_points: Tensor | None, truth: InstanceData, boxed: Tensor) -> Tensor:
-        """Return the cost matrix (Q, N) of one layer of one image, from mask features (C, P) at points."""
+        """Return the cost matrix (Q, N) of predictions (Q, ...), given mask features (C, P) at points."""
         guess = InstanceData(scores=predictions.logits, bboxes=bbox_cxcywh_to_xyxy(predictions.boxes))
         if at_points is not None:
             guess.masks = predictions.mask_embed @ at_points
@@ -90,9 +91,12 @@ class HybridMatcher:
         largest = costs[good].max() if good.any() else costs.new_zeros(())
         return torch.where(good, costs, largest)
 
-
-def _pick(predictions: Predictions, image: int) -> Predictions:
-    return Predictions(*(x[image].float() for x in predictions))
+    @staticmethod
+    def assign(costs: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return query and target indices (S, M) of the cheapest assignments of costs (S, Q, N)."""
+        pairs = np.array([linear_sum_assignment(cost) for cost in costs.numpy()])  # (S, 2, M)
+        query, target = torch.from_numpy(pairs).to(device, non_blocking=True).unbind(1)
+        return query, target
 
 
 def _to_host(costs: list[Tensor]) -> list[Tensor]:

@@ -26,7 +26,11 @@ def targets(generator):
 
 
 def some_matches(targets, generator, queries=20):
-    return [(torch.randperm(queries, generator=generator)[: len(t.labels)], torch.arange(len(t.labels))) for t in targets]
+    pairs = []
+    for t in targets:
+        count = len(t.labels)
+        pairs.append((torch.randperm(queries, generator=generator)[None, :count], torch.arange(count)[None]))
+    return pairs
 
 
 def test_losses_equal_the_dense_ones_in_expectation(head, feats, targets, generator):
@@ -35,15 +39,17 @@ def test_losses_equal_the_dense_ones_in_expectation(head, feats, targets, genera
         outputs = head(feats, targets)
         # sharper masks than those of an untrained network, or every point is as uncertain as any other
         features = outputs.mask_features * 20
-        predictions, matches = outputs.layers[-1], some_matches(targets, generator)
+        predictions = Predictions(*(x[-1:] for x in outputs.layers))
+        matches = some_matches(targets, generator)
         normalizer = torch.full((2,), 7.0)
 
         def ours():
             points = criterion.sample_points(features, targets)
-            return criterion.losses(Matched('', predictions, matches, normalizer), targets, points)
+            return criterion.losses(Matched([''], predictions, matches, normalizer), targets, points)
 
         def yardstick():
-            return dense.losses(predictions, features, targets, matches, NUM_POINTS)
+            last = Predictions(*(x[0] for x in predictions))
+            return dense.losses(last, features, targets, [(q[0], t[0]) for q, t in matches], NUM_POINTS)
 
         runs = 60
         drawn, expected = [ours() for _ in range(runs)], [yardstick() for _ in range(runs)]
@@ -94,9 +100,9 @@ def test_softmax_classes_average_over_queries(images, targets):
     assert head.prediction.class_embed.out_features == NUM_CLASSES + 1
     criterion = head.criterion
     logits = torch.randn(2, 20, NUM_CLASSES + 1)
-    matches = [(torch.arange(len(t.labels)), torch.arange(len(t.labels))) for t in targets]
-    matched = Matched('', Predictions(logits, None, None), matches, torch.ones(2))
-    value = criterion.class_loss(logits, torch.cat([t.labels for t in targets]), matched)
+    matches = [(torch.arange(len(t.labels))[None],) * 2 for t in targets]
+    matched = Matched([''], Predictions(logits[None], None, None), matches, torch.ones(2))
+    [value] = criterion.class_loss(torch.cat([t.labels for t in targets])[None], matched)
     classes = torch.full((2, 20), NUM_CLASSES)
     for i, t in enumerate(targets):
         classes[i, : len(t.labels)] = t.labels
@@ -115,11 +121,13 @@ def test_stuff_has_no_box_loss(feats, targets, generator):
         outputs = coupled(feats, targets)
         points = coupled.criterion.sample_points(outputs.mask_features, targets)
         matches = some_matches(targets, generator)
-        things = [(q[t.labels[i] < 2], i[t.labels[i] < 2]) for t, (q, i) in zip(targets, matches)]
+        last = Predictions(*(x[-1:] for x in outputs.layers))
+        thing = [t.labels[index[0]] < 2 for t, (_, index) in zip(targets, matches)]
+        things = [(q[:, keep], i[:, keep]) for keep, (q, i) in zip(thing, matches)]
 
         def losses(head, pairs):
             one_to_one = head.criterion.normalizers(targets, outputs.denoising_matches)[0]
-            return head.criterion.losses(Matched('', outputs.layers[-1], pairs, one_to_one), targets, points)
+            return head.criterion.losses(Matched([''], last, pairs, one_to_one), targets, points)
 
         of_things, of_all = losses(decoupled, things), losses(decoupled, matches)
         plain = losses(coupled, matches)
@@ -128,7 +136,7 @@ def test_stuff_has_no_box_loss(feats, targets, generator):
             assert not torch.isclose(of_all[name], plain[name])
         for name in ('loss_cls', 'loss_mask', 'loss_dice'):
             torch.testing.assert_close(of_all[name], plain[name])
-        count = sum(len(q) for q, _ in things)
+        count = sum(q.shape[1] for q, _ in things)
         assert decoupled.criterion.normalizers(targets, outputs.denoising_matches)[0].tolist() == [7, count]
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 from tiny import build, random_targets
 
-from mask_dino.structures import Queries
+from mask_dino.structures import Predictions, Queries
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def test_prediction_is_the_last_layer_of_training(model, images, generator):
     with torch.no_grad():
         feats = model.extract_feat(images)
         outputs = model.panoptic_head(feats, [random_targets(2, generator)] * 2)
-        expected = outputs.layers[-1].decode(outputs.mask_features)
+        expected = Predictions(*(x[-1] for x in outputs.layers)).decode(outputs.mask_features)
         for a, b in zip(model.panoptic_head.predict(feats), expected):
             torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
 
@@ -23,7 +23,7 @@ def test_matching_queries_do_not_see_the_ground_truth(model, images, generator):
     with torch.no_grad():
         feats = model.extract_feat(images)
         first, second = (
-            model.panoptic_head(feats, [random_targets(n, generator)] * 2).layers[-1] for n in (2, 5)
+            model.panoptic_head(feats, [random_targets(n, generator)] * 2).layers for n in (2, 5)
         )
         torch.testing.assert_close(first.logits, second.logits, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(first.boxes, second.boxes, atol=1e-5, rtol=1e-5)
