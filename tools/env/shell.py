@@ -23,7 +23,7 @@ REMEDIES = (
     (r'No matching distribution', 'no such release for this Python: choose another with TORCH=... or PYTHON=...'),
     (r'Killed signal|Cannot allocate memory', 'the compiler ran out of memory: MAX_JOBS=1 make env'),
     (
-        r'CUDA_HOME|nvcc',
+        r'CUDA_HOME|nvcc|detected CUDA version',
         'ops for the GPU need the CUDA toolkit of torch; to do without them: CUDA_VISIBLE_DEVICES= make env',
     ),
     (r'ensurepip', 'this Python comes without venv: apt-get install python3-venv'),
