@@ -1,34 +1,49 @@
 """Renaming of checkpoint tensors by ordered patterns."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from torch import Tensor
+
+from .loading import CheckpointError
 
 Rule = tuple[str, str]
 """A regular expression that matches a whole name, and its replacement; an empty one drops the tensor."""
 
 
-def rename(state: dict[str, Tensor], rules: Iterable[Rule]) -> tuple[dict[str, Tensor], list[str], list[str]]:
-    """Return the renamed tensors, the names that were dropped, and the names that no rule knows.
+class Renamed(NamedTuple):
+    """Tensors under their new names, and what became of the other names."""
 
-    The first rule that matches a name decides. Tensors that come out under one name must be equal.
+    state: dict[str, Tensor]
+    origin: dict[str, str]  # the old name of each new one; one of them where copies were merged
+    dropped: list[str]  # by a rule
+    unknown: list[str]  # to every rule
+
+
+def rename(state: Mapping[str, Tensor], rules: Iterable[Rule]) -> Renamed:
+    """Rename tensors by the first rule that matches each name; copies that come out under one name become one.
 
     Raises:
-        ValueError: If tensors of different values would share a name.
+        CheckpointError: Tensors of different values would share a name.
     """
     patterns = [(re.compile(pattern), replacement) for pattern, replacement in rules]
-    renamed: dict[str, Tensor] = {}
-    dropped, unknown = [], []
+    renamed = Renamed({}, {}, [], [])
     for name, value in state.items():
-        rule = next(((p, r) for p, r in patterns if p.fullmatch(name)), None)
-        if rule is None:
-            unknown.append(name)
-        elif not rule[1]:
-            dropped.append(name)
+        pattern, replacement = next(((p, r) for p, r in patterns if p.fullmatch(name)), (None, ''))
+        if pattern is None:
+            renamed.unknown.append(name)
+        elif not replacement:
+            renamed.dropped.append(name)
         else:
-            target = rule[0].sub(rule[1], name)
-            if target in renamed and not renamed[target].equal(value):
-                raise ValueError(f'{name} and another tensor both become {target}, but their values differ')
-            renamed[target] = value
-    return renamed, dropped, unknown
+            _add(renamed, pattern.sub(replacement, name), name, value)
+    return renamed
+
+
+def _add(renamed: Renamed, target: str, name: str, value: Tensor) -> None:
+    if target in renamed.state and not renamed.state[target].equal(value):
+        raise CheckpointError(
+            f'{renamed.origin[target]} and {name} should be copies of one tensor, {target}, but their values differ'
+        )
+    renamed.state[target] = value
+    renamed.origin[target] = name

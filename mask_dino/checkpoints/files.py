@@ -1,0 +1,82 @@
+"""Converting files: an original checkpoint in, a checkpoint for a config of this project out."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import mmengine
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import DATASETS, MODELS, init_default_scope
+from torch import Tensor, nn
+
+from .. import __version__
+from .loading import CheckpointError, load_checkpoint_safely
+
+
+def read_original(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of an original checkpoint, ``{'model': tensors}`` or the tensors alone, as float32.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        CheckpointError: It is damaged, unsafe, or holds something else.
+    """
+    checkpoint = load_checkpoint_safely(path)
+    if 'state_dict' in checkpoint:
+        raise CheckpointError(f'{path} is a checkpoint of OpenMMLab, with a state_dict: it needs no conversion')
+    state = checkpoint.get('model', checkpoint)
+    strange = ['no dictionary'] if not isinstance(state, dict) else [n for n, v in state.items() if not _is_array(v)]
+    if strange or not state:
+        raise CheckpointError(
+            f"{path} holds no weights of the original implementation, which are {{'model': tensors}} or tensors alone; "
+            f'there are no tensors under: {", ".join(map(str, strange)) or "any name"}'
+        )
+    return {name: _float32(value) for name, value in state.items()}
+
+
+def build_model(config: Config) -> nn.Module:
+    """Build the model of a config with random weights: nothing is downloaded."""
+    init_default_scope(config.get('default_scope', 'mmengine'))
+    model: nn.Module = MODELS.build(config.model)
+    return model
+
+
+def checkpoint_for(config: Config, state: dict[str, Tensor], source: Path) -> dict[str, Any]:
+    """Return a checkpoint that says by itself what mmdet's and mmseg's inference ask of it.
+
+    Args:
+        state: Weights of the config's model.
+        source: The file they come from.
+    """
+    init_default_scope(config.get('default_scope', 'mmengine'))
+    known = DATASETS.build(dict(config.test_dataloader.dataset, lazy_init=True)).metainfo
+    meta = dict(
+        dataset_meta={name: known[name] for name in ('classes', 'palette') if name in known},
+        cfg=config.pretty_text,
+        converted_from=source.name,
+        mask_dino_version=__version__,
+        mmengine_version=mmengine.__version__,
+    )
+    return dict(meta=meta, state_dict=state)
+
+
+def write(checkpoint: dict[str, Any], path: Path) -> None:
+    """Write a checkpoint whole or not at all, its folder included."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f'.{path.name}.{os.getpid()}.part')
+    try:
+        with part.open('wb') as file:
+            torch.save(checkpoint, file)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _is_array(value: object) -> bool:
+    return isinstance(value, (Tensor, np.ndarray))
+
+
+def _float32(value: Tensor | np.ndarray) -> Tensor:
+    tensor = torch.tensor(value) if isinstance(value, np.ndarray) else value
+    return tensor.float() if tensor.is_floating_point() else tensor

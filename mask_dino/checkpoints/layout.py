@@ -1,0 +1,112 @@
+"""Where the original lays tensors out in another order: levels of the encoder, and pixels that Swin merges."""
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .loading import CheckpointError
+
+PIXEL_DECODER = 'sem_seg_head.pixel_decoder'
+PER_LEVEL = r'(sampling_offsets|attention_weights)\.(weight|bias)'
+ENCODER_ATTENTION = rf'sem_seg_head\.pixel_decoder\.transformer\.encoder\.layers\.\d+\.self_attn\.{PER_LEVEL}'
+DECODER_ATTENTION = rf'sem_seg_head\.predictor\.decoder\.layers\.\d+\.cross_attn\.{PER_LEVEL}'
+SWIN_MERGING = r'backbone\.layers\.\d+\.downsample\.(reduction\.weight|norm\.(weight|bias))'
+
+
+class Levels(NamedTuple):
+    """The levels of the original's encoder, in its own order.
+
+    The original has them from fine to coarse (``FEATURE_ORDER: low2high``) or from coarse to fine (``high2low``) in
+    the encoder, and the other way round in the decoder; here they are always from fine to coarse.
+    """
+
+    channels: tuple[int, ...]  # of the backbone maps, which the first input projections read
+    num_extra: int  # strided convolutions of the coarsest map, behind them
+
+    @property
+    def total(self) -> int:
+        """How many levels the encoder has."""
+        return len(self.channels) + self.num_extra
+
+    @property
+    def coarse_first(self) -> bool:
+        """Whether the encoder has the coarse levels first; a coarser map has more channels."""
+        return self.channels[0] > self.channels[-1]
+
+    @property
+    def anchor_sizes(self) -> tuple[float, ...]:
+        """The side of the square proposals, fine to coarse; the original doubles it level by level in its decoder."""
+        sizes = [0.05 * 2**level for level in range(self.total)]  # exact: a power of two keeps the digits
+        return tuple(sizes if self.coarse_first else reversed(sizes))
+
+
+def read_levels(state: Mapping[str, Tensor]) -> Levels:
+    """Read the levels off the input projections.
+
+    Raises:
+        CheckpointError: There is none, or the levels cannot be converted.
+    """
+    projection = re.compile(rf'{re.escape(PIXEL_DECODER)}\.input_proj\.(\d+)\.0\.weight')
+    found = sorted((int(m[1]), value.shape) for name, value in state.items() if (m := projection.fullmatch(name)))
+    channels = tuple(shape[1] for _, shape in found if shape[-1] == 1)
+    if not channels:
+        missing = f'{PIXEL_DECODER}.input_proj.0.0.weight'
+        raise CheckpointError(f'not a Mask DINO in the naming of the original: there is no {missing}')
+    levels = Levels(channels, len(found) - len(channels))
+    if levels.num_extra > 1:
+        raise CheckpointError(
+            f'{levels.num_extra} encoder levels beyond those of the backbone cannot be converted: the original mixes '
+            'up the positional encodings of two or more such levels, which this implementation does not'
+        )
+    return levels
+
+
+def straighten(state: Mapping[str, Tensor], levels: Levels, num_heads: int) -> dict[str, Tensor]:
+    """Bring the levels to the order from fine to coarse, and merged pixels to mmdet's, under the original names.
+
+    A tensor whose shape does not fit is left as it is, for whoever compares it with the model.
+
+    Args:
+        num_heads: Heads of the deformable attention, which the shapes do not tell.
+    """
+    flipped = re.compile(ENCODER_ATTENTION if levels.coarse_first else DECODER_ATTENTION)
+    merging = re.compile(SWIN_MERGING)
+    straight = {}
+    for name, value in state.items():
+        if flipped.fullmatch(name):
+            value = _flip_levels(value, num_heads, levels.total)
+        elif merging.fullmatch(name):
+            value = _reorder_pixels(value)
+        elif levels.coarse_first and name == f'{PIXEL_DECODER}.transformer.level_embed':
+            value = value.flip(0)
+        straight[_projection_name(name, levels)] = value
+    return straight
+
+
+def _projection_name(name: str, levels: Levels) -> str:
+    """Renumber the projection of a backbone map; those of further levels come last in either order."""
+    match = re.fullmatch(rf'({re.escape(PIXEL_DECODER)}\.input_proj)\.(\d+)\.(.+)', name)
+    if match is None or not levels.coarse_first or int(match[2]) >= len(levels.channels):
+        return name
+    return f'{match[1]}.{len(levels.channels) - 1 - int(match[2])}.{match[3]}'
+
+
+def _flip_levels(value: Tensor, num_heads: int, num_levels: int) -> Tensor:
+    """Flip the level axis of (heads * levels * ..., ...) rows."""
+    if len(value) % (num_heads * num_levels):
+        return value
+    return value.unflatten(0, (num_heads, num_levels, -1)).flip(1).flatten(0, 2)
+
+
+def _reorder_pixels(value: Tensor) -> Tensor:
+    """Bring (..., 4 pixels * channels) to (..., channels * 4 pixels), rows first, as mmdet's ``PatchMerging`` unfolds.
+
+    Swin concatenates the pixels of a 2 x 2 square column by column.
+    """
+    if value.shape[-1] % 4:
+        return value
+    pixels = value.unflatten(-1, (4, -1))[..., [0, 2, 1, 3], :]
+    return torch.transpose(pixels, -1, -2).flatten(-2)

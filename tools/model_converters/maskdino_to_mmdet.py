@@ -1,0 +1,74 @@
+"""Convert a checkpoint of the original Mask DINO, or of detrex, for a config of this project.
+
+python tools/model_converters/maskdino_to_mmdet.py SRC DST [--config CONFIG]
+"""
+
+import argparse
+import sys
+from collections import Counter
+from pathlib import Path
+
+from mmengine.config import Config
+from torch import Tensor
+
+from mask_dino.checkpoints import CheckpointError
+from mask_dino.checkpoints.architecture import read_architecture
+from mask_dino.checkpoints.choice import choose_config, unseen_settings
+from mask_dino.checkpoints.convert import convert_original
+from mask_dino.checkpoints.files import build_model, checkpoint_for, read_original, write
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'maskdino'
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Convert a checkpoint of the original Mask DINO (https://github.com/IDEA-Research/MaskDINO), or of '
+        'detrex, for MMDetection or MMSegmentation'
+    )
+    parser.add_argument('source', metavar='SRC', type=Path, help='.pth or .pkl file; code in it does not run')
+    parser.add_argument('destination', metavar='DST', type=Path, help='file to write')
+    parser.add_argument('--config', type=Path, help='config of the model (default: the one that fits the tensors)')
+    return parser.parse_args()
+
+
+def convert(state: dict[str, Tensor], source: Path, destination: Path, config_path: Path | None) -> None:
+    """Convert and write tensors; say what is chosen, left out and taken on trust."""
+    if config_path is None:
+        architecture = read_architecture(state)
+        print(f'architecture: {architecture}')
+        config_path, reason = choose_config(architecture, source.name, CONFIGS)
+        print(f'config: {config_path}, {reason}')
+    config = Config.fromfile(config_path)
+    converted = convert_original(state, build_model(config))
+    print(f'ignored, without a place in the model ({len(converted.ignored)}): {", ".join(converted.ignored) or "none"}')
+    derived = Counter(name.rpartition('.')[2] for name in converted.derived)
+    print(f'derived from the config: {", ".join(f"{count} {name}" for name, count in derived.items()) or "nothing"}')
+    print(f'not shown by the tensors, as the config has it: {", ".join(unseen_settings(config)) or "nothing"}')
+    write(checkpoint_for(config, converted.state, source), destination)
+    print(f'wrote {destination}: {len(converted.state)} tensors')
+
+
+def check_paths(source: Path, destination: Path) -> None:
+    """Find what cannot be written out before the work begins."""
+    if destination.is_dir():
+        raise CheckpointError(f'DST {destination} is a folder; give the name of a file')
+    if source.exists() and destination.exists() and destination.samefile(source):
+        raise CheckpointError(f'SRC and DST are the same file, {source}')
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        check_paths(args.source, args.destination)
+        state = read_original(args.source)
+    except (CheckpointError, OSError) as error:
+        sys.exit(f'error: {error}')
+    print(f'{args.source}: {len(state)} tensors')
+    try:
+        convert(state, args.source, args.destination, args.config)
+    except (CheckpointError, OSError) as error:
+        sys.exit(f'error: {args.source} was not converted: {error}')
+
+
+if __name__ == '__main__':
+    main()
