@@ -1,0 +1,95 @@
+"""Every config can be built, and says what the recipes say."""
+
+from pathlib import Path
+
+import pytest
+from mmdet.registry import DATASETS, MODELS, TRANSFORMS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+import mask_dino.det  # noqa: F401  registers the model
+
+CONFIGS = sorted(Path('configs/maskdino').glob('*.py'))
+COCO = [path for path in CONFIGS if path.stem.endswith('coco')]
+TRAIN2017 = 118_287
+BATCH = 16
+
+
+@pytest.fixture(params=COCO, ids=lambda path: path.stem)
+def coco(request):
+    init_default_scope('mmdet')
+    return Config.fromfile(request.param)
+
+
+def test_published_systems_are_there():
+    swin = 'maskdino_swin-l-p4-w12-384-in22k_16xb1-lsj-50e'
+    expected = {
+        'maskdino_r50_8xb2-lsj-50e_coco',
+        'maskdino_r50_8xb2-lsj-50e_hid1024_coco',
+        'maskdino_r50_8xb2-lsj-50e_no-mask-box_coco',
+        'maskdino_r50_8xb2-lsj-12e_coco',
+        'maskdino_r50_8xb2-lsj-24e_coco',
+        f'{swin}_coco',
+        f'{swin}_no-mask-box_coco',
+    }
+    assert expected <= {path.stem for path in COCO}
+
+
+def test_the_schedule_is_that_of_the_name(coco):
+    epochs = next(int(e) for e in (50, 24, 12) if f'-{e}e_' in coco.filename)
+    iterations = {50: 368_750, 24: 24 * TRAIN2017 // BATCH, 12: 12 * TRAIN2017 // BATCH}[epochs]
+    assert coco.train_cfg.max_iters == pytest.approx(iterations, abs=1)
+    warmup, steps = coco.param_scheduler
+    assert warmup.end == 10
+    drops = {50: [327_778, 355_092], 24: [20 * TRAIN2017 // BATCH], 12: [11 * TRAIN2017 // BATCH]}[epochs]
+    assert steps.milestones == pytest.approx(drops, abs=1)
+    assert steps.gamma == 0.1
+    assert steps.end == coco.train_cfg.max_iters
+
+
+def test_the_optimiser_is_as_published(coco):
+    optimizer = coco.optim_wrapper.optimizer
+    assert (optimizer.type, optimizer.lr, optimizer.weight_decay) == ('AdamW', 1e-4, 0.05)
+    assert coco.optim_wrapper.clip_grad.max_norm == 0.01
+    assert coco.optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult == 0.1
+
+
+def test_batches_make_sixteen_images(coco):
+    gpus, images = next(part for part in Path(coco.filename).stem.split('_') if 'xb' in part).split('-')[0].split('xb')
+    assert coco.train_dataloader.batch_size == int(images)
+    assert int(gpus) * int(images) == coco.auto_scale_lr.base_batch_size == BATCH
+
+
+def test_levels_and_classes_agree(coco):
+    head = coco.model.panoptic_head
+    fusion = coco.model.panoptic_fusion_head
+    assert len(head.queries.anchor_sizes) == head.pixel_decoder.num_levels
+    assert head.queries.anchor_sizes == sorted(head.queries.anchor_sizes, reverse=True)
+    classes = DATASETS.get(coco.train_dataloader.dataset.type).METAINFO['classes']
+    assert head.num_things_classes == fusion.num_things_classes == len(classes)
+
+
+def test_pipelines_can_be_built(coco):
+    for loader in (coco.train_dataloader, coco.val_dataloader):
+        for transform in loader.dataset.pipeline:
+            TRANSFORMS.build(transform)
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_batch_norm_is_frozen_or_there_is_none(path):
+    init_default_scope('mmdet')
+    backbone = Config.fromfile(path).model.backbone
+    if path in COCO and backbone.type == 'ResNet':
+        assert backbone.norm_cfg.requires_grad is False
+        assert backbone.norm_eval is True
+        assert backbone.frozen_stages == -1
+
+
+@pytest.mark.parametrize(
+    ('stem', 'millions'),
+    [('maskdino_r50_8xb2-lsj-50e_coco', 52), ('maskdino_swin-l-p4-w12-384-in22k_16xb1-lsj-50e_coco', 223)],
+)
+def test_models_have_the_published_size(stem, millions):
+    init_default_scope('mmdet')
+    model = MODELS.build(Config.fromfile(f'configs/maskdino/{stem}.py').model)
+    assert round(sum(p.numel() for p in model.parameters()) / 1e6) == millions
