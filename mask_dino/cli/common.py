@@ -47,7 +47,7 @@ def load_config(args: argparse.Namespace) -> Config:
     config.merge_from_dict(args.cfg_options)
     config.work_dir = args.work_dir or config.get('work_dir') or f'./work_dirs/{Path(args.config).stem}'
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    register()  # for configs of other models, too
+    register()  # whatever the imports of the config have registered
     config.launcher = args.launcher
     return config
 
