@@ -10,7 +10,7 @@ from env.mmcv import install_mmcv
 from env.plan import MMCV, RIVALS, ROOT, Found, Step, Wanted, next_step, requirement_lines, requirements
 from env.probe import lack, missing_below
 from env.shell import progress, remedy, run
-from env.venv import CHANGING, Venv
+from env.venv import CHANGED, CHANGING, Venv
 
 TORCH = '2.13.0+cpu'
 WANTED = Wanted(python='', torch='torch==2.13.0', stack='openmmlab')
@@ -172,6 +172,8 @@ def test_half_made_environments_are_noticed(venv):
     assert step().name == 'torch', 'pip had changed nothing'
     venv.log.write_text(f'Collecting torch\n{CHANGING}: torch')
     assert step() == Step('venv', 'an earlier run was stopped while pip was at work')
+    venv.log.write_text(f'Collecting torch\n{CHANGING}: torch\n{CHANGED} torch-2.13.0')
+    assert step().name == 'torch', 'pip had done its work'
     venv.note(unfinished='')
     venv.python.unlink()
     assert step() == Step('venv', 'its interpreter is gone or cannot run pip')

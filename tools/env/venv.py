@@ -11,7 +11,8 @@ from pathlib import Path
 from .plan import Found, Wanted, requirements
 from .shell import fail, run
 
-CHANGING = 'Installing collected packages'  # what pip says before it changes anything
+# What pip says before it changes anything, and after the last change.
+CHANGING, CHANGED = 'Installing collected packages', 'Successfully installed'
 # The imports that have to work, each with the step that mends it. The compiled ops are run, not only loaded.
 CHECKS = (
     ('opencv', 'import cv2'),
@@ -61,8 +62,10 @@ class Venv:
     def unfinished(self) -> str:
         """What an earlier run was doing when it was stopped, if that left the environment half-changed."""
         doing = self.state.get('unfinished', '')
-        unchanged = doing.startswith('pip') and CHANGING not in self.log.read_text(errors='replace')
-        return '' if unchanged else doing
+        if doing.startswith('pip'):
+            text = self.log.read_text(errors='replace')
+            return doing if CHANGING in text and CHANGED not in text else ''
+        return doing
 
     def failure(self) -> tuple[str, str] | None:
         """The first check that fails: the step that mends it, and the error."""
