@@ -12,11 +12,11 @@ from mmdet.structures.bbox import bbox_xyxy_to_cxcywh
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from . import models, optim
+from . import checkpoints, models, optim
 from .postprocess import ImageSizes, instances
 from .structures import QueryPredictions, Targets
 
-__all__ = ['MaskDINO', 'MaskDINOFusionHead', 'models', 'optim']
+__all__ = ['MaskDINO', 'MaskDINOFusionHead', 'checkpoints', 'models', 'optim']
 
 
 @MODELS.register_module()
@@ -43,9 +43,7 @@ class MaskDINO(MaskFormer):
         samples: list[DetDataSample] = self.add_pred_to_datasample(batch_data_samples, results)
         return samples
 
-    def _forward(
-        self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample] | None = None
-    ) -> QueryPredictions:
+    def _forward(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample] | None = None) -> QueryPredictions:
         predictions: QueryPredictions = self.panoptic_head.predict(self.extract_feat(batch_inputs))
         return predictions
 
@@ -64,7 +62,7 @@ class MaskDINOFusionHead(MaskFormerFusionHead):
         """Return ``ins_results`` of each image."""
         return [
             dict(ins_results=self.instances(QueryPredictions(*image), image_sizes(sample.metainfo, rescale)))
-            for image, sample in zip(zip(*predictions), batch_data_samples)
+            for image, sample in zip(zip(*predictions, strict=True), batch_data_samples, strict=False)
         ]
 
     def instances(self, predictions: QueryPredictions, sizes: ImageSizes) -> InstanceData:

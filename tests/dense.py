@@ -20,7 +20,7 @@ def mask_losses(logits: Tensor, masks: Tensor, num_points: int) -> tuple[Tensor,
     """Point-wise cross-entropy and dice, summed over masks (N, h, w), by the original's importance sampling."""
     candidates = torch.rand(len(logits), 3 * num_points, 2)
     uncertain = at_points(logits, candidates).abs().topk(int(0.75 * num_points), dim=1, largest=False).indices
-    chosen = torch.stack([c[i] for c, i in zip(candidates, uncertain)])
+    chosen = torch.stack([c[i] for c, i in zip(candidates, uncertain, strict=True)])
     points = torch.cat((chosen, torch.rand(len(logits), num_points - chosen.shape[1], 2)), 1)
     guess, truth = at_points(logits, points), at_points(masks.float(), points)
     cross_entropy = F.binary_cross_entropy_with_logits(guess, truth, reduction='none').mean(1)
@@ -49,7 +49,7 @@ def losses(
     """Weighted losses of one set of predictions, as published."""
     totals = dict.fromkeys(('loss_cls', 'loss_bbox', 'loss_iou', 'loss_mask', 'loss_dice'), torch.zeros(()))
     masks = predictions.decode(features).masks
-    for i, (target, (query, index)) in enumerate(zip(targets, matches)):
+    for i, (target, (query, index)) in enumerate(zip(targets, matches, strict=True)):
         wanted = torch.zeros_like(predictions.logits[i], dtype=torch.bool)
         wanted[query, target.labels[index]] = True
         boxes, true_boxes = predictions.boxes[i, query], target.boxes[index]

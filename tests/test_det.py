@@ -61,7 +61,7 @@ def test_a_batch_of_two_sizes_is_as_each_image_padded_alone(model):
         together = model(**data, mode='tensor')
         for i in range(2):
             alone = model(data['inputs'][i : i + 1], [data['data_samples'][i]], mode='tensor')
-            for a, b in zip(together, alone):
+            for a, b in zip(together, alone, strict=True):
                 torch.testing.assert_close(a[i : i + 1], b, atol=1e-4, rtol=1e-4)
 
 
@@ -73,7 +73,7 @@ def test_targets_are_fractions_of_the_padded_input(model):
         target = to_targets(truth, size)
         assert target.masks.shape[1:] == size
         assert target.masks.dtype == torch.bool
-        for box, mask in zip(target.boxes, target.masks):
+        for box, mask in zip(target.boxes, target.masks, strict=True):
             ys, xs = mask.nonzero().unbind(1)
             centre = torch.stack(((xs + 0.5).mean() / size[1], (ys + 0.5).mean() / size[0]))
             torch.testing.assert_close(box[:2], centre, atol=0.02, rtol=0)

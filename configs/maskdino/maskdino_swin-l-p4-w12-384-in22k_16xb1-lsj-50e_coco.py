@@ -1,7 +1,9 @@
 # Published: box AP 59.0, mask AP 52.3 on COCO val2017 (223M parameters, 1326 GFLOPs).
 _base_ = './maskdino_r50_8xb2-lsj-50e_coco.py'
 
-pretrained = 'https://github.com/SwinTransformer/storage/releases/download/v1.0.0/swin_large_patch4_window12_384_22k.pth'
+pretrained = (
+    'https://github.com/SwinTransformer/storage/releases/download/v1.0.0/swin_large_patch4_window12_384_22k.pth'
+)
 
 model = dict(
     backbone=dict(

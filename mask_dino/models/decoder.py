@@ -73,9 +73,9 @@ class MaskDINODecoder(nn.Module):
 
 def concatenate(first: Queries, second: Queries) -> Queries:
     """Join two sets of queries of the same batch."""
-    return Queries(*(torch.cat(pair, 1) for pair in zip(first, second)))
+    return Queries(*(torch.cat(pair, 1) for pair in zip(first, second, strict=True)))
 
 
 def stack(queries: list[Queries]) -> Queries:
     """Stack the queries of several layers, so that one call predicts for all of them."""
-    return Queries(*(torch.stack(fields) for fields in zip(*queries)))
+    return Queries(*(torch.stack(fields) for fields in zip(*queries, strict=True)))

@@ -22,7 +22,6 @@ class MaskDINOHead(BaseModule):
             channels, encoder levels) is filled in here.
         embed_dims: Channels of queries, encoder tokens and mask features.
         prior_prob: See :class:`PredictionHead`.
-        decouple_stuff: Whether stuff has neither box loss nor box cost (paper, section 3.6).
         train_cfg, test_cfg: Accepted because mmdet's detectors hand them on; this head has no use for them.
     """
 
@@ -37,7 +36,6 @@ class MaskDINOHead(BaseModule):
         criterion: dict,
         embed_dims: int = 256,
         prior_prob: float | None = None,
-        decouple_stuff: bool = False,
         train_cfg: dict | None = None,
         test_cfg: dict | None = None,
         init_cfg: dict | None = None,
@@ -47,12 +45,12 @@ class MaskDINOHead(BaseModule):
         self.num_stuff_classes = num_stuff_classes
         self.num_classes = num_things_classes + num_stuff_classes
         width = dict(embed_dims=embed_dims)
-        boxed = num_things_classes if decouple_stuff else self.num_classes
+        classes = dict(num_classes=self.num_classes)
         self.pixel_decoder = MODELS.build(pixel_decoder | width)
         self.queries = MODELS.build(queries | width)
         self.decoder = MODELS.build(decoder | width | dict(num_levels=pixel_decoder['num_levels']))
-        self.denoising = MODELS.build(denoising | width | dict(num_classes=self.num_classes))
-        self.criterion = MODELS.build(criterion | dict(num_classes=self.num_classes, num_boxed_classes=boxed))
+        self.denoising = MODELS.build(denoising | width | classes)
+        self.criterion = MODELS.build(criterion | classes | dict(num_things_classes=num_things_classes))
         self.prediction = PredictionHead(self.criterion.num_logits, embed_dims, prior_prob)
         if not self.criterion.uses_masks:
             self.freeze_masks()

@@ -20,12 +20,15 @@ class LayerSizes(NamedTuple):
     num_points: int
 
     def attention(self) -> dict:
+        """Return the config of self-attention."""
         return dict(embed_dims=self.embed_dims, num_heads=self.num_heads, batch_first=True)
 
     def deformable_attention(self) -> dict:
+        """Return the config of multi-scale deformable attention."""
         return dict(**self.attention(), num_levels=self.num_levels, num_points=self.num_points, dropout=0.0)
 
     def feedforward(self) -> dict:
+        """Return the config of the feed-forward network."""
         return dict(embed_dims=self.embed_dims, feedforward_channels=self.feedforward_channels, num_fcs=2, ffn_drop=0.0)
 
 

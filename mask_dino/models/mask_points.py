@@ -40,7 +40,7 @@ class PointSampler(nn.Module):
     def forward(self, mask_features: Tensor, targets: list[Targets]) -> list[MaskPoints]:
         """Sample each image of mask features (B, C, h, w), and its targets."""
         samples = []
-        for features, target in zip(mask_features, targets):
+        for features, target in zip(mask_features, targets, strict=True):
             points = random_points(self.num_candidates + self.num_uniform, features.device)
             samples.append(MaskPoints(sample_features(features, points), sample_masks(target.masks, points)))
         return samples

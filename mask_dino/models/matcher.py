@@ -50,9 +50,7 @@ class HybridMatcher:
         device = mask_features.device
         return [self.assign(self.finite(cost), device) for cost in _to_host(costs)]
 
-    def costs(
-        self, predictions: Predictions, features: Tensor, target: Targets, num_boxed_classes: int
-    ) -> Tensor:
+    def costs(self, predictions: Predictions, features: Tensor, target: Targets, num_boxed_classes: int) -> Tensor:
         """Return the costs (S, Q, N) between predictions (S, Q, ...) and targets of one image."""
         truth = InstanceData(labels=target.labels, bboxes=bbox_cxcywh_to_xyxy(target.boxes))
         at_points = None
@@ -62,7 +60,7 @@ class HybridMatcher:
             at_points = sample_features(features, points)
         boxed = target.labels < num_boxed_classes
         size = MAX_POINT_LOGITS // max(1, self.num_points)
-        chunks = zip(*(x.flatten(0, 1).split(size) for x in predictions))
+        chunks = zip(*(x.flatten(0, 1).split(size) for x in predictions), strict=True)
         costs = torch.cat([self.cost(Predictions(*chunk), at_points, truth, boxed) for chunk in chunks])
         return costs.unflatten(0, predictions.logits.shape[:2])
 
@@ -102,4 +100,4 @@ class HybridMatcher:
 def _to_host(costs: list[Tensor]) -> list[Tensor]:
     """Move tensors to the host in one transfer, the only synchronisation of matching."""
     flat = torch.cat([x.flatten() for x in costs]).cpu()
-    return [x.view(y.shape) for x, y in zip(flat.split([y.numel() for y in costs]), costs)]
+    return [x.view(y.shape) for x, y in zip(flat.split([y.numel() for y in costs]), costs, strict=True)]

@@ -63,7 +63,7 @@ class MaskDINOPixelDecoder(nn.Module):
         self.mask_conv = nn.Conv2d(embed_dims, embed_dims, 1)
         for conv in (self.lateral_conv.conv, self.output_conv.conv, self.mask_conv):
             nn.init.kaiming_uniform_(conv.weight, a=1)
-        nn.init.zeros_(self.mask_conv.bias)
+        nn.init.zeros_(self.mask_conv.get_parameter('bias'))
 
     def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, Memory]:
         """Return mask features (B, C, H/4, W/4) and the encoder's memory."""
@@ -76,7 +76,7 @@ class MaskDINOPixelDecoder(nn.Module):
 
     def project(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Return the encoder's input levels (B, C, h, w), fine to coarse."""
-        levels = [conv(x) for conv, x in zip(self.input_convs, maps)]
+        levels = [conv(x) for conv, x in zip(self.input_convs, maps, strict=False)]
         x = maps[-1]
         for conv in self.input_convs[len(maps) :]:
             x = conv(x)
@@ -89,7 +89,9 @@ class MaskDINOPixelDecoder(nn.Module):
         sizes = tuple((x.shape[-2], x.shape[-1]) for x in levels)
         shapes = torch.tensor(sizes, device=device)
         starts = torch.cat((shapes.new_zeros(1), shapes.prod(1).cumsum(0)[:-1]))
-        query_pos = torch.cat([_tokens(self.position(None, x)) + e for x, e in zip(levels, self.level_embed)], 1)
+        query_pos = torch.cat(
+            [_tokens(self.position(None, x)) + e for x, e in zip(levels, self.level_embed, strict=True)], 1
+        )
         points = token_centers(sizes, device)[None, :, None].expand(len(query_pos), -1, len(sizes), -1)
         tokens = torch.cat([_tokens(x) for x in levels], 1)  # (B, L, C)
         for layer in self.layers:

@@ -81,7 +81,7 @@ class QuerySelection(nn.Module):
         # One image at a time bounds the memory of the masks.
         boxes = [
             masks_to_boxes(torch.einsum('qc,chw->qhw', embed, features) > 0, self.pixel_exact)
-            for embed, features in zip(predictions.mask_embed, mask_features)
+            for embed, features in zip(predictions.mask_embed, mask_features, strict=True)
         ]
         return torch.stack(boxes)
 
@@ -94,5 +94,5 @@ class QuerySelection(nn.Module):
             )
         centers = token_centers(memory.sizes, memory.tokens.device)
         counts = [h * w for h, w in memory.sizes]
-        sides = torch.cat([centers.new_full((n, 2), side) for n, side in zip(counts, self.anchor_sizes)])
+        sides = torch.cat([centers.new_full((n, 2), side) for n, side in zip(counts, self.anchor_sizes, strict=True)])
         return torch.cat((centers, sides), -1)

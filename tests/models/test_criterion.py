@@ -4,7 +4,7 @@ import torch
 from mmdet.registry import MODELS
 from tiny import NUM_CLASSES, build, random_targets, tiny_config
 
-from mask_dino.models.criterion import Matched
+from mask_dino.models.matched import Matched
 from mask_dino.structures import Predictions
 
 NUM_POINTS = 128
@@ -93,9 +93,7 @@ def test_learned_queries_have_no_denoising_loss_before_the_first_layer(images, g
 
 
 def test_softmax_classes_average_over_queries(images, targets):
-    loss = dict(
-        _delete_=True, type='CrossEntropyLoss', loss_weight=4.0, class_weight=[1.0] * NUM_CLASSES + [0.1]
-    )
+    loss = dict(_delete_=True, type='CrossEntropyLoss', loss_weight=4.0, class_weight=[1.0] * NUM_CLASSES + [0.1])
     head = build(criterion=dict(loss_cls=loss)).panoptic_head
     assert head.prediction.class_embed.out_features == NUM_CLASSES + 1
     criterion = head.criterion
@@ -116,14 +114,14 @@ def test_stuff_has_no_box_loss(feats, targets, generator):
     targets = [t._replace(labels=torch.arange(len(t.labels)) % 4) for t in targets]
     config = dict(num_things_classes=2, num_stuff_classes=NUM_CLASSES - 2)
     coupled = build(**config).panoptic_head
-    decoupled = build(**config, decouple_stuff=True).panoptic_head
+    decoupled = build(**config, criterion=dict(decouple_stuff=True)).panoptic_head
     with torch.no_grad():
         outputs = coupled(feats, targets)
         points = coupled.criterion.sample_points(outputs.mask_features, targets)
         matches = some_matches(targets, generator)
         last = Predictions(*(x[-1:] for x in outputs.layers))
-        thing = [t.labels[index[0]] < 2 for t, (_, index) in zip(targets, matches)]
-        things = [(q[:, keep], i[:, keep]) for keep, (q, i) in zip(thing, matches)]
+        thing = [t.labels[index[0]] < 2 for t, (_, index) in zip(targets, matches, strict=True)]
+        things = [(q[:, keep], i[:, keep]) for keep, (q, i) in zip(thing, matches, strict=True)]
 
         def losses(head, pairs):
             one_to_one = head.criterion.normalizers(targets, outputs.denoising_matches)[0]
@@ -160,4 +158,4 @@ def test_contradicting_mask_settings_are_refused():
     config = tiny_config().panoptic_head.criterion
     config.loss_dice = None
     with pytest.raises(ValueError, match='both loss_mask and loss_dice'):
-        MODELS.build(config | dict(num_classes=3))
+        MODELS.build(config | dict(num_classes=3, num_things_classes=3))

@@ -1,11 +1,10 @@
 import pytest
 import torch
 from mmdet.models.layers.transformer.utils import inverse_sigmoid
+from tiny import NUM_CLASSES, random_targets
 
 from mask_dino.models.denoising import UnifiedDenoising, attention_mask
 from mask_dino.structures import Targets
-
-from tiny import NUM_CLASSES, random_targets
 
 
 def denoising(noise_scale: float = 0.4, num_queries: int = 12) -> UnifiedDenoising:

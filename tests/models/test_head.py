@@ -15,16 +15,14 @@ def test_prediction_is_the_last_layer_of_training(model, images, generator):
         feats = model.extract_feat(images)
         outputs = model.panoptic_head(feats, [random_targets(2, generator)] * 2)
         expected = Predictions(*(x[-1] for x in outputs.layers)).decode(outputs.mask_features)
-        for a, b in zip(model.panoptic_head.predict(feats), expected):
+        for a, b in zip(model.panoptic_head.predict(feats), expected, strict=True):
             torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
 
 
 def test_matching_queries_do_not_see_the_ground_truth(model, images, generator):
     with torch.no_grad():
         feats = model.extract_feat(images)
-        first, second = (
-            model.panoptic_head(feats, [random_targets(n, generator)] * 2).layers for n in (2, 5)
-        )
+        first, second = (model.panoptic_head(feats, [random_targets(n, generator)] * 2).layers for n in (2, 5))
         torch.testing.assert_close(first.logits, second.logits, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(first.boxes, second.boxes, atol=1e-5, rtol=1e-5)
 
@@ -53,7 +51,7 @@ def test_images_of_a_batch_do_not_mix(model, images):
         both = model(images, mode='tensor')
         for i in range(2):
             alone = model(images[i : i + 1], mode='tensor')
-            for a, b in zip(both, alone):
+            for a, b in zip(both, alone, strict=True):
                 torch.testing.assert_close(a[i : i + 1], b, atol=1e-4, rtol=1e-4)
 
 
@@ -77,10 +75,10 @@ def test_selected_queries_are_detached(model, images):
 def test_selection_takes_the_highest_scores(model, images):
     head = model.panoptic_head
     with torch.no_grad():
-        mask_features, memory = head.pixel_decoder(model.extract_feat(images))
+        _, memory = head.pixel_decoder(model.extract_feat(images))
         index = head.queries.select(memory.tokens, head.prediction)
         scores = head.prediction.class_embed(head.queries.proj(memory.tokens)).max(-1).values
-    for row, chosen in zip(scores, index):
+    for row, chosen in zip(scores, index, strict=True):
         others = torch.ones(len(row), dtype=torch.bool)
         others[chosen] = False
         assert row[chosen].min() >= row[others].max()

@@ -65,9 +65,7 @@ model = dict(
             loss_bbox=dict(type='L1Loss', loss_weight=5.0),
             loss_iou=dict(type='GIoULoss', loss_weight=2.0),
             loss_mask=dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=5.0),
-            loss_dice=dict(
-                type='DiceLoss', use_sigmoid=True, activate=True, naive_dice=True, eps=1.0, loss_weight=5.0
-            ),
+            loss_dice=dict(type='DiceLoss', use_sigmoid=True, activate=True, naive_dice=True, eps=1.0, loss_weight=5.0),
             point_sampler=dict(num_points=12544, oversample_ratio=3.0, importance_sample_ratio=0.75),
         ),
     ),

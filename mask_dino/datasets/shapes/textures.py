@@ -40,19 +40,23 @@ def pick_paint(rng: np.random.Generator, others: Sequence[Paint], spread: float)
 
 
 def flat(rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """One value everywhere."""
     return np.full_like(u, 0.5)
 
 
 def gradient(rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """A ramp in any direction."""
     return np.clip(0.5 + 0.5 * _along(u, v, rng.uniform(0, math.tau)), 0, 1)
 
 
 def stripes(rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Parallel bands in any direction."""
     wave = np.sin(_along(u, v, rng.uniform(0, math.tau)) * rng.uniform(6, 11) + rng.uniform(0, math.tau))
     return 0.5 + 0.5 * np.clip(wave * 1.5, -1, 1)
 
 
 def speckles(rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Scattered spots."""
     return np.clip(smooth_noise(rng, len(u) // 2, len(u)) * 1.5 - 0.8, 0, 1)
 
 
