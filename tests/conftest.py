@@ -1,0 +1,25 @@
+"""What every test starts from: the registered model, mmdet's scope, fixed seeds and few threads."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import init_default_scope
+
+import mask_dino.det  # noqa: F401  registers the model
+
+# Small tensors gain nothing from many threads, and lose much where the machine is busy.
+torch.set_num_threads(min(2, torch.get_num_threads()))
+
+
+@pytest.fixture(scope='module', autouse=True)
+def scope():
+    init_default_scope('mmdet')
+
+
+@pytest.fixture(autouse=True)
+def seeds():
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
