@@ -33,7 +33,7 @@ def enlarge(masks: Tensor, sizes: ImageSizes) -> Tensor:
 
 def scale_boxes(boxes: Tensor, sizes: ImageSizes) -> Tensor:
     """Bring cxcywh boxes (N, 4), fractions of the padded input, to xyxy in pixels of the output."""
-    height, width = (p / r * o for p, r, o in zip(*sizes))
+    height, width = (p / r * o for p, r, o in zip(*sizes, strict=True))
     center, extent = boxes[..., :2], boxes[..., 2:]
     return torch.cat((center - extent / 2, center + extent / 2), -1) * boxes.new_tensor([width, height, width, height])
 

@@ -59,12 +59,12 @@ class Predictions(NamedTuple):
 
     def split(self, index: int) -> tuple['Predictions', 'Predictions']:
         """Separate the first ``index`` queries from the others."""
-        first, second = zip(*((x[..., :index, :], x[..., index:, :]) for x in self))
+        first, second = zip(*((x[..., :index, :], x[..., index:, :]) for x in self), strict=True)
         return Predictions(*first), Predictions(*second)
 
     def cat(self, other: 'Predictions') -> 'Predictions':
         """Append the sets of predictions of ``other``."""
-        return Predictions(*(torch.cat(pair) for pair in zip(self, other)))
+        return Predictions(*(torch.cat(pair) for pair in zip(self, other, strict=True)))
 
 
 class Denoising(NamedTuple):
