@@ -35,11 +35,11 @@ def convert_original(state: Mapping[str, Tensor], model: nn.Module) -> Converted
     target = model.state_dict()
     head = head_name(target)
     levels = read_levels(state)
-    check_anchors(levels, model.get_submodule(f'{head}.queries'))
     renamed = rename(straighten(state, levels, _num_heads(model)), rules(head))
     derived = [name for name in target if name not in renamed.state and name.rpartition('.')[2] in DERIVED]
     if problems := compare(renamed, target, derived):
         raise CheckpointError('the tensors do not fit the model:\n' + '\n'.join(problems))
+    check_anchors(levels, model.get_submodule(f'{head}.queries'))
     converted = {name: renamed.state.get(name, value) for name, value in target.items()}
     return Converted(converted, renamed.dropped, derived)
 

@@ -37,6 +37,7 @@ def read_original(path: Path) -> dict[str, Tensor]:
 
 def build_model(config: Config) -> nn.Module:
     """Build the model of a config with random weights: nothing is downloaded."""
+    _require(config, 'model')
     init_default_scope(config.get('default_scope', 'mmengine'))
     model: nn.Module = MODELS.build(config.model)
     return model
@@ -49,6 +50,7 @@ def checkpoint_for(config: Config, state: dict[str, Tensor], source: Path) -> di
         state: Weights of the config's model.
         source: The file they come from.
     """
+    _require(config, 'test_dataloader')  # its data set names the classes
     init_default_scope(config.get('default_scope', 'mmengine'))
     known = DATASETS.build(dict(config.test_dataloader.dataset, lazy_init=True)).metainfo
     meta = dict(
@@ -71,6 +73,11 @@ def write(checkpoint: dict[str, Any], path: Path) -> None:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _require(config: Config, name: str) -> None:
+    if name not in config:
+        raise CheckpointError(f'the config {config.filename} has no {name}; give the whole config of a model')
 
 
 def _is_array(value: object) -> bool:

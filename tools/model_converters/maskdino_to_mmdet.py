@@ -33,11 +33,12 @@ def parse_args() -> argparse.Namespace:
 
 def convert(state: dict[str, Tensor], source: Path, destination: Path, config_path: Path | None) -> None:
     """Convert and write tensors; say what is chosen, left out and taken on trust."""
+    reason = 'as given'
     if config_path is None:
         architecture = read_architecture(state)
         print(f'architecture: {architecture}')
         config_path, reason = choose_config(architecture, source.name, CONFIGS)
-        print(f'config: {config_path}, {reason}')
+    print(f'config: {config_path}, {reason}')
     config = Config.fromfile(config_path)
     converted = convert_original(state, build_model(config))
     print(f'ignored, without a place in the model ({len(converted.ignored)}): {", ".join(converted.ignored) or "none"}')
