@@ -74,7 +74,9 @@ def test_published_configs_are_the_choice(tool):
     assert (tool.CONFIGS / 'maskdino_r50_8xb2-lsj-50e_coco.py').is_file()
 
 
-@pytest.mark.parametrize('reason', ['missing', 'truncated', 'text', 'no config', 'another config', 'no model', 'unknown tensor'])
+@pytest.mark.parametrize(
+    'reason', ['missing', 'truncated', 'text', 'no config', 'another config', 'no model', 'unknown tensor']
+)
 def test_failures_name_the_file_and_leave_nothing(run, files, reason):
     settings, source, destination = files
     options = ['--config', settings]
