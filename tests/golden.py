@@ -2,7 +2,7 @@
 
 The original PyTorch code was run once on a CPU in float32. Its weights were drawn from the
 seeded generator below instead of being stored, so each case is a few hundred kilobytes.
-Only numpy is needed. See README.md beside this file for what each array holds.
+Only numpy is needed. data/golden/README.md says what each array holds.
 """
 
 import gzip

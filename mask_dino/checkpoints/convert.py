@@ -64,7 +64,7 @@ def check_anchors(levels: Levels, queries: nn.Module) -> None:
 
 
 def compare(renamed: Renamed, target: Mapping[str, Tensor], derived: list[str]) -> list[str]:
-    """Return what keeps renamed tensors from being the weights of a model, a line for each kind of problem."""
+    """Return what keeps renamed tensors from being the weights of a model: of each kind of problem, all names."""
     strange = [renamed.origin[name] for name in renamed.state if name not in target]
     missing = [name for name in target if name not in renamed.state and name not in derived]
     shapes = [
@@ -73,7 +73,7 @@ def compare(renamed: Renamed, target: Mapping[str, Tensor], derived: list[str]) 
         if name in target and value.shape != target[name].shape
     ]
     kinds = [('unknown', [*renamed.unknown, *strange]), ('missing', missing), ('of another shape', shapes)]
-    return [f'{len(names)} {kind}: {"; ".join(sorted(names))}' for kind, names in kinds if names]
+    return ['\n  '.join([f'{len(names)} {kind}:', *sorted(names)]) for kind, names in kinds if names]
 
 
 def _num_heads(model: nn.Module) -> int:

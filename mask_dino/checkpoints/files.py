@@ -71,6 +71,8 @@ def write(checkpoint: dict[str, Any], path: Path) -> None:
         with part.open('wb') as file:
             torch.save(checkpoint, file)
         part.replace(path)
+    except RuntimeError as error:  # torch's word for a disk that is full
+        raise OSError(f'{path} could not be written, the disk may be full: {error}') from error
     finally:
         part.unlink(missing_ok=True)
 
