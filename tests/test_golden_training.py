@@ -55,9 +55,9 @@ def batch(model, case):
 
 def our_name(original):
     """Translate the name of a loss, e.g. ``loss_giou_dn_3``."""
-    kind, interm, dn, layer = re.fullmatch(r'loss_([a-z]+?)(_interm)?(_dn)?(?:_(\d))?', original).groups()
+    kind, encoder, dn, layer = re.fullmatch(r'loss_([a-z]+?)(_interm)?(_dn)?(?:_(\d))?', original).groups()
     kind = dict(ce='cls', giou='iou').get(kind, kind)
-    return f'{f"d{layer}." if layer else ""}{"enc_" if interm else ""}{"dn_" if dn else ""}loss_{kind}'
+    return f'{f"d{layer}." if layer else ""}{"enc_" if encoder else ""}{"dn_" if dn else ""}loss_{kind}'
 
 
 def test_exact_losses(case, exact):
