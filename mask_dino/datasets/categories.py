@@ -1,0 +1,84 @@
+"""Whether the classes of a config are those of its COCO file, and those of its model."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from .findings import Finding, error, some, warning
+
+
+def check_categories(content: dict, file: str, classes: Any) -> list[Finding]:
+    """Compare the categories of a COCO file with ``metainfo.classes``: mmdet drops silently what does not match.
+
+    mmdet numbers the classes in the order of the file, whatever the order in ``metainfo``.
+    """
+    if isinstance(classes, str):
+        return [error(_string_message(classes))]
+    names = [category['name'] for category in content['categories']]
+    for place, listed in ((file, names), ('metainfo.classes', classes)):
+        if twice := [name for name, count in Counter(listed).items() if count > 1]:
+            return [error(f'{place} has more than one class called {some(twice)}; give each name once')]
+    if absent := [name for name in classes if name not in names]:
+        return [error(_absent_message(file, names, classes, absent))]
+    found = [name for name in names if name in set(classes)]
+    if found != list(classes):
+        message = f'{file} lists its categories in another order than metainfo.classes, and mmdet numbers the classes '
+        return [error(f'{message}by the file: objects would go by wrong names. {_fix(found)}')]
+    return _left_out(content, file, set(classes))
+
+
+def check_heads(heads: Mapping[str, Any], metainfo: Mapping) -> list[Finding]:
+    """Compare the class counts of a model's heads, by their names in the config, with the classes of a data set."""
+    classes = metainfo.get('classes') or ()
+    if not classes or isinstance(classes, str):
+        return []  # none are known, or check_categories speaks of them
+    wanted = dict(num_things_classes=len(metainfo.get('thing_classes', classes)))
+    if 'stuff_classes' in metainfo:
+        wanted['num_stuff_classes'] = len(metainfo['stuff_classes'])
+    findings = []
+    for field, count in wanted.items():
+        given = {name: getattr(head, field) for name, head in heads.items() if hasattr(head, field)}
+        if any(number != count for number in given.values()):
+            counts = ' and '.join(f'model.{name}.{field} is {number}' for name, number in given.items())
+            fix = ', '.join(f'{name}=dict({field}={count})' for name in given)
+            message = f'{counts}, but metainfo.classes of the data names {count}: {some(classes)}. '
+            findings.append(error(f'{message}Set model=dict({fix}).'))
+    return findings
+
+
+def check_same_classes(metainfos: Mapping[str, Mapping]) -> list[Finding]:
+    """Compare the classes of data sets, whose meta information is given by the names of their loaders."""
+    classes = {loader: metainfo.get('classes') or () for loader, metainfo in metainfos.items()}
+    if len({tuple(names) for names in classes.values()}) < 2:
+        return []
+    listed = '; '.join(f'{loader}: {some(names)}' for loader, names in classes.items())
+    return [error(f'The data sets differ in metainfo.classes ({listed}). Give all of them the same metainfo.')]
+
+
+def _left_out(content: dict, file: str, classes: set[str]) -> list[Finding]:
+    """Report the categories that a config leaves out, by intention or not."""
+    names = {category['id']: category['name'] for category in content['categories']}
+    counts = Counter(names.get(annotation.get('category_id')) for annotation in content['annotations'])
+    rest = {name: count for name, count in counts.items() if name is not None and name not in classes}
+    if not rest:
+        return []
+    listed = some(f'{name} ({count})' for name, count in rest.items())
+    return [warning(f'{file}: left out are the annotations of categories not in metainfo.classes: {listed}')]
+
+
+def _string_message(classes: str) -> str:
+    return f"metainfo.classes is the string '{classes}', which counts as {len(classes)} classes. {_fix([classes])}"
+
+
+def _absent_message(file: str, names: Sequence[str], classes: Sequence[str], absent: Iterable[str]) -> str:
+    fix = 'Spell them as the file does, or add them to it. ' if set(names) & set(classes) else ''
+    return (
+        f'{file} has no category called {some(repr(name) for name in absent)}: mmdet would leave out such classes and '
+        f'shift the others. metainfo.classes: {some(classes, 30)}. Categories of the file: {some(names, 30)}. '
+        f'{fix}{_fix(names)}'
+    )
+
+
+def _fix(names: Sequence[str]) -> str:
+    """Write the line of a config; a class alone needs its comma."""
+    return f'Write metainfo=dict(classes={tuple(names)!r}) in the dataset of every dataloader.'
