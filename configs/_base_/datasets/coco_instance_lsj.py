@@ -1,5 +1,5 @@
 # COCO boxes and masks, with large-scale jittering to 1024 x 1024 in training.
-dataset_type = 'CocoDataset'
+dataset_type = 'CheckedCocoDataset'
 data_root = 'data/coco/'
 image_size = (1024, 1024)
 

@@ -1,5 +1,5 @@
 # Shapes, made by `python tools/dataset_converters/make_shapes.py data/shapes`
-dataset_type = 'CocoDataset'
+dataset_type = 'CheckedCocoDataset'
 data_root = 'data/shapes/'
 image_size = (128, 128)
 metainfo = dict(

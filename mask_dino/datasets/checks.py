@@ -1,0 +1,112 @@
+"""Everything that can be known of data and classes before the first step."""
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mmdet.registry import DATASETS
+from mmengine.dataset import BaseDataset
+
+from .categories import check_heads, check_same_classes
+from .coco import check_annotation_file, reads_coco
+from .coco_file import read_coco
+from .findings import DataError, Finding, error, error_messages, some
+from .survey import check_images, check_objects, survey
+
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+HEADS = ('panoptic_head', 'panoptic_fusion_head')
+
+
+def check_config(config: Mapping, decode: bool) -> list[Finding]:
+    """Build and check the data sets of a config.
+
+    Args:
+        decode: Whether to decode all images, which takes long.
+    """
+    datasets: dict[str, Any] = {}
+    findings = []
+    for loader in LOADERS:
+        if not config.get(loader) or config[loader] in [config[other] for other in datasets]:
+            continue
+        try:
+            datasets[loader] = DATASETS.build(config[loader]['dataset'])
+        except (DataError, OSError) as reason:
+            findings.append(error(f'{loader}: {reason}'))
+    return findings + check_loaders(datasets, config, config.get('model'), decode)
+
+
+def check_loaders(datasets: Mapping[str, Any], config: Mapping, model: Any, decode: bool = False) -> list[Finding]:
+    """Check data sets and their classes against one another, the evaluators' files and the model's heads.
+
+    Args:
+        datasets: By the names of their loaders in the config, such as ``train_dataloader``.
+        config: The whole config.
+        model: The model, or its config.
+        decode: As for :func:`check_config`.
+    """
+    metainfos = {loader: getattr(dataset, 'metainfo', {}) for loader, dataset in datasets.items()}
+    heads = {name: head for name in HEADS if (head := getattr(model, name, None))}
+    findings = []
+    for loader, dataset in datasets.items():
+        for part in leaves(dataset):
+            findings += check_dataset(loader, part, decode)
+        findings += check_heads(heads, metainfos[loader])
+        findings += check_evaluator(loader, dataset, config.get(loader.replace('dataloader', 'evaluator')))
+    findings += check_same_classes(metainfos)
+    return list(dict.fromkeys(findings))  # data sets may share files and faults
+
+
+def leaves(dataset: Any) -> Iterator[Any]:
+    """Yield the data sets inside wrappers such as ConcatDataset, RepeatDataset and ClassBalancedDataset."""
+    if hasattr(dataset, 'datasets'):
+        for part in dataset.datasets:
+            yield from leaves(part)
+    elif hasattr(dataset, 'dataset'):
+        yield from leaves(dataset.dataset)
+    else:
+        yield dataset
+
+
+def check_dataset(loader: str, dataset: Any, decode: bool) -> list[Finding]:
+    """Check the file and the images of one data set; of kinds that are not known, nothing is said."""
+    findings = check_annotation_file(dataset) if reads_coco(dataset) else []
+    if not is_surveyed(dataset) or error_messages(findings):
+        return findings
+    found = survey(dataset)
+    findings += check_images(found, decode)
+    return findings + (check_objects(loader, dataset, found) if reads_coco(dataset) else [])
+
+
+def is_surveyed(dataset: Any) -> bool:
+    """Tell whether a data set lists image files one by one."""
+    known = isinstance(dataset, BaseDataset) and len(dataset) > 0
+    return known and isinstance(dataset.get_data_info(0).get('img_path'), str)
+
+
+def check_evaluator(loader: str, dataset: Any, evaluators: Any) -> list[Finding]:
+    """Find out early that an evaluator reads another annotation file than its data set, with other images."""
+    metrics = [evaluators] if isinstance(evaluators, Mapping) else evaluators or []
+    files = [
+        metric['ann_file']
+        for metric in metrics
+        if metric['type'] == 'CocoMetric' and metric.get('ann_file') and not metric.get('format_only')
+    ]
+    if not reads_coco(dataset):
+        return []
+    return [finding for file in files for finding in _compare_files(loader, dataset, file)]
+
+
+def _compare_files(loader: str, dataset: Any, file: str) -> list[Finding]:
+    field = f'{loader.replace("dataloader", "evaluator")}.ann_file'
+    if os.path.realpath(file) == os.path.realpath(dataset.ann_file):
+        return []
+    known = {image['id'] for image in read_coco(file).get('images', ())}
+    ids = [dataset.get_data_info(index)['img_id'] for index in range(len(dataset))]
+    if not (missing := [number for number in ids if number not in known]):
+        return []
+    return [
+        error(
+            f'{field} is {file}, which lacks {len(missing)} images of {dataset.ann_file}, the ann_file of {loader}: '
+            f'{some(missing, 3)}. Name the same file in both.'
+        )
+    ]

@@ -1,0 +1,78 @@
+"""A readable account of what is taken from a checkpoint."""
+
+from pathlib import Path
+
+from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner, find_latest_checkpoint
+
+from ..checkpoints import CheckpointError
+from .comparison import Comparison, compare, is_original, shapes
+from .unwrap import unwrap
+
+
+@HOOKS.register_module()
+class CheckCheckpointHook(Hook):
+    """Reports which tensors of a checkpoint fit the model, and stops where the results would be wrong.
+
+    mmengine takes what fits and prints the rest, also where nothing fits at all.
+    """
+
+    # Before EMAHook, which reads the checkpoint, too.
+    priority = 'HIGH'
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Compare a checkpoint with the model before it is loaded.
+
+        Raises:
+            CheckpointError: If it is that of another model, or if parts are missing in a test or a resumed training.
+        """
+        cfg = runner.cfg
+        file = str(cfg.get('load_from') or find_latest_checkpoint(runner.work_dir))
+        # Original checkpoints keep their tensors under 'model', where mmengine does not look.
+        if is_original({**shapes(checkpoint.get('model') or {}), **shapes(loaded(checkpoint))}):
+            raise CheckpointError(original_message(file))
+        result = compare(shapes(loaded(checkpoint)), shapes(unwrap(runner.model).state_dict()))
+        if result.is_foreign:
+            raise CheckpointError(foreign_message(file, result))
+        training = isinstance(runner.optim_wrapper, OptimWrapper)
+        if not result.is_complete and (cfg.get('resume') or not training):
+            raise CheckpointError(incomplete_message(file, result, training))
+        if result.is_complete and not result.unknown:
+            runner.logger.info(f'checkpoint {file}: {result}')
+        else:
+            rest = 'What does not fit is dropped, and the rest of the model keeps its initial values.'
+            runner.logger.warning(f'checkpoint {file}: {result}\n  {rest}')
+
+
+def loaded(checkpoint: dict) -> dict:
+    """Return the part of a checkpoint in which mmengine looks for tensors."""
+    state: dict = checkpoint.get('state_dict', checkpoint)
+    return state
+
+
+def original_message(file: str) -> str:
+    """Say that a checkpoint has to be converted."""
+    converted = Path(file).with_suffix('.mmdet.pth').name
+    return (
+        f'checkpoint {file} has the tensor names of the original implementation. Convert it: '
+        f'python tools/model_converters/maskdino_to_mmdet.py {file} {converted}'
+    )
+
+
+def foreign_message(file: str, result: Comparison) -> str:
+    """Say that a checkpoint is that of another model."""
+    return (
+        f'checkpoint {file} is that of another model: {result}\n'
+        'Load one of the same architecture (the config beside a checkpoint tells), or correct the config.'
+    )
+
+
+def incomplete_message(file: str, result: Comparison, training: bool) -> str:
+    """Say that a test, or a training to be resumed, needs all tensors."""
+    purpose, remedy = 'the model under test', 'Test with the config it was trained with.'
+    if training:
+        purpose = 'the training to be resumed'
+        remedy = 'Resume with the config it was trained with, or fine-tune: load_from=CHECKPOINT with resume=False.'
+    return f'checkpoint {file} does not fit {purpose}: {result}\n{remedy}'
