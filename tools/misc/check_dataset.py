@@ -1,0 +1,39 @@
+"""Check the data of a config before training: files, annotations, images, classes."""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+from mmengine.registry import init_default_scope
+
+from mask_dino.datasets.checks import check_config
+from mask_dino.datasets.findings import error_messages
+
+
+def parse_args() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--images', action='store_true', help='decode every image, too, which takes long')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE', help='settings to override'
+    )
+    return parser, parser.parse_args()
+
+
+def main() -> None:
+    parser, args = parse_args()
+    if not Path(args.config).is_file():
+        parser.error(f'config {args.config} does not exist; relative paths start at {Path.cwd()}')
+    config = Config.fromfile(args.config)
+    config.merge_from_dict(args.cfg_options)
+    init_default_scope(config.get('default_scope', 'mmdet'))
+    findings = check_config(config, args.images)
+    for level, message in findings:
+        print(f'{logging.getLevelName(level).lower()}: {message}')
+    sys.exit(1 if error_messages(findings) else 0)
+
+
+if __name__ == '__main__':
+    main()
