@@ -1,6 +1,5 @@
 """A line of progress for people who watch a training."""
 
-import sys
 import time
 
 from mmengine.dist import master_only
@@ -8,10 +7,12 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+PREFIX = 'progress:'
+
 
 @HOOKS.register_module()
 class ProgressHook(Hook):
-    """Shows the iteration, the loss and the remaining time, in one line that is rewritten on a terminal.
+    """Prints the iteration, the loss and the remaining time.
 
     Args:
         interval: Iterations between two lines.
@@ -34,15 +35,9 @@ class ProgressHook(Hook):
             return
         elapsed = time.monotonic() - self.start_time
         remaining = elapsed / (done - self.start_iter) * (runner.max_iters - done)
+        minutes, seconds = divmod(round(remaining), 60)
         loss = runner.message_hub.get_scalar('train/loss').mean(self.interval)
-        line = f'  step {done}/{runner.max_iters}   loss {loss:6.1f}   {format_time(remaining)} left'
-        on_terminal = sys.stdout.isatty()
-        end = '\r' if on_terminal and done != runner.max_iters else '\n'
-        if on_terminal or done % (10 * self.interval) == 0 or done == runner.max_iters:
-            print(line.ljust(70), end=end, flush=True)
-
-
-def format_time(seconds: float) -> str:
-    """Return minutes and seconds."""
-    minutes, seconds = divmod(round(seconds), 60)
-    return f'{minutes} min {seconds:02d} s'
+        print(
+            f'{PREFIX} step {done}/{runner.max_iters}   loss {loss:6.1f}   {minutes} min {seconds:02d} s left',
+            flush=True,
+        )

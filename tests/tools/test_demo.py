@@ -1,0 +1,51 @@
+"""The front door, with a data set and a training a hundred times smaller."""
+
+from pathlib import Path
+
+import cv2
+import demo
+import pytest
+
+from mask_dino.datasets.shapes.world import World
+
+CONFIG = """
+_base_ = '{base}'
+max_iters = 4
+train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
+param_scheduler = [dict(type='ConstantLR', factor=1.0)]
+default_hooks = dict(checkpoint=dict(interval=2))
+"""
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Run the demo in a folder of its own; return its working directory."""
+    root = Path.cwd()
+    (tmp_path / 'tools').symlink_to(root / 'tools')
+    (tmp_path / 'config.py').write_text(CONFIG.format(base=root / demo.CONFIG))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(demo, 'CONFIG', Path('config.py'))
+    monkeypatch.setattr(demo, 'WORLD', World(train=16, val=4))
+    monkeypatch.setattr(demo, 'PICTURES', range(4))
+    return demo.WORK_DIR
+
+
+def test_the_demo_trains_tests_and_draws_and_does_not_train_twice(small, capsys):
+    demo.main()
+    first = capsys.readouterr().out
+    assert [line[:5] for line in first.splitlines() if line.startswith('[')] == ['[1/4]', '[2/4]', '[3/4]', '[4/4]']
+    assert 'box AP' in first
+    assert (small / 'weights.pth').is_file()
+    assert 'Average Precision' in (small / 'evaluation.log').read_text()
+    page = cv2.imread(str(small / 'pictures.png'))
+    assert page.shape[:2] == (2 * (3 * 128 + 8), 2 * (3 * 3 * 128 + 8))
+    assert page.std() > 20
+    demo.main()
+    assert 'done already' in capsys.readouterr().out
+
+
+def test_a_failed_training_shows_the_end_of_its_log(small, monkeypatch):
+    Path('config.py').write_text(Path('config.py').read_text() + "model = dict(backbone=dict(depth=19))\n")
+    with pytest.raises(SystemExit, match='depth 19'):
+        demo.main()
+    assert not (small / 'weights.pth').exists()
