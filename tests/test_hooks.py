@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 import torch
 from coco_folder import CLASSES, HEIGHT, WIDTH, coco_content, dataset_config, write_coco
+from mmdet.models.test_time_augs import DetTTAModel
 from mmengine.config import Config
 from mmengine.runner import Runner
-from tiny import tiny_config
+from tiny import build, tiny_config
 from torch import Tensor
 
 from mask_dino.checkpoints import CheckpointError
 from mask_dino.datasets.findings import DataError, error
 from mask_dino.hooks import CheckDataHook
 from mask_dino.hooks.comparison import by_module, compare, is_original, shapes
+from mask_dino.hooks.unwrap import unwrap
 
 numbers = itertools.count()
 
@@ -221,6 +223,12 @@ def test_names_are_sorted_into_four_kinds():
     assert not result.is_complete and not result.is_foreign
     assert compare(dict(a=(1,), b=(2,), c=(3,)), model).is_complete
     assert compare({}, model).is_foreign
+
+
+def test_wrappers_of_the_model_are_seen_through():
+    model = build()
+    assert unwrap(model) is model
+    assert unwrap(DetTTAModel(tta_cfg=dict(max_per_img=5), module=model)) is model
 
 
 def test_names_in_messages():

@@ -32,16 +32,16 @@ def check_heads(heads: Mapping[str, Any], metainfo: Mapping) -> list[Finding]:
     classes = metainfo.get('classes') or ()
     if not classes or isinstance(classes, str):
         return []  # none are known, or check_categories speaks of them
-    wanted = dict(num_things_classes=len(metainfo.get('thing_classes', classes)))
+    wanted = dict(num_things_classes=metainfo.get('thing_classes', classes))
     if 'stuff_classes' in metainfo:
-        wanted['num_stuff_classes'] = len(metainfo['stuff_classes'])
+        wanted['num_stuff_classes'] = metainfo['stuff_classes']
     findings = []
-    for field, count in wanted.items():
+    for field, names in wanted.items():
         given = {name: getattr(head, field) for name, head in heads.items() if hasattr(head, field)}
-        if any(number != count for number in given.values()):
-            counts = ' and '.join(f'model.{name}.{field} is {number}' for name, number in given.items())
-            fix = ', '.join(f'{name}=dict({field}={count})' for name in given)
-            message = f'{counts}, but metainfo.classes of the data names {count}: {some(classes)}. '
+        if any(count != len(names) for count in given.values()):
+            counts = ' and '.join(f'model.{name}.{field} is {count}' for name, count in given.items())
+            fix = ', '.join(f'{name}=dict({field}={len(names)})' for name in given)
+            message = f'{counts}, but metainfo of the data names {len(names)}: {some(names)}. '
             findings.append(error(f'{message}Set model=dict({fix}).'))
     return findings
 

@@ -30,7 +30,7 @@ def check_config(config: Mapping, decode: bool) -> list[Finding]:
             continue
         try:
             datasets[loader] = DATASETS.build(config[loader]['dataset'])
-        except (DataError, OSError) as reason:
+        except DataError as reason:
             findings.append(error(f'{loader}: {reason}'))
     return findings + check_loaders(datasets, config, config.get('model'), decode)
 
@@ -100,7 +100,10 @@ def _compare_files(loader: str, dataset: Any, file: str) -> list[Finding]:
     field = f'{loader.replace("dataloader", "evaluator")}.ann_file'
     if os.path.realpath(file) == os.path.realpath(dataset.ann_file):
         return []
-    known = {image['id'] for image in read_coco(file).get('images', ())}
+    try:
+        known = {image['id'] for image in read_coco(file)['images']}
+    except (DataError, LookupError, TypeError) as reason:
+        return [error(f'{field}: {file} cannot be read: {reason}')]
     ids = [dataset.get_data_info(index)['img_id'] for index in range(len(dataset))]
     if not (missing := [number for number in ids if number not in known]):
         return []

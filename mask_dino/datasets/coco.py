@@ -28,7 +28,7 @@ class CheckedCocoDataset(CocoDataset):
         """
         try:
             super().full_init()
-        except (AssertionError, AttributeError, LookupError, TypeError, ValueError) as reason:
+        except (AssertionError, AttributeError, LookupError, OSError, TypeError, ValueError) as reason:
             if problems := error_messages(check_annotation_file(self)):
                 raise DataError(*problems) from reason
             raise DataError(f'{self.ann_file} cannot be loaded: {type(reason).__name__}: {reason}') from reason

@@ -19,11 +19,13 @@ def read_coco(path: str, backend_args: dict | None = None) -> Any:
     """Return the content of a JSON file.
 
     Raises:
-        DataError: If it is none.
+        DataError: If it does not exist or is none.
     """
     try:
         with _no_garbage_collection():
             return load(path, file_format='json', backend_args=backend_args)
+    except FileNotFoundError as reason:
+        raise DataError(f'{path} does not exist; correct data_root or ann_file in the config') from reason
     except ValueError as reason:
         raise DataError(f'{path} is not a JSON file ({reason}); export it again') from reason
 

@@ -87,11 +87,10 @@ def _check_folder(folder: str, names: Sequence[str]) -> list[Finding]:
             'Correct data_prefix of the dataset in the config, or file_name of the images; or remove their entries.'
         )
         listed = some(missing, 5) + ''.join(others[:1])
-        findings.append(
-            error(f'{folder}: missing are {len(missing)} of {number(len(names), "image")}: {listed}. {remedy}')
-        )
+        count = f'{len(missing)} of {number(len(names), "image")}'
+        findings.append(error(f'{folder}: {count} missing: {listed}. {remedy}'))
     if empty := [name for name in names if sizes.get(name) == 0]:
-        findings.append(error(f'{folder}: {number(len(empty), "image")} of no content: {some(empty, 5)}; {COPY_AGAIN}'))
+        findings.append(error(f'{folder}: {number(len(empty), "empty file")}: {some(empty, 5)}; {COPY_AGAIN}'))
     return findings
 
 

@@ -109,6 +109,8 @@ def test_the_evaluator_must_know_the_images(folder):
         (message,) = error_messages(check(val, val, evaluator=evaluator))
         assert 'val_evaluator.ann_file' in message and 'other.json' in message and 'lacks 2 images' in message
     assert error_messages(check(val, val, evaluator=metric | dict(ann_file='other.json', format_only=True))) == []
+    (message,) = error_messages(check(val, val, evaluator=metric | dict(ann_file='absent.json')))
+    assert 'absent.json does not exist' in message
 
 
 def test_headers_are_read_of_a_few_images_of_many_and_pixels_of_all_on_demand(folder, monkeypatch):

@@ -77,10 +77,13 @@ def test_classes_that_leave_no_image_are_explained(tmp_path):
         build_dataset(tmp_path, **options)
 
 
-def test_a_file_that_is_no_json_is_called_so(tmp_path):
+def test_a_file_that_is_missing_or_no_json_is_called_so(tmp_path):
     write_coco(tmp_path, coco_content())
     (tmp_path / 'train.json').write_text('{"images": [')
     with pytest.raises(DataError, match=r'train\.json is not a JSON file'):
+        build_dataset(tmp_path)
+    (tmp_path / 'train.json').unlink()
+    with pytest.raises(DataError, match=r'train\.json does not exist.*ann_file'):
         build_dataset(tmp_path)
 
 
