@@ -5,6 +5,7 @@ import sys
 
 from mask_dino.checkpoints import CheckpointError
 from mask_dino.cli import common, training
+from mask_dino.datasets.findings import DataError
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -51,5 +52,5 @@ def main() -> None:
 if __name__ == '__main__':
     try:
         main()
-    except CheckpointError as error:
+    except (CheckpointError, DataError) as error:
         sys.exit(f'error: {error}')

@@ -36,7 +36,7 @@ model = dict(
     test_cfg=dict(max_per_image=30),
 )
 
-max_iters = 1800
+max_iters = 1500
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

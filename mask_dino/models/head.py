@@ -44,6 +44,11 @@ class MaskDINOHead(BaseModule):
         self.num_things_classes = num_things_classes
         self.num_stuff_classes = num_stuff_classes
         self.num_classes = num_things_classes + num_stuff_classes
+        if embed_dims % 32 or self.num_classes < 1:
+            raise ValueError(
+                f'MaskDINOHead: embed_dims={embed_dims} must be a multiple of 32, the groups of its norms, and '
+                f'num_things_classes + num_stuff_classes={self.num_classes} must be 1 or more'
+            )
         width = dict(embed_dims=embed_dims)
         classes = dict(num_classes=self.num_classes)
         self.pixel_decoder = MODELS.build(pixel_decoder | width)
@@ -52,8 +57,19 @@ class MaskDINOHead(BaseModule):
         self.denoising = MODELS.build(denoising | width | classes)
         self.criterion = MODELS.build(criterion | classes | dict(num_things_classes=num_things_classes))
         self.prediction = PredictionHead(self.criterion.num_logits, embed_dims, prior_prob)
+        self.check()
         if not self.criterion.uses_masks:
             self.freeze_masks()
+
+    def check(self) -> None:
+        """Refuse parts that do not fit together, naming what to set."""
+        num_levels = len(self.pixel_decoder.input_convs)
+        anchors = getattr(self.queries, 'anchor_sizes', None)
+        if anchors is not None and len(anchors) != num_levels:
+            raise ValueError(
+                f'queries.anchor_sizes has {len(anchors)} sizes, but pixel_decoder.num_levels={num_levels}: '
+                'give one size per level, fine to coarse'
+            )
 
     def freeze_masks(self) -> None:
         """Keep what only masks train out of the optimiser, so that every parameter left has a gradient."""

@@ -48,6 +48,7 @@ class MaskDINOPixelDecoder(nn.Module):
                 f'set num_levels to {len(from_backbone)} or more, or first_level higher'
             )
         self.first_level = first_level
+        self.in_channels = tuple(in_channels)
         extra = [from_backbone[-1], *[embed_dims] * num_extra][:num_extra]
         self.input_convs = nn.ModuleList(
             [_projection(channels, embed_dims) for channels in from_backbone]
@@ -67,12 +68,22 @@ class MaskDINOPixelDecoder(nn.Module):
 
     def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, Memory]:
         """Return mask features (B, C, H/4, W/4) and the encoder's memory."""
+        self.check_channels(feats)
         memory = self.encode(self.project(feats[self.first_level :]))
         height, width = memory.sizes[0]
         finest = memory.tokens[:, : height * width].transpose(1, 2).unflatten(2, (height, width))
         x = self.lateral_conv(feats[0])
         x = x + F.interpolate(finest, x.shape[-2:], mode='bilinear', align_corners=False)
         return self.mask_conv(self.output_conv(x)), memory
+
+    def check_channels(self, feats: Sequence[Tensor]) -> None:
+        """Refuse maps that are not those of the config, before a convolution does with less to say."""
+        channels = tuple(x.shape[1] for x in feats)
+        if channels != self.in_channels:
+            raise ValueError(
+                f'MaskDINOPixelDecoder has in_channels={list(self.in_channels)}, but the backbone returns maps of '
+                f'{list(channels)} channels: set pixel_decoder.in_channels to these, or correct backbone.out_indices'
+            )
 
     def project(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Return the encoder's input levels (B, C, h, w), fine to coarse."""

@@ -87,11 +87,6 @@ class QuerySelection(nn.Module):
 
     def anchors(self, memory: Memory) -> Tensor:
         """Return one square box (L, 4), cxcywh, centred on every token."""
-        if len(self.anchor_sizes) != len(memory.sizes):
-            raise ValueError(
-                f'QuerySelection has anchor_sizes for {len(self.anchor_sizes)} levels, the pixel decoder has '
-                f'num_levels={len(memory.sizes)}: give one size per level, fine to coarse'
-            )
         centers = token_centers(memory.sizes, memory.tokens.device)
         counts = [h * w for h, w in memory.sizes]
         sides = torch.cat([centers.new_full((n, 2), side) for n, side in zip(counts, self.anchor_sizes, strict=True)])

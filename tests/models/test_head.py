@@ -84,11 +84,23 @@ def test_selection_takes_the_highest_scores(model, images):
         assert row[chosen].min() >= row[others].max()
 
 
-def test_levels_that_do_not_fit_are_named(images):
-    with pytest.raises(ValueError, match='num_levels=2'):
-        build(pixel_decoder=dict(num_levels=2))
-    model = build(queries=dict(anchor_sizes=[0.1, 0.05]))
-    with pytest.raises(ValueError, match='anchor_sizes'):
+@pytest.mark.parametrize(
+    ('config', 'message'),
+    [
+        (dict(pixel_decoder=dict(num_levels=2)), 'num_levels=2'),
+        (dict(queries=dict(anchor_sizes=[0.1, 0.05])), 'anchor_sizes has 2 sizes'),
+        (dict(embed_dims=48), 'embed_dims=48 must be a multiple of 32'),
+        (dict(num_things_classes=0), 'must be 1 or more'),
+    ],
+)
+def test_settings_that_do_not_fit_are_named(config, message):
+    with pytest.raises(ValueError, match=message):
+        build(**config)
+
+
+def test_maps_of_another_backbone_are_named(images):
+    model = build(pixel_decoder=dict(in_channels=[8, 16, 32, 128]))
+    with pytest.raises(ValueError, match=r'in_channels=\[8, 16, 32, 128\].*\[8, 16, 32, 64\] channels'):
         model(images, mode='tensor')
 
 

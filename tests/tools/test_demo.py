@@ -45,7 +45,7 @@ def test_the_demo_trains_tests_and_draws_and_does_not_train_twice(small, capsys)
 
 
 def test_a_failed_training_shows_the_end_of_its_log(small, monkeypatch):
-    Path('config.py').write_text(Path('config.py').read_text() + "model = dict(backbone=dict(depth=19))\n")
+    Path('config.py').write_text(Path('config.py').read_text() + 'model = dict(backbone=dict(depth=19))\n')
     with pytest.raises(SystemExit, match='depth 19'):
         demo.main()
     assert not (small / 'weights.pth').exists()
