@@ -12,11 +12,11 @@ from mmdet.structures.bbox import bbox_xyxy_to_cxcywh
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from . import checkpoints, hooks, models, optim
+from . import checkpoints, hooks, models, optim, progress
 from .postprocess import ImageSizes, instances
 from .structures import QueryPredictions, Targets
 
-__all__ = ['MaskDINO', 'MaskDINOFusionHead', 'checkpoints', 'hooks', 'models', 'optim']
+__all__ = ['MaskDINO', 'MaskDINOFusionHead', 'checkpoints', 'hooks', 'models', 'optim', 'progress']
 
 
 @MODELS.register_module()

@@ -28,6 +28,7 @@ PAGE = WORK_DIR / 'pictures.png'
 WEIGHTS = WORK_DIR / 'weights.pth'
 WORLD = World(train=2000, val=100)
 PICTURES = range(16)
+LINES = 10  # of progress, of which one is shown where they cannot be rewritten
 
 
 def main() -> None:
@@ -83,7 +84,7 @@ def show_progress(process: subprocess.Popen, log: contextlib.AbstractContextMana
         text = line.removeprefix(PREFIX).rstrip().ljust(70)
         if on_terminal:
             print(f'     {text}', end='\r', flush=True)
-        elif count % 10 == 0:
+        elif count % LINES == 0:
             print(f'     {text}', flush=True)
     if on_terminal and count:
         print()

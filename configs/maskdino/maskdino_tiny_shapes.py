@@ -36,7 +36,7 @@ model = dict(
     test_cfg=dict(max_per_image=30),
 )
 
-max_iters = 1500
+max_iters = 1200
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
@@ -44,6 +44,7 @@ test_cfg = dict(type='TestLoop')
 train_dataloader = dict(num_workers=1, sampler=dict(type='InfiniteSampler', shuffle=True))
 
 default_hooks = dict(checkpoint=dict(interval=200, max_keep_ckpts=1))
+custom_hooks = [dict(type='ProgressHook')]
 
 optim_wrapper = dict(
     type='OptimWrapper',

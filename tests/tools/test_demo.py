@@ -14,6 +14,7 @@ max_iters = 4
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 param_scheduler = [dict(type='ConstantLR', factor=1.0)]
 default_hooks = dict(checkpoint=dict(interval=2))
+custom_hooks = [dict(type='ProgressHook', interval=1)]
 """
 
 
@@ -27,6 +28,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(demo, 'CONFIG', Path('config.py'))
     monkeypatch.setattr(demo, 'WORLD', World(train=16, val=4))
     monkeypatch.setattr(demo, 'PICTURES', range(4))
+    monkeypatch.setattr(demo, 'LINES', 2)
     return demo.WORK_DIR
 
 
@@ -34,6 +36,7 @@ def test_the_demo_trains_tests_and_draws_and_does_not_train_twice(small, capsys)
     demo.main()
     first = capsys.readouterr().out
     assert [line[:5] for line in first.splitlines() if line.startswith('[')] == ['[1/4]', '[2/4]', '[3/4]', '[4/4]']
+    assert 'step 4/4' in first
     assert 'box AP' in first
     assert (small / 'weights.pth').is_file()
     assert 'Average Precision' in (small / 'evaluation.log').read_text()
