@@ -21,7 +21,7 @@ def draw_page(
     indices: Sequence[int],
     out_file: Path,
     scale: int = 3,
-    score_thr: float = 0.4,
+    score_thr: float = 0.2,
 ) -> None:
     """Predict on images of a dataset and draw them, two to a row: the image, its ground truth, the prediction.
 
