@@ -57,11 +57,12 @@ def draw_row(model: BaseModel, item: dict, visualizer: DetLocalVisualizer, scale
 
 
 def enlarge(instances: InstanceData, scale: int) -> InstanceData:
-    """Scale boxes and masks by a whole factor."""
+    """Scale boxes and masks by a whole factor, boxes clipped to the image: beyond it, they would move the picture."""
     masks = instances.masks
     masks = masks if isinstance(masks, torch.Tensor) else masks.to_tensor(torch.bool, 'cpu')
     large = InstanceData(**dict(instances.items()))
-    large.bboxes = torch.as_tensor(instances.bboxes) * scale
+    border = torch.tensor(masks.shape[:0:-1]).repeat(2)
+    large.bboxes = torch.as_tensor(instances.bboxes).clamp(min=torch.zeros(4), max=border) * scale
     if len(masks):
         masks = F.interpolate(masks[None].float(), scale_factor=scale, mode='nearest')[0].bool()
     else:
