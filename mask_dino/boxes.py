@@ -22,7 +22,7 @@ def masks_to_boxes(masks: Tensor, pixel_exact: bool = True) -> Tensor:
     y1, y2 = _extent(masks.any(-1))
     height, width = masks.shape[-2:]
     scale = torch.tensor([width, height, width, height], device=masks.device)
-    empty = ~masks.flatten(-2).any(-1, keepdim=True)
+    empty = (x2 < 0)[..., None]
     end = 1 if pixel_exact else 0
     x2, y2 = x2 + end, y2 + end
     boxes = torch.stack(((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1), -1) / scale
@@ -31,9 +31,7 @@ def masks_to_boxes(masks: Tensor, pixel_exact: bool = True) -> Tensor:
 
 
 def _extent(occupied: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the first and the last index (...,) where ``occupied`` (..., n) holds."""
-    # argmax has no boolean kernel on every device, and takes the first of equal values on none for certain:
-    # weights that fall with the index make the extreme unique.
+    """Return the first and last index (...,) where ``occupied`` (..., n) holds; the last is -1 if it never does."""
     index = torch.arange(occupied.shape[-1], device=occupied.device)
     first = torch.where(occupied, index, occupied.shape[-1]).amin(-1)
     last = torch.where(occupied, index, -1).amax(-1)
