@@ -5,15 +5,15 @@ A config names it: ``custom_imports = dict(imports=['mask_dino.det'], allow_fail
 
 import torch
 from mmdet.models.detectors import MaskFormer
-from mmdet.models.seg_heads import MaskFormerFusionHead
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox_xyxy_to_cxcywh
-from mmengine.structures import InstanceData
 from torch import Tensor
 
 from . import checkpoints, hooks, models, optim, progress
-from .postprocess import ImageSizes, instances
+from .boxes import masks_to_boxes
+from .fusion import MaskDINOFusionHead, Results
+from .models import MaskDINOHead
 from .structures import QueryPredictions, Targets
 
 __all__ = ['MaskDINO', 'MaskDINOFusionHead', 'checkpoints', 'hooks', 'models', 'optim', 'progress']
@@ -29,8 +29,7 @@ class MaskDINO(MaskFormer):
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> dict[str, Tensor]:
         """Return the weighted losses of a batch of padded images (B, 3, H, W)."""
-        size = batch_inputs.shape[-2:]
-        targets = [to_targets(s, size, self.panoptic_head.criterion.uses_masks) for s in batch_data_samples]
+        targets = [to_targets(s, batch_inputs.shape[-2:], self.panoptic_head) for s in batch_data_samples]
         losses: dict[str, Tensor] = self.panoptic_head.loss(self.extract_feat(batch_inputs), targets)
         return losses
 
@@ -43,53 +42,34 @@ class MaskDINO(MaskFormer):
         samples: list[DetDataSample] = self.add_pred_to_datasample(batch_data_samples, results)
         return samples
 
+    def add_pred_to_datasample(
+        self, data_samples: list[DetDataSample], results_list: list[Results]
+    ) -> list[DetDataSample]:
+        """Add the results to the data samples; mmdet's MaskFormer knows no semantic ones."""
+        semantic = [results.pop('sem_results', None) for results in results_list]
+        for sample, result in zip(super().add_pred_to_datasample(data_samples, results_list), semantic, strict=True):
+            if result is not None:
+                sample.pred_sem_seg = result
+        return data_samples
+
     def _forward(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample] | None = None) -> QueryPredictions:
         predictions: QueryPredictions = self.panoptic_head.predict(self.extract_feat(batch_inputs))
         return predictions
 
 
-@MODELS.register_module()
-class MaskDINOFusionHead(MaskFormerFusionHead):
-    """Turns the predictions of a batch into mmdet's results.
-
-    ``test_cfg``: ``max_per_image``, the instances to keep; ``max_mask_pixels``, how many pixels of enlarged masks
-    are held in float at once, which bounds the memory of post-processing and changes no result.
-    """
-
-    def predict(
-        self, predictions: QueryPredictions, batch_data_samples: list[DetDataSample], rescale: bool = True
-    ) -> list[dict[str, InstanceData]]:
-        """Return ``ins_results`` of each image."""
-        return [
-            dict(ins_results=self.instances(QueryPredictions(*image), image_sizes(sample.metainfo, rescale)))
-            for image, sample in zip(zip(*predictions, strict=True), batch_data_samples, strict=False)
-        ]
-
-    def instances(self, predictions: QueryPredictions, sizes: ImageSizes) -> InstanceData:
-        """Return the instances of one image, whose predictions have no batch dimension."""
-        logits, boxes, masks = (x.float() for x in predictions)
-        found = instances(logits, boxes, masks, sizes, self.test_cfg.max_per_image, self.test_cfg.max_mask_pixels)
-        return InstanceData(bboxes=found.boxes, labels=found.labels, scores=found.scores, masks=found.masks)
-
-
-def image_sizes(metainfo: dict, rescale: bool) -> ImageSizes:
-    """Read the sizes of an image off its meta information; results go back to the original size if ``rescale``."""
-    resized = tuple(metainfo['img_shape'][:2])
-    output = tuple(metainfo['ori_shape'][:2]) if rescale else resized
-    return ImageSizes(tuple(metainfo['batch_input_shape']), resized, output)
-
-
-def to_targets(sample: DetDataSample, size: torch.Size, with_masks: bool = True) -> Targets:
+def to_targets(sample: DetDataSample, size: torch.Size, head: MaskDINOHead) -> Targets:
     """Return the ground truth of one image, in fractions of the padded input of ``size`` (H, W).
 
+    Stuff follows the things where the head has classes of it, with the boxes of its masks.
+
     Raises:
-        ValueError: If masks are needed and the sample has none.
+        ValueError: If masks or the semantic map are needed and the sample has none.
     """
     truth = sample.gt_instances
     boxes, labels = truth.bboxes, truth.labels
     scale = boxes.new_tensor([size[1], size[0], size[1], size[0]])
     masks = torch.zeros(len(labels), 0, 0, dtype=torch.bool, device=boxes.device)
-    if with_masks:
+    if head.criterion.uses_masks:
         if 'masks' not in truth:
             raise ValueError(
                 f'{sample.get("img_path", "a training image")} has no gt_masks, which the mask losses need: load '
@@ -97,4 +77,22 @@ def to_targets(sample: DetDataSample, size: torch.Size, with_masks: bool = True)
                 'has criterion.loss_mask=None and criterion.loss_dice=None'
             )
         masks = truth.masks.to_tensor(torch.bool, boxes.device)
-    return Targets(labels, bbox_xyxy_to_cxcywh(boxes) / scale, masks)
+    things = Targets(labels, bbox_xyxy_to_cxcywh(boxes) / scale, masks)
+    if not (head.num_stuff_classes and head.criterion.uses_masks):
+        return things
+    return Targets(*(torch.cat(pair) for pair in zip(things, stuff_targets(sample, head), strict=True)))
+
+
+def stuff_targets(sample: DetDataSample, head: MaskDINOHead) -> Targets:
+    """Return the stuff of one image, one segment per class; see :func:`to_targets`."""
+    if 'gt_sem_seg' not in sample:
+        raise ValueError(
+            f'{sample.get("img_path", "a training image")} has no gt_seg_map, from which a model with '
+            f'num_stuff_classes={head.num_stuff_classes} takes its stuff: load it with '
+            'LoadPanopticAnnotations(with_seg=True), or set num_stuff_classes=0'
+        )
+    classes = sample.gt_sem_seg.sem_seg[0]
+    present = classes.unique()
+    labels = present[(present >= head.num_things_classes) & (present < head.num_classes)].long()
+    masks = classes == labels[:, None, None]
+    return Targets(labels, masks_to_boxes(masks), masks)

@@ -5,8 +5,7 @@ from mmdet.structures.mask import BitmapMasks
 from mmengine.structures import InstanceData
 from tiny import NUM_CLASSES, build, random_targets
 
-from mask_dino.det import image_sizes, to_targets
-from mask_dino.postprocess import ImageSizes, binarise, enlarge, scale_boxes
+from mask_dino.det import to_targets
 
 
 def sample(height: int, width: int, scale: int = 1, objects: int = 3) -> DetDataSample:
@@ -70,7 +69,7 @@ def test_targets_are_fractions_of_the_padded_input(model):
     size = data['inputs'].shape[-2:]
     assert tuple(size) == (64, 96)
     for truth in data['data_samples']:
-        target = to_targets(truth, size)
+        target = to_targets(truth, size, model.panoptic_head)
         assert target.masks.shape[1:] == size
         assert target.masks.dtype == torch.bool
         for box, mask in zip(target.boxes, target.masks, strict=True):
@@ -87,39 +86,10 @@ def test_training_goes_through_the_detector(model):
     assert {'loss_cls', 'd0.loss_mask', 'enc_loss_dice', 'd1.dn_loss_bbox'} <= set(logged)
 
 
-def test_a_sample_without_masks_is_named():
+def test_a_sample_without_masks_is_named(model):
     without = sample(64, 64)
     del without.gt_instances.masks
     with pytest.raises(ValueError, match=r'an/image\.jpg has no gt_masks.*loss_mask=None'):
-        to_targets(without, torch.Size((64, 64)))
-    assert to_targets(without, torch.Size((64, 64)), with_masks=False).masks.shape == (3, 0, 0)
-
-
-@pytest.mark.parametrize('rescale', [True, False])
-def test_image_sizes(rescale):
-    meta = dict(batch_input_shape=(96, 128), img_shape=(80, 120), ori_shape=(160, 240))
-    assert image_sizes(meta, rescale) == ImageSizes((96, 128), (80, 120), (160, 240) if rescale else (80, 120))
-
-
-def test_boxes_leave_through_the_padded_size():
-    sizes = ImageSizes(padded=(100, 200), resized=(50, 150), output=(100, 300))
-    boxes = torch.tensor([[0.5, 0.5, 1.0, 1.0], [0.25, 0.25, 0.5, 0.5]])
-    assert scale_boxes(boxes, sizes).tolist() == [[0, 0, 400, 200], [0, 0, 200, 100]]
-
-
-@pytest.mark.parametrize('max_pixels', [1, 3 * 80 * 120, 10**9])
-def test_chunks_of_masks_change_no_result(max_pixels):
-    torch.manual_seed(0)
-    masks = torch.randn(7, 12, 16)
-    sizes = ImageSizes((48, 64), (40, 60), (80, 120))
-    logits = enlarge(masks, sizes)
-    binary, quality = binarise(masks, sizes, max_pixels)
-    assert binary.equal(logits > 0)
-    expected = torch.stack([x.sigmoid()[x > 0].mean() for x in logits])
-    torch.testing.assert_close(quality, expected)
-
-
-def test_an_empty_mask_scores_zero():
-    binary, quality = binarise(torch.full((1, 4, 4), -5.0), ImageSizes((16, 16), (16, 16), (16, 16)), 10**6)
-    assert not binary.any()
-    assert quality.tolist() == [0]
+        to_targets(without, torch.Size((64, 64)), model.panoptic_head)
+    boxes_alone = build(queries=dict(boxes_from_masks=False), criterion=dict(loss_mask=None, loss_dice=None))
+    assert to_targets(without, torch.Size((64, 64)), boxes_alone.panoptic_head).masks.shape == (3, 0, 0)

@@ -111,7 +111,7 @@ def test_sampled_losses(case):
     with torch.no_grad():
         feats = model.extract_feat(data['inputs'])
         size = data['inputs'].shape[-2:]
-        targets = [to_targets(sample, size) for sample in data['data_samples']]
+        targets = [to_targets(sample, size, model.panoptic_head) for sample in data['data_samples']]
         for seed in range(SEEDS):
             torch.manual_seed(seed)
             runs.append({name: loss.item() for name, loss in model.panoptic_head.loss(feats, targets).items()})

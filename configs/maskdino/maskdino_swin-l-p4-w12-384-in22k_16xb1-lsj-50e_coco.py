@@ -1,29 +1,9 @@
 # Published: box AP 59.0, mask AP 52.3 on COCO val2017 (223M parameters, 1326 GFLOPs).
-_base_ = './maskdino_r50_8xb2-lsj-50e_coco.py'
-
-pretrained = (
-    'https://github.com/SwinTransformer/storage/releases/download/v1.0.0/swin_large_patch4_window12_384_22k.pth'
-)
-
-model = dict(
-    backbone=dict(
-        _delete_=True,
-        type='SwinTransformer',
-        pretrain_img_size=384,
-        embed_dims=192,
-        depths=[2, 2, 18, 2],
-        num_heads=[6, 12, 24, 48],
-        window_size=12,
-        drop_path_rate=0.3,
-        out_indices=(0, 1, 2, 3),
-        convert_weights=True,
-        init_cfg=dict(type='Pretrained', checkpoint=pretrained),
-    ),
-    panoptic_head=dict(
-        # The encoder sees strides 4 to 32 and one level more.
-        pixel_decoder=dict(in_channels=[192, 384, 768, 1536], num_levels=5, first_level=0),
-        queries=dict(anchor_sizes=[0.8, 0.4, 0.2, 0.1, 0.05], pixel_exact=True),
-    ),
-)
+_base_ = [
+    '../_base_/models/maskdino_swin-l.py',
+    '../_base_/datasets/coco_instance_lsj.py',
+    '../_base_/schedules/coco_50e.py',
+    '../_base_/default_runtime.py',
+]
 
 train_dataloader = dict(batch_size=1)

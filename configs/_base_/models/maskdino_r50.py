@@ -75,7 +75,14 @@ model = dict(
         num_stuff_classes=num_stuff_classes,
     ),
     test_cfg=dict(
+        instance_on=True,
+        panoptic_on=False,
+        semantic_on=False,
         max_per_image=100,
+        rank_things_alone=False,
+        object_mask_thr=0.25,
+        iou_thr=0.8,
+        temperature=0.06,
         # Pixels of enlarged masks held in float at once: bounds memory, changes no result.
         max_mask_pixels=2**25,
     ),

@@ -1,0 +1,71 @@
+"""Panoptic results: every pixel goes to one query, every query to one segment."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .sizes import ImageSizes, enlarge_rows, strips
+
+
+class Segments(NamedTuple):
+    """Segments of one image, none of them empty."""
+
+    index: Tensor  # (height, width) int64 into labels, -1 where there is no segment
+    labels: list[int]  # of each segment; stuff has one segment per class
+
+
+class _Owners(NamedTuple):
+    query: Tensor  # (height, width) int64: the query of the strongest mask
+    inside: Tensor  # (height, width) bool: whether the pixel lies inside that mask
+    areas: Tensor  # (Q,) int64 pixels of each mask, whoever owns them
+
+
+def merge(
+    scores: Tensor, labels: Tensor, masks: Tensor, sizes: ImageSizes, max_pixels: int, num_things: int, overlap: float
+) -> Segments:
+    """Let masks compete for pixels, drop those that lose most of theirs, and join stuff of the same class.
+
+    Args:
+        scores: (Q,) weights of the masks in the competition.
+        labels: (Q,) classes.
+        masks: Logits (Q, h, w) of the padded input.
+        max_pixels: Pixels, over all masks, of the largest float map held at once.
+        num_things: Labels from here on are stuff.
+        overlap: Share of its area that a mask has to win.
+    """
+    if not len(masks):
+        return Segments(torch.full(sizes.output, -1, device=masks.device), [])
+    owners = _compete(scores, masks, sizes, max_pixels)
+    won = owners.query.flatten().bincount(minlength=len(masks))
+    visible = owners.query[owners.inside].bincount(minlength=len(masks))
+    kept = (won.double() / owners.areas >= overlap) & (owners.areas > 0) & (visible > 0)
+    segments, found = _number(labels.tolist(), kept.tolist(), num_things)
+    index = torch.tensor(segments, device=masks.device)[owners.query]
+    return Segments(index.masked_fill_(~owners.inside, -1), found)
+
+
+def _compete(scores: Tensor, masks: Tensor, sizes: ImageSizes, max_pixels: int) -> _Owners:
+    query = torch.empty(sizes.output, dtype=torch.int64, device=masks.device)
+    inside = torch.empty(sizes.output, dtype=torch.bool, device=masks.device)
+    areas = torch.zeros(len(masks), dtype=torch.int64, device=masks.device)
+    for rows in strips(len(masks), sizes, max_pixels):
+        probability = enlarge_rows(masks, sizes, rows).sigmoid_()
+        solid = probability >= 0.5
+        areas += solid.sum((1, 2))
+        query[rows] = probability.mul_(scores[:, None, None]).argmax(0)
+        inside[rows] = solid.gather(0, query[rows][None])[0]
+    return _Owners(query, inside, areas)
+
+
+def _number(labels: list[int], kept: list[bool], num_things: int) -> tuple[list[int], list[int]]:
+    """Return the segment of every query, -1 where it is dropped, and the label of every segment."""
+    segments, found = list[int](), list[int]()
+    stuff = dict[int, int]()
+    for label, keep in zip(labels, kept, strict=True):
+        known = stuff.get(label, len(found))
+        if keep and known == len(found):
+            found.append(label)
+            stuff |= {label: known} if label >= num_things else {}
+        segments.append(known if keep else -1)
+    return segments, found

@@ -1,0 +1,72 @@
+"""The sizes that one image goes through, and what brings masks and boxes from one to the next."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class ImageSizes(NamedTuple):
+    """The sizes (height, width) that one image goes through."""
+
+    padded: tuple[int, int]  # what the network sees
+    resized: tuple[int, int]  # without the padding
+    output: tuple[int, int]  # what results are asked for at
+
+
+def enlarge(masks: Tensor, sizes: ImageSizes) -> Tensor:
+    """Bring mask logits (N, h, w) of the padded input to the output size, in the two steps of the original."""
+    masks = F.interpolate(masks[None], sizes.padded, mode='bilinear', align_corners=False)
+    masks = masks[..., : sizes.resized[0], : sizes.resized[1]]
+    return F.interpolate(masks, sizes.output, mode='bilinear', align_corners=False)[0]
+
+
+def strips(num_masks: int, sizes: ImageSizes, max_pixels: int) -> Iterator[slice]:
+    """Cut the rows of the output so that a strip of all masks has at most ``max_pixels`` pixels, or one row."""
+    # A row of the output is made from more than one before, where results are smaller than the input.
+    before = sizes.padded[1] * max(1, sizes.resized[0] / sizes.output[0])
+    height = max(1, int(max_pixels / max(1, num_masks * max(before, sizes.output[1]))))
+    for start in range(0, sizes.output[0], height):
+        yield slice(start, min(start + height, sizes.output[0]))
+
+
+def enlarge_rows(masks: Tensor, sizes: ImageSizes, rows: slice) -> Tensor:
+    """Return rows of what :func:`enlarge` returns, (N, rows, width), up to rounding, and compute no others.
+
+    Bilinear interpolation is separable: rows are interpolated first, so that few of them are ever made wide.
+    """
+    wanted = _Rows.of(sizes.resized[0], sizes.output[0], rows, masks)
+    between = slice(int(wanted.low[0]), int(wanted.high[-1]) + 1)
+    masks = _Rows.of(masks.shape[1], sizes.padded[0], between, masks).pick(masks)
+    masks = F.interpolate(masks, sizes.padded[1], mode='linear', align_corners=False)[..., : sizes.resized[1]]
+    masks = wanted.pick(masks, between.start)
+    return F.interpolate(masks, sizes.output[1], mode='linear', align_corners=False)
+
+
+class _Rows(NamedTuple):
+    """Which two rows of its source every row of an enlarged map lies between, and how near to the second it is."""
+
+    low: Tensor  # (R,) indices
+    high: Tensor  # (R,)
+    weight: Tensor  # (R, 1) of the second
+
+    @classmethod
+    def of(cls, source: int, target: int, rows: slice, like: Tensor) -> '_Rows':
+        """Interpolate ``rows`` of ``target`` rows from ``source`` rows, as with ``align_corners=False``."""
+        index = torch.arange(rows.start, rows.stop, device=like.device, dtype=like.dtype)
+        position = ((index + 0.5) * (source / target) - 0.5).clamp(min=0)
+        low = position.long()
+        return cls(low, (low + 1).clamp(max=source - 1), (position - low)[:, None])
+
+    def pick(self, masks: Tensor, first: int = 0) -> Tensor:
+        """Interpolate masks (N, h, w), whose rows begin with row ``first`` of the source."""
+        return torch.lerp(masks[:, self.low - first], masks[:, self.high - first], self.weight)
+
+
+def scale_boxes(boxes: Tensor, sizes: ImageSizes) -> Tensor:
+    """Bring cxcywh boxes (N, 4), fractions of the padded input, to xyxy in pixels of the output."""
+    height, width = (p / r * o for p, r, o in zip(*sizes, strict=True))
+    center, extent = boxes[..., :2], boxes[..., 2:]
+    return torch.cat((center - extent / 2, center + extent / 2), -1) * boxes.new_tensor([width, height, width, height])

@@ -1,0 +1,56 @@
+import pytest
+import torch
+
+from mask_dino.postprocess import ImageSizes, Segments, enlarge_rows, merge
+
+SIZES = ImageSizes((48, 64), (40, 60), (57, 71))
+NUM_THINGS = 3
+
+
+def plain(scores, labels, masks, overlap) -> Segments:
+    """Segment by segment over the whole map, without a budget."""
+    probability = enlarge_rows(masks, SIZES, slice(0, SIZES.output[0])).sigmoid()
+    owner = (scores[:, None, None] * probability).argmax(0)
+    index, found = torch.full(SIZES.output, -1), []
+    for k, label in enumerate(labels.tolist()):
+        own, solid = owner == k, probability[k] >= 0.5
+        segment = own & solid
+        if not segment.any() or own.sum().item() / solid.sum().item() < overlap:
+            continue
+        if label < NUM_THINGS or label not in found:
+            found.append(label)
+        last = len(found) - 1 if label < NUM_THINGS else found.index(label)
+        index[segment] = last
+    return Segments(index, found)
+
+
+@pytest.mark.parametrize('seed', range(5))
+@pytest.mark.parametrize('max_pixels', [1, 12 * 71 * 7, 10**9])
+@pytest.mark.parametrize('overlap', [0.0, 0.3, 0.8])
+def test_it_equals_the_plain_computation(seed, max_pixels, overlap):
+    generator = torch.Generator().manual_seed(seed)
+    masks = 3 * torch.randn(12, 6, 8, generator=generator)
+    masks[5] = -4  # nowhere solid
+    scores = torch.rand(12, generator=generator)
+    labels = torch.randint(NUM_THINGS + 2, (12,), generator=generator)
+    expected = plain(scores, labels, masks, overlap)
+    found = merge(scores, labels, masks, SIZES, max_pixels, NUM_THINGS, overlap)
+    assert found.labels == expected.labels
+    assert found.index.equal(expected.index)
+    assert set(found.index.unique().tolist()) - {-1} == set(range(len(found.labels)))
+    stuff = [label for label in found.labels if label >= NUM_THINGS]
+    assert len(set(stuff)) == len(stuff)
+
+
+def test_equal_masks_go_to_the_first_query():
+    masks = torch.full((2, 6, 8), 5.0)
+    found = merge(torch.tensor([0.5, 0.5]), torch.tensor([0, 1]), masks, SIZES, 10**9, NUM_THINGS, 0.8)
+    assert found.labels == [0]
+    assert not found.index.any()
+
+
+def test_no_query_is_no_segment():
+    found = merge(torch.zeros(0), torch.zeros(0).long(), torch.zeros(0, 6, 8), SIZES, 99, NUM_THINGS, 0.8)
+    assert found.labels == []
+    assert found.index.shape == SIZES.output
+    assert (found.index == -1).all()
