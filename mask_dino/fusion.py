@@ -80,7 +80,7 @@ class MaskDINOFusionHead(MaskFormerFusionHead):
             things += is_thing
             values.append(label + INSTANCE_OFFSET * things * is_thing)
         # Index -1, no segment, takes the last.
-        return torch.tensor([*values, self.num_classes], device=segments.index.device)[segments.index]
+        return torch.tensor([*values, self.num_classes], device=segments.pixels.device)[segments.pixels]
 
     def semantic(self, predictions: QueryPredictions, sizes: ImageSizes) -> PixelData:
         """Return ``sem_seg`` (1, H, W) of one image, the class of every pixel."""

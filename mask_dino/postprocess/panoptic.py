@@ -11,7 +11,7 @@ from .sizes import ImageSizes, enlarge_rows, strips
 class Segments(NamedTuple):
     """Segments of one image, none of them empty."""
 
-    index: Tensor  # (height, width) int64 into labels, -1 where there is no segment
+    pixels: Tensor  # (height, width) int64 indices into labels, -1 where there is no segment
     labels: list[int]  # of each segment; stuff has one segment per class
 
 

@@ -19,7 +19,7 @@ def plain(scores, labels, masks, overlap) -> Segments:
             continue
         if label < NUM_THINGS or label not in found:
             found.append(label)
-        last = len(found) - 1 if label < NUM_THINGS else found.index(label)
+        last = len(found) - 1 if label < NUM_THINGS else found.pixels(label)
         index[segment] = last
     return Segments(index, found)
 
@@ -36,8 +36,8 @@ def test_it_equals_the_plain_computation(seed, max_pixels, overlap):
     expected = plain(scores, labels, masks, overlap)
     found = merge(scores, labels, masks, SIZES, max_pixels, NUM_THINGS, overlap)
     assert found.labels == expected.labels
-    assert found.index.equal(expected.index)
-    assert set(found.index.unique().tolist()) - {-1} == set(range(len(found.labels)))
+    assert found.pixels.equal(expected.pixels)
+    assert set(found.pixels.unique().tolist()) - {-1} == set(range(len(found.labels)))
     stuff = [label for label in found.labels if label >= NUM_THINGS]
     assert len(set(stuff)) == len(stuff)
 
@@ -46,11 +46,11 @@ def test_equal_masks_go_to_the_first_query():
     masks = torch.full((2, 6, 8), 5.0)
     found = merge(torch.tensor([0.5, 0.5]), torch.tensor([0, 1]), masks, SIZES, 10**9, NUM_THINGS, 0.8)
     assert found.labels == [0]
-    assert not found.index.any()
+    assert not found.pixels.any()
 
 
 def test_no_query_is_no_segment():
     found = merge(torch.zeros(0), torch.zeros(0).long(), torch.zeros(0, 6, 8), SIZES, 99, NUM_THINGS, 0.8)
     assert found.labels == []
-    assert found.index.shape == SIZES.output
-    assert (found.index == -1).all()
+    assert found.pixels.shape == SIZES.output
+    assert (found.pixels == -1).all()
