@@ -19,7 +19,7 @@ def plain(scores, labels, masks, overlap) -> Segments:
             continue
         if label < NUM_THINGS or label not in found:
             found.append(label)
-        last = len(found) - 1 if label < NUM_THINGS else found.pixels(label)
+        last = len(found) - 1 if label < NUM_THINGS else found.index(label)
         index[segment] = last
     return Segments(index, found)
 
