@@ -60,5 +60,8 @@ def test_two_processes_make_the_step_of_one(tmp_path: Path):
     assert halves[1].keys() == gradients.keys()
     for name, value in losses.items():
         torch.testing.assert_close(halves[0][name], value, rtol=1e-4, atol=1e-6, msg=name)
-    for name, value in gradients.items():
-        torch.testing.assert_close(halves[1][name].norm(), value.norm(), rtol=1e-3, atol=1e-5, msg=name)
+    norms = {name: value.norm() for name, value in gradients.items()}
+    # A bias before a group norm of one channel to a group has no gradient but rounding, of all that flows through it.
+    rounding = 1e-6 * torch.stack(list(norms.values())).norm().item()
+    for name, norm in norms.items():
+        torch.testing.assert_close(halves[1][name].norm(), norm, rtol=1e-3, atol=rounding, msg=name)
