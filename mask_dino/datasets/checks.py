@@ -11,10 +11,12 @@ from .categories import check_heads, check_same_classes
 from .coco import check_annotation_file, reads_coco
 from .coco_file import read_coco
 from .findings import DataError, Finding, error, error_messages, some
+from .panoptic.dataset import check_maps, check_panoptic_file, reads_panoptic
 from .survey import check_images, check_objects, survey
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 HEADS = ('panoptic_head', 'panoptic_fusion_head')
+METRICS = ('CocoMetric', 'PanopticQualityMetric', 'PanopticIoUMetric', 'PanopticAPMetric')
 
 
 def check_config(config: Mapping, decode: bool) -> list[Finding]:
@@ -69,12 +71,26 @@ def leaves(dataset: Any) -> Iterator[Any]:
 
 def check_dataset(loader: str, dataset: Any, decode: bool) -> list[Finding]:
     """Check the file and the images of one data set; of kinds that are not known, nothing is said."""
-    findings = check_annotation_file(dataset) if reads_coco(dataset) else []
+    findings = check_file(dataset)
     if not is_surveyed(dataset) or error_messages(findings):
         return findings
     found = survey(dataset)
     findings += check_images(found, decode)
-    return findings + (check_objects(loader, dataset, found) if reads_coco(dataset) else [])
+    if reads_panoptic(dataset) and not error_messages(findings):
+        findings += check_maps(dataset, decode)
+    return findings + (check_objects(loader, dataset, found) if reads_file(dataset) else [])
+
+
+def check_file(dataset: Any) -> list[Finding]:
+    """Check the annotation file of a data set."""
+    if reads_panoptic(dataset):
+        return check_panoptic_file(dataset)
+    return check_annotation_file(dataset) if reads_coco(dataset) else []
+
+
+def reads_file(dataset: Any) -> bool:
+    """Tell whether a data set reads an annotation file in a known format."""
+    return reads_coco(dataset) or reads_panoptic(dataset)
 
 
 def is_surveyed(dataset: Any) -> bool:
@@ -89,11 +105,11 @@ def check_evaluator(loader: str, dataset: Any, evaluators: Any) -> list[Finding]
     files = [
         metric['ann_file']
         for metric in metrics
-        if metric['type'] == 'CocoMetric' and metric.get('ann_file') and not metric.get('format_only')
+        if metric['type'] in METRICS and metric.get('ann_file') and not metric.get('format_only')
     ]
-    if not reads_coco(dataset):
+    if not reads_file(dataset):
         return []
-    return [finding for file in files for finding in _compare_files(loader, dataset, file)]
+    return [finding for file in dict.fromkeys(files) for finding in _compare_files(loader, dataset, file)]
 
 
 def _compare_files(loader: str, dataset: Any, file: str) -> list[Finding]:

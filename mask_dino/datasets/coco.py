@@ -4,6 +4,7 @@ from typing import Any
 
 from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS
+from mmengine.dataset import BaseDataset
 
 from .annotations import Usage
 from .coco_file import check_coco, read_coco
@@ -12,13 +13,8 @@ from .images import file_problem, image_problem, size_problem
 from .masks import usable_mask
 
 
-@DATASETS.register_module()
-class CheckedCocoDataset(CocoDataset):
-    """COCO data set that skips objects without a usable mask and names the file in every failure.
-
-    mmdet's own stops at such objects, with an error that names neither file nor annotation, or trains on whatever
-    they decode to. Everything else, arguments included, is mmdet's.
-    """
+class NamedFailures(BaseDataset):
+    """What a data set of mmdet lacks: errors that name the file; to be inherited before it."""
 
     def full_init(self) -> None:
         """Load the annotations.
@@ -29,20 +25,13 @@ class CheckedCocoDataset(CocoDataset):
         try:
             super().full_init()
         except (AssertionError, AttributeError, LookupError, OSError, TypeError, ValueError) as reason:
-            if problems := error_messages(check_annotation_file(self)):
+            if problems := error_messages(self.check_file()):
                 raise DataError(*problems) from reason
             raise DataError(f'{self.ann_file} cannot be loaded: {type(reason).__name__}: {reason}') from reason
 
-    def parse_data_info(self, raw_data_info: dict) -> dict:
-        """Return image and objects as mmdet does, without the objects that have no usable mask."""
-        info: dict = super().parse_data_info(raw_data_info)
-        if loads_masks(self):
-            info['instances'] = [
-                instance | dict(mask=mask)
-                for instance in info['instances']
-                if (mask := usable_mask(instance.get('mask'), info['width'], info['height']))
-            ]
-        return info
+    def check_file(self) -> list[Finding]:
+        """Report everything that is wrong with the annotation file."""
+        raise NotImplementedError
 
     def prepare_data(self, idx: int) -> Any:
         """Return what the pipeline makes of an image.
@@ -54,12 +43,38 @@ class CheckedCocoDataset(CocoDataset):
         path, stated = info['img_path'], (info['width'], info['height'])
         try:
             sample = self.pipeline(info)
+        except DataError:
+            raise
         except Exception as reason:
             problem = image_problem(path, stated, decode=True)
             raise DataError(problem or f'{path}: {type(reason).__name__}: {reason}') from reason
         if problem := file_problem(path) or size_problem(path, _loaded_size(sample), stated):
             raise DataError(problem)
         return sample
+
+
+@DATASETS.register_module()
+class CheckedCocoDataset(NamedFailures, CocoDataset):
+    """COCO data set that skips objects without a usable mask and names the file in every failure.
+
+    mmdet's own stops at such objects, with an error that names neither file nor annotation, or trains on whatever
+    they decode to. Everything else, arguments included, is mmdet's.
+    """
+
+    def check_file(self) -> list[Finding]:
+        """Report everything that is wrong with the annotation file."""
+        return check_annotation_file(self)
+
+    def parse_data_info(self, raw_data_info: dict) -> dict:
+        """Return image and objects as mmdet does, without the objects that have no usable mask."""
+        info: dict = super().parse_data_info(raw_data_info)
+        if loads_masks(self):
+            info['instances'] = [
+                instance | dict(mask=mask)
+                for instance in info['instances']
+                if (mask := usable_mask(instance.get('mask'), info['width'], info['height']))
+            ]
+        return info
 
 
 def _loaded_size(sample: Any) -> tuple[int, int] | None:

@@ -18,7 +18,7 @@ class Survey(NamedTuple):
     paths: list[str]
     sizes: list[tuple[int, int] | None]  # width and height, where the annotations give them
     maps: list[str]  # files with the class or segment of every pixel
-    objects: Counter[int]  # by label, crowds aside
+    objects: Counter[int]  # by label, stuff included where it is annotated, crowds aside
     empty: list[str]  # those of the images without objects
 
 
@@ -27,7 +27,7 @@ def survey(dataset: BaseDataset) -> Survey:
     found = Survey([], [], [], Counter(), [])
     for index in range(len(dataset)):
         info = dataset.get_data_info(index)
-        objects = [instance['bbox_label'] for instance in info.get('instances', ()) if not instance['ignore_flag']]
+        objects = _labels(info)
         found.objects.update(objects)
         found.paths.append(info['img_path'])
         found.sizes.append((info['width'], info['height']) if 'width' in info and 'height' in info else None)
@@ -36,6 +36,14 @@ def survey(dataset: BaseDataset) -> Survey:
         if not objects:
             found.empty.append(info['img_path'])
     return found
+
+
+def _labels(info: dict) -> list[int]:
+    """Return the labels of the objects of one image."""
+    if 'segments_info' not in info:
+        return [instance['bbox_label'] for instance in info.get('instances', ()) if not instance['ignore_flag']]
+    segments = [segment for segment in info['segments_info'] if not segment.get('iscrowd')]
+    return [segment['category'] for segment in segments if segment['category'] is not None]
 
 
 def check_images(found: Survey, decode: bool) -> list[Finding]:

@@ -1,0 +1,94 @@
+"""mmdet's COCO panoptic data set, without crowds among the objects, and with messages that name files."""
+
+import os.path as osp
+from typing import Any
+
+from mmdet.datasets import CocoPanopticDataset
+from mmdet.registry import DATASETS
+
+from ..coco import NamedFailures
+from ..coco_file import read_coco
+from ..findings import DataError, Finding, error, number, some
+from .checks import check_panoptic
+from .file import PanopticImage, parse_images
+from .maps import Segment, read_map
+
+MAPS = 200
+"""Panoptic maps of a data set, evenly spread, that are read beforehand; the others are checked when loaded."""
+
+
+@DATASETS.register_module()
+class CheckedCocoPanopticDataset(NamedFailures, CocoPanopticDataset):
+    """COCO panoptic data set for training, validation and test sets whose annotations are secret.
+
+    Arguments are those of mmdet's, which differs: it lists crowds as stuff of a thing's class, looks for the PNG by the
+    name of the image instead of the one in the JSON file, and says nothing about what does not fit.
+    """
+
+    def load_data_list(self) -> list[dict]:
+        """Return the images with their segments: those of classes that the config leaves out are void."""
+        content = read_coco(self.ann_file, self.backend_args)
+        classes = self.metainfo['classes']
+        self.cat_ids = [category['id'] for category in content['categories'] if category['name'] in classes]
+        self.cat2label = {number: label for label, number in enumerate(self.cat_ids)}
+        return [self.describe(image) for image in parse_images(content, classes)]
+
+    def describe(self, image: PanopticImage) -> dict:
+        """Return an image in mmdet's form."""
+        things = len(self.metainfo['thing_classes'])
+        infos, instances = [], []
+        for segment, (x, y, w, h) in zip(image.segments, image.boxes, strict=True):
+            label = segment.label
+            is_thing = label is not None and label < things and not segment.is_crowd
+            infos.append(dict(id=segment.id, category=label, is_thing=is_thing, iscrowd=segment.is_crowd))
+            if is_thing:
+                instances.append(dict(bbox=[x, y, x + w, y + h], bbox_label=label, ignore_flag=0))
+        folder = self.data_prefix.get('seg')
+        return dict(
+            img_id=image.id,
+            img_path=osp.join(self.data_prefix['img'] or '', image.file_name),
+            seg_map_path=osp.join(folder, image.map_name) if folder and image.map_name else None,
+            height=image.size[0],
+            width=image.size[1],
+            segments_info=infos,
+            instances=instances,
+        )
+
+    def check_file(self) -> list[Finding]:
+        """Report everything that is wrong with the annotation file."""
+        return check_panoptic_file(self)
+
+
+def reads_panoptic(dataset: Any) -> bool:
+    """Tell whether a data set reads COCO's panoptic format, as mmdet's does or ours."""
+    return isinstance(dataset, CocoPanopticDataset)
+
+
+def check_panoptic_file(dataset: CocoPanopticDataset) -> list[Finding]:
+    """Report everything that is wrong with the annotation file of a data set, mmdet's own or ours."""
+    content = read_coco(dataset.ann_file, dataset.backend_args)
+    return check_panoptic(content, dataset.ann_file, dataset.metainfo, dataset.test_mode)
+
+
+def check_maps(dataset: CocoPanopticDataset, decode: bool) -> list[Finding]:
+    """Report panoptic maps that do not fit their segments.
+
+    Args:
+        decode: Whether to read all of them; otherwise some.
+    """
+    indices = range(0, len(dataset), 1 if decode else -(-len(dataset) // MAPS) or 1)
+    problems = [problem for index in indices if (problem := _map_problem(dataset.get_data_info(index)))]
+    if not problems:
+        return []
+    return [error(f'{number(len(problems), "panoptic map")} of {len(indices)} looked at: {some(problems, 3, "; ")}.')]
+
+
+def _map_problem(info: dict) -> str | None:
+    if not info.get('seg_map_path'):
+        return None
+    segments = [Segment(segment['id'], segment['category'], False) for segment in info['segments_info']]
+    try:
+        read_map(info['seg_map_path'], segments, (info['height'], info['width']))
+    except DataError as reason:
+        return str(reason)
+    return None

@@ -1,0 +1,108 @@
+"""Panoptic maps as files: red + 256 * green + 65536 * blue of a pixel is the id of its segment, 0 is void."""
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from mmengine.fileio import get
+
+from ..findings import DataError, number, some
+
+IDS = 2**24
+"""Segment ids are below."""
+EXPORT = 'Export PNG and JSON together again'
+
+
+class Segment(NamedTuple):
+    """What the JSON file says of one segment."""
+
+    id: int
+    label: int | None  # index into the classes, None for a category that the config leaves out
+    is_crowd: bool
+
+
+class SegmentMap(NamedTuple):
+    """The segments of one image, in the order of the JSON file; what a config leaves out is void."""
+
+    index: np.ndarray  # (H, W) int: number of the segment, from 1, and 0 for void
+    labels: np.ndarray  # (N,) int
+    is_crowd: np.ndarray  # (N,) bool
+
+
+def read_map(path: str, segments: list[Segment], size: tuple[int, int]) -> SegmentMap:
+    """Read the segments of one image of ``size`` (H, W).
+
+    Raises:
+        DataError: If the file is missing, broken, of another size, or its ids are not those of ``segments``.
+    """
+    ids = read_ids(path)
+    if ids.shape != tuple(size):
+        raise DataError(
+            f'{path} is {ids.shape[1]} x {ids.shape[0]} pixels, but width x height of its image are '
+            f'{size[1]} x {size[0]} in the JSON file. {EXPORT}, at the size of the image'
+        )
+    known = [segment for segment in segments if segment.label is not None]
+    others = [segment for segment in segments if segment.label is None]
+    numbers = np.zeros(IDS, np.int16)
+    numbers[[segment.id for segment in known + others]] = [*range(1, len(known) + 1), *[-1] * len(others)]
+    index = numbers[ids]
+    _check_ids(path, ids, index, segments)
+    labels = np.array([segment.label for segment in known], np.int64)
+    return SegmentMap(np.maximum(index, 0), labels, np.array([segment.is_crowd for segment in known], bool))
+
+
+def read_ids(path: str) -> np.ndarray:
+    """Return the ids (H, W) int32 of a panoptic map.
+
+    Raises:
+        DataError: If there is no such file, or it is no image.
+    """
+    try:
+        data = np.frombuffer(get(path), np.uint8)
+    except FileNotFoundError as reason:
+        message = f"{path} does not exist; correct data_prefix=dict(seg=...) or seg_prefix, or add the image's PNG"
+        raise DataError(message) from reason
+    picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+    if picture is None:
+        raise DataError(f'{path} cannot be decoded: it is damaged or cut short. Copy it again, or {EXPORT.lower()}')
+    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGBA).view('<i4')[..., 0] & (IDS - 1)
+
+
+def id2rgb(ids: np.ndarray) -> np.ndarray:
+    """Return ids (H, W) as colours (H, W, 3) uint8, red first."""
+    low_bytes = np.ascontiguousarray(ids, '<u4').view(np.uint8)
+    return low_bytes.reshape(*ids.shape, 4)[..., :3]
+
+
+def write_ids(path: Path, ids: np.ndarray) -> None:
+    """Write a panoptic map (H, W), wholly or not at all.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    write_whole(path, cv2.imencode('.png', id2rgb(ids)[..., ::-1])[1].tobytes())
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that nobody ever finds a part of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f'.{path.name}.{os.getpid()}.partial')
+    try:
+        partial.write_bytes(data)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _check_ids(path: str, ids: np.ndarray, index: np.ndarray, segments: list[Segment]) -> None:
+    """Raise DataError where ids of the map (H, W) and of the JSON file differ."""
+    found = set(np.unique(ids).tolist()) - {0}
+    stated = {segment.id for segment in segments}
+    if unknown := sorted(found - stated):
+        message = f'{path} has {number(len(unknown), "segment id")} that segments_info of the JSON file lacks: '
+        raise DataError(f'{message}{some(unknown, 5)}. {EXPORT}; void is 0')
+    if absent := sorted(stated - found):
+        message = f'{path} lacks {number(len(absent), "segment id")} that segments_info of the JSON file has: '
+        raise DataError(f'{message}{some(absent, 5)}. {EXPORT}, or remove the entries')
