@@ -10,13 +10,23 @@ from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox_xyxy_to_cxcywh
 from torch import Tensor
 
-from . import checkpoints, hooks, models, optim, progress
+from . import checkpoints, datasets, evaluation, hooks, models, optim, progress
 from .boxes import masks_to_boxes
 from .fusion import MaskDINOFusionHead, Results
 from .models import MaskDINOHead
 from .structures import QueryPredictions, Targets
 
-__all__ = ['MaskDINO', 'MaskDINOFusionHead', 'checkpoints', 'hooks', 'models', 'optim', 'progress']
+__all__ = [
+    'MaskDINO',
+    'MaskDINOFusionHead',
+    'checkpoints',
+    'datasets',
+    'evaluation',
+    'hooks',
+    'models',
+    'optim',
+    'progress',
+]
 
 
 @MODELS.register_module()

@@ -53,7 +53,9 @@ def _check_annotations(content: dict, file: str, evaluation: bool) -> list[Findi
     if twice := [number for number, count in counts.items() if count > 1]:
         findings.append(error(f'{file}: more than one annotation of the images with id {some(twice, 5)}. Keep one.'))
     if unknown := [number for number in counts if number not in images]:
-        findings.append(error(f'{file}: annotations of images that it lacks, image_id {some(unknown, 5)}. Remove them.'))
+        findings.append(
+            error(f'{file}: annotations of images that it lacks: image_id {some(unknown, 5)}. Remove them.')
+        )
     missing = [image['file_name'] for number, image in images.items() if number not in counts]
     if missing and (entries or not evaluation):
         findings.append(error(f'{file}: images without annotation: {some(missing, 5)}. Add it, or remove the images.'))
@@ -62,10 +64,10 @@ def _check_annotations(content: dict, file: str, evaluation: bool) -> list[Findi
 
 def _check_kinds(categories: list[dict], file: str, metainfo: Mapping[str, Any]) -> list[Finding]:
     """Report classes that are things in one place and stuff in the other."""
-    classes, kinds = list(metainfo['classes']), [list(metainfo.get(f'{k}_classes', ())) for k in ('thing', 'stuff')]
+    classes, kinds = list(metainfo['classes']), [[*metainfo.get(f'{k}_classes', ())] for k in ('thing', 'stuff')]
     if len(classes) > VOID:
         return [error(f'metainfo.classes: {len(classes)} classes, but panoptic data can have {VOID} at most.')]
-    if sum(kinds, []) != classes:
+    if [*kinds[0], *kinds[1]] != classes:
         fix = ', '.join(
             f'{k}_classes={tuple(c["name"] for c in categories if c["isthing"] == is_thing)!r}'
             for k, is_thing in (('thing', 1), ('stuff', 0))

@@ -86,7 +86,7 @@ def check_maps(dataset: CocoPanopticDataset, decode: bool) -> list[Finding]:
 def _map_problem(info: dict) -> str | None:
     if not info.get('seg_map_path'):
         return None
-    segments = [Segment(segment['id'], segment['category'], False) for segment in info['segments_info']]
+    segments = [Segment(segment['id'], segment['category'], False, None) for segment in info['segments_info']]
     try:
         read_map(info['seg_map_path'], segments, (info['height'], info['width']))
     except DataError as reason:

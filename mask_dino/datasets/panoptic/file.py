@@ -32,6 +32,6 @@ def _parse_image(image: dict, annotation: dict | None, categories: Mapping[Any, 
         image['file_name'],
         (image['height'], image['width']),
         annotation['file_name'] if annotation else None,
-        [Segment(s['id'], categories[s['category_id']], bool(s.get('iscrowd', 0))) for s in segments],
+        [Segment(s['id'], categories[s['category_id']], bool(s.get('iscrowd', 0)), s.get('area')) for s in segments],
         [s['bbox'] for s in segments],
     )

@@ -31,13 +31,12 @@ class LoadCocoPanopticAnnotations(BaseTransform):
         if results.get('seg_map_path') is None:
             return results
         infos = results['segments_info']
-        segments = [Segment(info['id'], info['category'], info['iscrowd']) for info in infos]
+        segments = [Segment(info['id'], info['category'], info['iscrowd'], None) for info in infos]
         size = (results['height'], results['width'])
         found = read_map(results['seg_map_path'], segments, size)
-        classes = np.concatenate(([VOID], np.where(found.is_crowd, VOID, found.labels)))
-        results['gt_seg_map'] = classes.astype(np.int32)[found.index]
+        results['gt_seg_map'] = found.label_pixels(VOID, crowds=False)
         things = [number for number, info in enumerate(infos, start=1) if info['is_thing']]
-        masks = BitmapMasks([(found.index == number).astype(np.uint8) for number in things], *size)
+        masks = BitmapMasks([(found.pixels == number).astype(np.uint8) for number in things], *size)
         results['gt_masks'] = masks
         results['gt_bboxes'] = masks.get_bboxes('hbox')
         results['gt_bboxes_labels'] = found.labels[np.array(things, np.int64) - 1]

@@ -1,6 +1,7 @@
 """Panoptic maps as files: red + 256 * green + 65536 * blue of a pixel is the id of its segment, 0 is void."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,17 +22,25 @@ class Segment(NamedTuple):
     id: int
     label: int | None  # index into the classes, None for a category that the config leaves out
     is_crowd: bool
+    area: float | None  # in pixels, None where the file does not say
 
 
 class SegmentMap(NamedTuple):
-    """The segments of one image, in the order of the JSON file; what a config leaves out is void."""
+    """The segments of one image, in the order of the JSON file."""
 
-    index: np.ndarray  # (H, W) int: number of the segment, from 1, and 0 for void
-    labels: np.ndarray  # (N,) int
+    pixels: np.ndarray  # (H, W) int: number of the segment, from 1; 0 for void, which is also what a config leaves out
+    labels: np.ndarray  # (N,) int64, -1 for what a config leaves out
     is_crowd: np.ndarray  # (N,) bool
+    areas: np.ndarray  # (N,) float64 pixels, as the file says, or counted
+
+    def label_pixels(self, void: int, crowds: bool) -> np.ndarray:
+        """Return the class of every pixel (H, W) int32; ``void`` is where there is none, and crowds unless they count."""
+        known = (self.labels >= 0) & (~self.is_crowd | crowds)
+        labels: np.ndarray = np.concatenate(([void], np.where(known, self.labels, void))).astype(np.int32)
+        return labels[self.pixels]
 
 
-def read_map(path: str, segments: list[Segment], size: tuple[int, int]) -> SegmentMap:
+def read_map(path: str, segments: Sequence[Segment], size: tuple[int, int]) -> SegmentMap:
     """Read the segments of one image of ``size`` (H, W).
 
     Raises:
@@ -43,14 +52,19 @@ def read_map(path: str, segments: list[Segment], size: tuple[int, int]) -> Segme
             f'{path} is {ids.shape[1]} x {ids.shape[0]} pixels, but width x height of its image are '
             f'{size[1]} x {size[0]} in the JSON file. {EXPORT}, at the size of the image'
         )
-    known = [segment for segment in segments if segment.label is not None]
-    others = [segment for segment in segments if segment.label is None]
+    # A table of all ids: only the pages that are looked at take memory.
     numbers = np.zeros(IDS, np.int16)
-    numbers[[segment.id for segment in known + others]] = [*range(1, len(known) + 1), *[-1] * len(others)]
-    index = numbers[ids]
-    _check_ids(path, ids, index, segments)
-    labels = np.array([segment.label for segment in known], np.int64)
-    return SegmentMap(np.maximum(index, 0), labels, np.array([segment.is_crowd for segment in known], bool))
+    numbers[[segment.id for segment in segments]] = np.arange(1, len(segments) + 1)
+    pixels = numbers[ids]
+    counts = np.bincount(pixels.ravel(), minlength=len(segments) + 1)
+    if not counts[1:].all() or counts[0] != np.count_nonzero(ids == 0):
+        raise DataError(_ids_problem(path, ids, segments))
+    labels = np.array([-1 if segment.label is None else segment.label for segment in segments], np.int64)
+    if (labels < 0).any():
+        pixels = np.concatenate(([0], np.where(labels < 0, 0, np.arange(1, len(labels) + 1))))[pixels]
+    areas = [count if s.area is None else s.area for s, count in zip(segments, counts[1:], strict=True)]
+    crowds = np.array([segment.is_crowd for segment in segments], bool)
+    return SegmentMap(pixels, labels, crowds, np.array(areas, np.float64))
 
 
 def read_ids(path: str) -> np.ndarray:
@@ -96,13 +110,13 @@ def write_whole(path: Path, data: bytes) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _check_ids(path: str, ids: np.ndarray, index: np.ndarray, segments: list[Segment]) -> None:
-    """Raise DataError where ids of the map (H, W) and of the JSON file differ."""
+def _ids_problem(path: str, ids: np.ndarray, segments: Sequence[Segment]) -> str:
+    """Say in what ids of the map (H, W) and of the JSON file differ."""
     found = set(np.unique(ids).tolist()) - {0}
     stated = {segment.id for segment in segments}
     if unknown := sorted(found - stated):
         message = f'{path} has {number(len(unknown), "segment id")} that segments_info of the JSON file lacks: '
-        raise DataError(f'{message}{some(unknown, 5)}. {EXPORT}; void is 0')
-    if absent := sorted(stated - found):
-        message = f'{path} lacks {number(len(absent), "segment id")} that segments_info of the JSON file has: '
-        raise DataError(f'{message}{some(absent, 5)}. {EXPORT}, or remove the entries')
+        return f'{message}{some(unknown, 5)}. {EXPORT}; void is 0'
+    absent = sorted(stated - found)
+    message = f'{path} lacks {number(len(absent), "segment id")} that segments_info of the JSON file has: '
+    return f'{message}{some(absent, 5)}. {EXPORT}, or remove the entries'

@@ -1,0 +1,85 @@
+# Shapes, made by `python tools/dataset_converters/make_shapes.py data/shapes`
+dataset_type = 'CheckedCocoPanopticDataset'
+data_root = 'data/shapes/'
+image_size = (128, 128)
+thing_classes = ('ellipse', 'rectangle', 'triangle', 'star', 'ring')
+stuff_classes = ('sky', 'ground', 'water')
+metainfo = dict(
+    classes=thing_classes + stuff_classes,
+    thing_classes=thing_classes,
+    stuff_classes=stuff_classes,
+    palette=[
+        (230, 57, 70),
+        (255, 183, 3),
+        (6, 167, 125),
+        (157, 78, 221),
+        (255, 112, 166),
+        (142, 202, 230),
+        (188, 138, 95),
+        (33, 104, 181),
+    ],
+)
+
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadCocoPanopticAnnotations'),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='RandomResize', scale=image_size, ratio_range=(0.8, 1.25), keep_ratio=True),
+    dict(type='RandomCrop', crop_size=image_size, recompute_bbox=True, allow_negative_crop=True),
+    # images without objects are worth training on, too
+    dict(type='FilterAnnotations', min_gt_bbox_wh=(1, 1), by_mask=True, keep_empty=False),
+    # the mean colour of ImageNet in BGR, hence about 0 after normalisation
+    dict(type='Pad', size=image_size, pad_val=dict(img=(104, 116, 124), masks=0, seg=255)),
+    dict(type='PackDetInputs'),
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    # images keep their size, but results are mapped back by the scale factor that Resize notes
+    dict(type='Resize', scale_factor=1.0),
+    dict(type='LoadCocoPanopticAnnotations'),
+    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
+]
+
+train_dataloader = dict(
+    batch_size=8,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        metainfo=metainfo,
+        ann_file='annotations/panoptic_train.json',
+        data_prefix=dict(img='train/', seg='panoptic_train/'),
+        pipeline=train_pipeline,
+    ),
+)
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=2,
+    persistent_workers=True,
+    drop_last=False,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type=dataset_type,
+        data_root=data_root,
+        metainfo=metainfo,
+        ann_file='annotations/panoptic_val.json',
+        data_prefix=dict(img='val/', seg='panoptic_val/'),
+        test_mode=True,
+        pipeline=test_pipeline,
+    ),
+)
+test_dataloader = val_dataloader
+
+panoptic_truth = dict(
+    ann_file=data_root + 'annotations/panoptic_val.json',
+    seg_prefix=data_root + 'panoptic_val/',
+)
+val_evaluator = [
+    dict(type='PanopticQualityMetric', **panoptic_truth),
+    # boxes and masks of things
+    dict(type='CocoMetric', ann_file=data_root + 'annotations/instances_val.json', metric=['bbox', 'segm']),
+    dict(type='PanopticIoUMetric', **panoptic_truth),
+]
+test_evaluator = val_evaluator

@@ -1,0 +1,6 @@
+"""Metrics of panoptic models that need nothing beyond mmdet."""
+
+from .panoptic import PanopticQualityMetric
+from .semantic import PanopticIoUMetric
+
+__all__ = ['PanopticIoUMetric', 'PanopticQualityMetric']

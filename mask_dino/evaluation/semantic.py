@@ -1,0 +1,89 @@
+"""Semantic quality of a panoptic model, with the ground truth of the panoptic annotations."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from mmdet.registry import METRICS
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import MMLogger
+
+from ..datasets.findings import DataError
+from .quality import add_up
+from .tables import iou_table
+from .truth import load_truth
+
+
+@METRICS.register_module()
+class PanopticIoUMetric(BaseMetric):
+    """mIoU of the semantic results of things and stuff.
+
+    As in the original, crowds count as pixels of their class, void does not count, and the mean is over the classes
+    that occur in the ground truth.
+
+    Args:
+        ann_file: JSON file in COCO's panoptic format.
+        seg_prefix: Folder of its PNGs.
+        classwise: Whether to print the table of classes.
+    """
+
+    default_prefix = 'coco_semantic'
+
+    def __init__(
+        self,
+        ann_file: str,
+        seg_prefix: str,
+        classwise: bool = False,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
+        super().__init__(collect_device, prefix)
+        self.ann_file, self.seg_prefix, self.classwise = ann_file, seg_prefix, classwise
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Count the pixels of every class in the results of a batch."""
+        classes = tuple(self.dataset_meta['classes'])
+        for sample in data_samples:
+            if 'pred_sem_seg' not in sample:
+                raise DataError('There is no semantic result. Set model=dict(test_cfg=dict(semantic_on=True)).')
+            prediction = sample['pred_sem_seg']['sem_seg'][0].cpu().numpy()
+            truth = load_truth(self.ann_file, self.seg_prefix, classes).of(sample)
+            labels = truth.label_pixels(len(classes), crowds=True)
+            if labels.shape != prediction.shape:
+                raise DataError(
+                    f'The semantic result of {sample.get("img_path", sample["img_id"])} has {prediction.shape} rows '
+                    f'and columns, its map in {self.seg_prefix} has {labels.shape}. Predict with rescale=True.'
+                )
+            self.results.append(count_pixels(prediction, labels, len(classes)))
+
+    def compute_metrics(self, results: Sequence[np.ndarray]) -> dict[str, float]:
+        """Return mIoU, mean accuracy of the classes and accuracy of all pixels, in percent."""
+        classes = self.dataset_meta['classes']
+        common, predicted, true = add_up(results, len(classes), kinds=3).T
+        occurs = true > 0
+        ious = np.full(len(classes), np.nan)
+        ious[occurs] = 100 * common[occurs] / (predicted + true - common)[occurs]
+        if self.classwise:
+            MMLogger.get_current_instance().info(f'Classwise Semantic Evaluation Results:\n{iou_table(ious, classes)}')
+        if not occurs.any():
+            return dict.fromkeys(('mIoU', 'mAcc', 'aAcc'), float('nan'))
+        return dict(
+            mIoU=float(ious[occurs].mean()),
+            mAcc=float(100 * (common[occurs] / true[occurs]).mean()),
+            aAcc=float(100 * common.sum() / true.sum()),
+        )
+
+
+def count_pixels(prediction: np.ndarray, truth: np.ndarray, num_classes: int) -> np.ndarray:
+    """Return rows (label, common pixels, predicted pixels, true pixels) of one image, of the classes that occur.
+
+    Args:
+        prediction: Classes (H, W).
+        truth: Classes (H, W) from 0; ``num_classes`` is void, where predictions do not count.
+    """
+    known = truth < num_classes
+    prediction, truth = prediction[known], truth[known]
+    regions = (truth[prediction == truth], prediction, truth)
+    counts = np.stack([np.bincount(region, minlength=num_classes)[:num_classes] for region in regions], 1)
+    present = np.flatnonzero(counts.any(1))
+    return np.concatenate((present[:, None], counts[present]), 1)
