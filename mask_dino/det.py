@@ -10,9 +10,10 @@ from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox_xyxy_to_cxcywh
 from torch import Tensor
 
-from . import checkpoints, datasets, evaluation, hooks, models, optim, progress
+from . import checkpoints, datasets, evaluation, hooks, models, optim, progress, visualization
 from .boxes import masks_to_boxes
 from .fusion import MaskDINOFusionHead, Results
+from .inference import complete_inferencer
 from .models import MaskDINOHead
 from .structures import QueryPredictions, Targets
 
@@ -26,7 +27,10 @@ __all__ = [
     'models',
     'optim',
     'progress',
+    'visualization',
 ]
+
+complete_inferencer()
 
 
 @MODELS.register_module()
@@ -55,11 +59,13 @@ class MaskDINO(MaskFormer):
     def add_pred_to_datasample(
         self, data_samples: list[DetDataSample], results_list: list[Results]
     ) -> list[DetDataSample]:
-        """Add the results to the data samples; mmdet's MaskFormer knows no semantic ones."""
-        semantic = [results.pop('sem_results', None) for results in results_list]
-        for sample, result in zip(super().add_pred_to_datasample(data_samples, results_list), semantic, strict=True):
-            if result is not None:
-                sample.pred_sem_seg = result
+        """Add the results to the data samples; mmdet's MaskFormer does so with instances and segments alone."""
+        for sample, results in zip(data_samples, results_list, strict=True):
+            if (semantic := results.pop('sem_results', None)) is not None:
+                sample.pred_sem_seg = semantic
+            if (stuff := results.pop('stuff_results', None)) is not None:
+                sample.pred_stuff_instances = stuff
+        super().add_pred_to_datasample(data_samples, results_list)
         return data_samples
 
     def _forward(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample] | None = None) -> QueryPredictions:

@@ -20,6 +20,8 @@ class MaskDINOFusionHead(MaskFormerFusionHead):
 
     ``test_cfg``:
         ``instance_on``, ``panoptic_on``, ``semantic_on``: Which of the three are made.
+        ``stuff_on``: Whether instances of stuff are made, too: what is dropped of the best pairs of all classes because
+            it is no thing. The AP of stuff is computed from them.
         ``max_per_image``: Instances to keep.
         ``rank_things_alone``: Whether the best ``max_per_image`` pairs of query and class are taken among things. If
             not, they are taken among all classes and those of stuff then dropped, as in the original, which leaves
@@ -34,9 +36,11 @@ class MaskDINOFusionHead(MaskFormerFusionHead):
     def predict(
         self, predictions: QueryPredictions, batch_data_samples: list[DetDataSample], rescale: bool = True
     ) -> list[Results]:
-        """Return ``ins_results``, ``pan_results`` and ``sem_results`` of each image, as switched on."""
+        """Return ``ins_results``, ``pan_results``, ``sem_results`` and ``stuff_results`` of images, as switched on."""
         makers = dict(ins_results=self.instances, pan_results=self.panoptic, sem_results=self.semantic)
-        switches = (self.test_cfg.instance_on, self.test_cfg.panoptic_on, self.test_cfg.semantic_on)
+        makers.update(stuff_results=self.stuff_instances)
+        cfg = self.test_cfg
+        switches = (cfg.instance_on, cfg.panoptic_on, cfg.semantic_on, cfg.stuff_on)
         chosen = [name for name, on in zip(makers, switches, strict=True) if on]
         results = []
         for image, sample in zip(zip(*predictions, strict=True), batch_data_samples, strict=False):
@@ -47,9 +51,16 @@ class MaskDINOFusionHead(MaskFormerFusionHead):
 
     def instances(self, predictions: QueryPredictions, sizes: ImageSizes) -> InstanceData:
         """Return the things of one image, whose predictions have no batch dimension."""
-        found = instances(
-            self.pairs(predictions.logits), predictions.boxes, predictions.masks, sizes, self.test_cfg.max_mask_pixels
-        )
+        return self.pack(self.pairs(predictions.logits), predictions, sizes)
+
+    def stuff_instances(self, predictions: QueryPredictions, sizes: ImageSizes) -> InstanceData:
+        """Return the instances of stuff of one image."""
+        pairs = best_pairs(predictions.logits, self.test_cfg.max_per_image)
+        return self.pack(pairs.where(pairs.labels >= self.num_things_classes), predictions, sizes)
+
+    def pack(self, pairs: Pairs, predictions: QueryPredictions, sizes: ImageSizes) -> InstanceData:
+        """Return the pairs of one image as instances."""
+        found = instances(pairs, predictions.boxes, predictions.masks, sizes, self.test_cfg.max_mask_pixels)
         return InstanceData(bboxes=found.boxes, labels=found.labels, scores=found.scores, masks=found.masks)
 
     def pairs(self, logits: Tensor) -> Pairs:

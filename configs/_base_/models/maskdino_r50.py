@@ -78,6 +78,7 @@ model = dict(
         instance_on=True,
         panoptic_on=False,
         semantic_on=False,
+        stuff_on=False,
         max_per_image=100,
         rank_things_alone=False,
         object_mask_thr=0.25,

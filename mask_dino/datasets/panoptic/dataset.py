@@ -3,7 +3,7 @@
 import os.path as osp
 from typing import Any
 
-from mmdet.datasets import CocoPanopticDataset
+from mmdet.datasets import ADE20KPanopticDataset, CocoPanopticDataset
 from mmdet.registry import DATASETS
 
 from ..coco import NamedFailures
@@ -57,6 +57,13 @@ class CheckedCocoPanopticDataset(NamedFailures, CocoPanopticDataset):
     def check_file(self) -> list[Finding]:
         """Report everything that is wrong with the annotation file."""
         return check_panoptic_file(self)
+
+
+@DATASETS.register_module()
+class CheckedADE20KPanopticDataset(CheckedCocoPanopticDataset):
+    """The same for the 150 classes of ADE20K, as named by mmdet and its converter."""
+
+    METAINFO = ADE20KPanopticDataset.METAINFO
 
 
 def reads_panoptic(dataset: Any) -> bool:

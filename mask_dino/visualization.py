@@ -1,0 +1,74 @@
+"""Pictures of everything that a panoptic model says of an image."""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import mmcv
+import numpy as np
+from mmdet.registry import VISUALIZERS
+from mmdet.structures import DetDataSample
+from mmdet.visualization import DetLocalVisualizer
+
+TRUTH = ('gt_instances', 'gt_sem_seg', 'gt_panoptic_seg')
+RESULTS = ('pred_instances', 'pred_panoptic_seg', 'pred_sem_seg')
+
+
+@VISUALIZERS.register_module()
+class PanopticVisualizer(DetLocalVisualizer):
+    """mmdet's visualizer, but ground truth, instances, segments and classes are drawn side by side.
+
+    mmdet's draws all results over one another, and fails where a panoptic map has no segment, as it may have early in
+    a training.
+    """
+
+    def add_datasample(
+        self,
+        name: str,
+        image: np.ndarray,
+        data_sample: DetDataSample | None = None,
+        draw_gt: bool = True,
+        draw_pred: bool = True,
+        show: bool = False,
+        wait_time: float = 0,
+        out_file: str | None = None,
+        pred_score_thr: float = 0.3,
+        step: int = 0,
+    ) -> None:
+        """Draw a data sample, and show, write or store the picture; arguments are those of mmdet's."""
+        sample = DetDataSample() if data_sample is None else data_sample
+        pictures = [self.paint(image, part) for part in split(sample, [TRUTH] if draw_gt else [])]
+        kinds = [(result,) for result in RESULTS] if draw_pred else []
+        pictures += [self.paint(image, part, pred_score_thr) for part in split(sample, kinds)]
+        drawn = np.concatenate(pictures or [image], axis=1)
+        self.set_image(drawn)
+        if show:
+            self.show(drawn, win_name=name, wait_time=wait_time)
+        if out_file is None:
+            self.add_image(name, drawn, step)
+        else:
+            mmcv.imwrite(drawn[..., ::-1], out_file)
+
+    def paint(self, image: np.ndarray, sample: DetDataSample, score_thr: float = 0) -> np.ndarray:
+        """Return mmdet's picture (H, W, 3) of a sample that has either ground truth or predictions."""
+        if 'pred_panoptic_seg' in sample and self.is_void(sample):
+            return image
+        self.painter.dataset_meta = self.dataset_meta
+        self.painter.add_datasample('', image, sample, pred_score_thr=score_thr)
+        picture: np.ndarray = self.painter.get_image()
+        return picture
+
+    def is_void(self, sample: DetDataSample) -> bool:
+        """Tell whether the panoptic map of a sample has no segment."""
+        return bool((sample.pred_panoptic_seg.sem_seg == len(self.dataset_meta['classes'])).all())
+
+    @cached_property
+    def painter(self) -> DetLocalVisualizer:
+        """A visualizer of the same looks that stores nothing."""
+        looks = dict(bbox_color=self.bbox_color, text_color=self.text_color, mask_color=self.mask_color)
+        return DetLocalVisualizer(line_width=self.line_width, alpha=self.alpha, **looks)
+
+
+def split(sample: DetDataSample, kinds: Sequence[tuple[str, ...]]) -> list[DetDataSample]:
+    """Return the parts of a sample that have the fields of one kind each, those aside that it lacks."""
+    parts = [{field: sample.get(field) for field in kind if field in sample} for kind in kinds]
+    return [DetDataSample(**part) for part in parts if part]
