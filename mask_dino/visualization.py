@@ -53,7 +53,8 @@ class PanopticVisualizer(DetLocalVisualizer):
         if 'pred_panoptic_seg' in sample and self.is_void(sample):
             return image
         self.painter.dataset_meta = self.dataset_meta
-        self.painter.add_datasample('', image, sample, pred_score_thr=score_thr)
+        is_truth = any(field in sample for field in TRUTH)
+        self.painter.add_datasample('', image, sample, is_truth, not is_truth, pred_score_thr=score_thr)
         picture: np.ndarray = self.painter.get_image()
         return picture
 

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +27,6 @@ class PanopticFiles:
             remedy = 'Name the file that has the categories of the training data'
             raise DataError(f'{ann_file}: no categories called {some(absent)}. {remedy} in ann_file of the evaluator.')
         self.categories = [ids[name] for name in classes]
-
-    @classmethod
-    @lru_cache(1)
-    def of(cls, prefix: str, ann_file: str, classes: tuple[str, ...]) -> 'PanopticFiles':
-        """Return the same object for the same arguments: the JSON file is read once."""
-        return cls(prefix, ann_file, classes)
 
     def write_map(self, prediction: Prediction, sample: dict) -> dict:
         """Write the PNG of an image, whose segments have the ids 1, 2, ..., and return its entry of the JSON file."""

@@ -58,6 +58,7 @@ class PanopticQualityMetric(BaseMetric):
         self.ann_file, self.seg_prefix = ann_file, seg_prefix
         self.classwise, self.format_only = classwise, format_only
         self.outfile_prefix = outfile_prefix
+        self._files: PanopticFiles | None = None
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Compare the predictions of a batch with the ground truth, and write them if asked to."""
@@ -70,8 +71,14 @@ class PanopticQualityMetric(BaseMetric):
             counts = None if self.format_only else self.count(prediction, sample, classes)
             entry = None
             if self.outfile_prefix is not None:
-                entry = PanopticFiles.of(self.outfile_prefix, self.ann_file, classes).write_map(prediction, sample)
+                entry = self.files(classes).write_map(prediction, sample)
             self.results.append((counts, entry))
+
+    def files(self, classes: tuple[str, ...]) -> PanopticFiles:
+        """Return the files to be written, whose categories are read once."""
+        if self._files is None:
+            self._files = PanopticFiles(str(self.outfile_prefix), self.ann_file, classes)
+        return self._files
 
     def count(self, prediction: Prediction, sample: dict, classes: tuple[str, ...]) -> np.ndarray:
         """Return the rows of an image; see :func:`count_matches`."""
@@ -85,11 +92,12 @@ class PanopticQualityMetric(BaseMetric):
 
     def compute_metrics(self, results: Sequence[ImageResult]) -> dict[str, float]:
         """Return the averages in percent, and write the JSON file if asked to."""
+        load_truth.cache_clear()
         logger = MMLogger.get_current_instance()
         classes = tuple(self.dataset_meta['classes'])
         if self.outfile_prefix is not None:
-            files = PanopticFiles.of(self.outfile_prefix, self.ann_file, classes)
-            logger.info(f'panoptic results are in {files.write_json([entry for _, entry in results])}')
+            path = self.files(classes).write_json([entry for _, entry in results])
+            logger.info(f'panoptic results are in {path}')
         if self.format_only:
             return {}
         counts = [rows for rows, _ in results if rows is not None]

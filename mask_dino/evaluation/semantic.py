@@ -58,6 +58,7 @@ class PanopticIoUMetric(BaseMetric):
 
     def compute_metrics(self, results: Sequence[np.ndarray]) -> dict[str, float]:
         """Return mIoU, mean accuracy of the classes and accuracy of all pixels, in percent."""
+        load_truth.cache_clear()
         classes = self.dataset_meta['classes']
         common, predicted, true = add_up(results, len(classes), kinds=3).T
         occurs = true > 0

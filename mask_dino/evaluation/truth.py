@@ -46,5 +46,5 @@ class PanopticTruth:
 
 @lru_cache(1)
 def load_truth(ann_file: str, seg_prefix: str, classes: tuple[str, ...]) -> PanopticTruth:
-    """Return the ground truth, shared by the metrics that ask for the same."""
+    """Return the ground truth, shared by the metrics that ask for the same; clear the cache after an evaluation."""
     return PanopticTruth(ann_file, seg_prefix, classes)

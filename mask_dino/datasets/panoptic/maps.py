@@ -34,7 +34,7 @@ class SegmentMap(NamedTuple):
     areas: np.ndarray  # (N,) float64 pixels, as the file says, or counted
 
     def label_pixels(self, void: int, crowds: bool) -> np.ndarray:
-        """Return the class of every pixel (H, W) int32; ``void`` where there is none, and in crowds unless they count."""
+        """Return the class of every pixel (H, W) int32: ``void`` where there is none, and in crowds unless wanted."""
         known = (self.labels >= 0) & (~self.is_crowd | crowds)
         labels: np.ndarray = np.concatenate(([void], np.where(known, self.labels, void))).astype(np.int32)
         return labels[self.pixels]
