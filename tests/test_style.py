@@ -19,7 +19,7 @@ NESTING = 2
 
 # (place, rule) -> why it is allowed
 EXCEPTIONS: dict[tuple[str, str], str] = {
-    ('mask_dino/visualization.py:PanopticVisualizer.add_datasample', 'arguments'): "mmdet's signature",
+    ('visualization.py:PanopticVisualizer.add_datasample', 'arguments'): "mmdet's signature",
 }
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)

@@ -122,7 +122,9 @@ def test_pq_is_that_of_panopticapi(tmp_path, seed):
 
 
 def test_the_truth_itself_has_pq_100(tmp_path):
-    pairs = [(truth, truth) for truth, _ in random_pairs(0)]
+    # With several crowds of a class, panopticapi excuses what lies in the last alone.
+    pairs = [(truth, truth) for truth, _ in random_pairs(0) if sum(truth.crowds) < 2]
+    assert any(any(truth.crowds) for truth, _ in pairs)
     assert set(score(tmp_path, pairs).values()) == {100.0}
 
 
