@@ -16,13 +16,22 @@ FORM = "it is not in COCO's panoptic format"
 CROWD = 'iscrowd is neither 0 nor 1; write 1 for a region of many objects, else 0'
 
 
-def check_panoptic(content: Any, file: str, metainfo: Mapping[str, Any], evaluation: bool) -> list[Finding]:
-    """Report everything that is wrong with a file or does not fit the classes of the config."""
+def check_panoptic(
+    content: Any, file: str, metainfo: Mapping[str, Any], evaluation: bool, by_name: bool
+) -> list[Finding]:
+    """Report everything that is wrong with a file or does not fit the classes of the config.
+
+    Args:
+        by_name: Whether the data set numbers classes by their names in the config, not in the order of the file.
+    """
     if findings := _check_lists(content, file, evaluation) or _check_annotations(content, file, evaluation):
         return findings
     segments = [segment for entry in content.get('annotations', ()) for segment in entry['segments_info']]
     segments = [segment for segment in segments if isinstance(segment, dict)]
-    findings = check_categories(content | dict(annotations=segments), file, metainfo['classes'])
+    place = {name: number for number, name in enumerate(metainfo['classes'])}
+    categories = content['categories']
+    ordered = sorted(categories, key=lambda c: place.get(c['name'], len(place))) if by_name else categories
+    findings = check_categories(dict(annotations=segments, categories=ordered), file, metainfo['classes'])
     return findings + _check_kinds(content['categories'], file, metainfo) + _check_segments(content, file)
 
 
@@ -48,8 +57,11 @@ def _check_annotations(content: dict, file: str, evaluation: bool) -> list[Findi
         if broken := [entry.get('image_id') for entry in entries if not isinstance(entry.get(field), kind)]:
             listed = some(broken, 5)
             return [error(f'{file}: annotations without {field}, of the images with id {listed}: {FORM}. {EXPORT}.')]
+    names = Counter(entry['file_name'] for entry in entries)
     counts = Counter(entry.get('image_id') for entry in entries)
     findings = []
+    if twice := [name for name, count in names.items() if count > 1]:
+        findings.append(error(f'{file}: annotations share the PNG {some(twice, 5)}. Name the one of each image.'))
     if twice := [number for number, count in counts.items() if count > 1]:
         findings.append(error(f'{file}: more than one annotation of the images with id {some(twice, 5)}. Keep one.'))
     if unknown := [number for number in counts if number not in images]:

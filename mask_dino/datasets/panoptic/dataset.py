@@ -74,7 +74,11 @@ def reads_panoptic(dataset: Any) -> bool:
 def check_panoptic_file(dataset: CocoPanopticDataset) -> list[Finding]:
     """Report everything that is wrong with the annotation file of a data set, mmdet's own or ours."""
     content = read_coco(dataset.ann_file, dataset.backend_args)
-    return check_panoptic(content, dataset.ann_file, dataset.metainfo, dataset.test_mode)
+    by_name = isinstance(dataset, CheckedCocoPanopticDataset)
+    findings = check_panoptic(content, dataset.ann_file, dataset.metainfo, dataset.test_mode, by_name)
+    if not (dataset.test_mode or dataset.data_prefix.get('seg')):
+        findings.append(error('data_prefix of the training data names no maps. Add seg=..., the folder of the PNGs.'))
+    return findings
 
 
 def check_maps(dataset: CocoPanopticDataset, decode: bool) -> list[Finding]:
