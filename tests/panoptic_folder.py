@@ -117,6 +117,7 @@ def dataset_config(folder: Path, **options: object) -> dict:
         data_prefix=dict(img='images/', seg='maps/'),
         metainfo=META,
         pipeline=PIPELINE,
+        serialize_data=False,  # which takes long, whatever the size
     ) | dict(options)
 
 
