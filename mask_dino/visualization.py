@@ -5,9 +5,11 @@ from functools import cached_property
 
 import mmcv
 import numpy as np
+import torch
 from mmdet.registry import VISUALIZERS
 from mmdet.structures import DetDataSample
 from mmdet.visualization import DetLocalVisualizer
+from mmengine.structures import InstanceData
 
 TRUTH = ('gt_instances', 'gt_sem_seg', 'gt_panoptic_seg')
 RESULTS = ('pred_instances', 'pred_panoptic_seg', 'pred_sem_seg')
@@ -52,6 +54,8 @@ class PanopticVisualizer(DetLocalVisualizer):
         """Return mmdet's picture (H, W, 3) of a sample that has either ground truth or predictions."""
         if 'pred_panoptic_seg' in sample and self.is_void(sample):
             return image
+        if 'pred_instances' in sample:
+            sample.pred_instances = clip(sample.pred_instances, image)
         self.painter.dataset_meta = self.dataset_meta
         is_truth = any(field in sample for field in TRUTH)
         self.painter.add_datasample('', image, sample, is_truth, not is_truth, pred_score_thr=score_thr)
@@ -67,6 +71,15 @@ class PanopticVisualizer(DetLocalVisualizer):
         """A visualizer of the same looks that stores nothing."""
         looks = dict(bbox_color=self.bbox_color, text_color=self.text_color, mask_color=self.mask_color)
         return DetLocalVisualizer(line_width=self.line_width, alpha=self.alpha, **looks)
+
+
+def clip(instances: InstanceData, image: np.ndarray) -> InstanceData:
+    """Return instances with boxes that end at the border of an image (H, W, 3): beyond it, they move the picture."""
+    clipped: InstanceData = instances.clone()
+    if 'bboxes' in clipped:
+        border = clipped.bboxes.new_tensor(image.shape[1::-1]).repeat(2)
+        clipped.bboxes = clipped.bboxes.clamp(min=torch.zeros_like(border), max=border)
+    return clipped
 
 
 def split(sample: DetDataSample, kinds: Sequence[tuple[str, ...]]) -> list[DetDataSample]:

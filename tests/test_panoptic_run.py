@@ -24,7 +24,7 @@ from mask_dino.datasets.shapes.world import World
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = Path(os.environ.get('COCO_SAMPLE', ROOT.parent / 'shared/coco_sample'))
-VAL = 9
+VAL = 5
 PERFECT = {
     'coco_panoptic/PQ': 100,
     'coco_panoptic/PQ_th': 100,
@@ -39,7 +39,7 @@ PERFECT = {
 @pytest.fixture(scope='module')
 def shapes(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp('data') / 'shapes'
-    make(World(train=8, val=VAL, size=64, seed=3), folder)
+    make(World(train=8, val=VAL, size=96, seed=3), folder)
     return folder
 
 
@@ -156,18 +156,21 @@ def runner(config) -> Runner:
     return runner
 
 
-def test_one_test_reports_all_figures(runner):
-    results = runner.test()
+@pytest.fixture(scope='module')
+def results(runner) -> dict[str, float]:
+    return runner.test()
+
+
+def test_one_test_reports_all_figures(runner, results):
     assert set(PERFECT) <= set(results)
     assert results['coco_semantic/mIoU'] > 0
     assert runner.iter == 2
 
 
-def test_pictures_of_a_test_show_everything(runner, config):
-    runner.test()
+def test_pictures_of_a_test_show_everything(results, config):
     drawn = sorted(Path(config.work_dir, 'drawn').glob('*.jpg'))
     assert [path.name for path in drawn] == [f'{i:06d}.jpg' for i in range(1, VAL + 1)]
-    assert cv2.imread(str(drawn[0])).shape == (64, 4 * 64, 3)
+    assert cv2.imread(str(drawn[0])).shape == (96, 4 * 96, 3)
 
 
 def test_mmdets_inferencer_writes_panoptic_results(runner, config, shapes, tmp_path):
@@ -179,7 +182,7 @@ def test_mmdets_inferencer_writes_panoptic_results(runner, config, shapes, tmp_p
     in_memory = inferencer(image, return_vis=True)
     assert (written[..., ::-1] == in_memory['predictions'][0]['panoptic_seg']).all()
     assert (tmp_path / 'preds/000001.json').is_file()
-    assert in_memory['visualization'][0].shape == (64, 3 * 64, 3)
+    assert in_memory['visualization'][0].shape == (96, 3 * 96, 3)
     (sample,) = inferencer(image, return_datasamples=True)['predictions']
     ids = written.astype(int) @ [65536, 256, 1]
     values = sample.pred_panoptic_seg.sem_seg[0].numpy()

@@ -111,6 +111,17 @@ def test_pictures_go_to_a_file_or_to_the_backends(tmp_path, segments):
     assert (cv2.imread(str(stored))[..., ::-1] == made.get_image()).all()
 
 
+def test_boxes_beyond_the_image_do_not_move_the_picture(visualizer, segments):
+    wide = sample(segments)
+    wide.pred_instances.bboxes = torch.tensor([[-30.0, -30, 300, 300]])
+    del wide.pred_instances.masks
+    visualizer.line_width = 1
+    visualizer.add_datasample('x', IMAGE, wide, draw_gt=False)
+    drawn = columns(visualizer.get_image())[0]
+    assert drawn.shape == IMAGE.shape and (drawn[30:40, 30:50] == 128).all()
+    assert wide.pred_instances.bboxes[0, 0] == -30
+
+
 def test_nothing_to_draw_is_the_image(visualizer):
     visualizer.add_datasample('x', IMAGE)
     assert (visualizer.get_image() == IMAGE).all()
