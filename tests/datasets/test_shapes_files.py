@@ -15,8 +15,9 @@ from mmengine.registry import DATASETS, DefaultScope
 from mmseg.utils import register_all_modules as register_mmseg
 from pycocotools.coco import COCO
 
+from mask_dino.datasets.shapes.layers import Layer
 from mask_dino.datasets.shapes.make import make
-from mask_dino.datasets.shapes.scene import Layer, Scene
+from mask_dino.datasets.shapes.scene import Scene
 from mask_dino.datasets.shapes.world import CLASSES, PALETTE, THINGS, VOID, World
 from mask_dino.datasets.shapes.write import panoptic_map, run_lengths, semantic_map
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from mask_dino.datasets.shapes.forms import OUTLINES, REACH, RING_HOLE, STAR_NOTCH, STAR_TIP, Form, paint
-from mask_dino.datasets.shapes.scene import MIN_AREA, MIN_SHARE, SAMPLES, Layer, Scene, compose
+from mask_dino.datasets.shapes.layers import Layer
+from mask_dino.datasets.shapes.scene import MIN_AREA, MIN_SHARE, SAMPLES, Scene, compose
 from mask_dino.datasets.shapes.world import CLASSES, PALETTE, STUFF, THINGS, VOID, World
 
 AREAS = {  # of the unsqueezed outlines of radius 1
@@ -158,7 +159,7 @@ def test_things_stand_out_from_what_surrounds_them(scenes):
         colours = [scene.image[scene.owner == index].mean(axis=0) for index in np.unique(scene.owner)]
         contrasts += [np.linalg.norm(a - b) for a, b in pairwise(colours)]
     assert np.percentile(contrasts, 1) > 40
-    assert np.percentile(contrasts, 10) < 100  # some of them barely
+    assert np.percentile(contrasts, 10) < 115  # some of them barely
 
 
 def test_texture_tells_the_stuff(scenes):

@@ -10,7 +10,7 @@ from mask_dino.datasets.shapes.world import World
 from mask_dino.datasets.shapes.write import SPLITS, scenes, write_split
 
 STAMP = 'shapes.json'
-REVISION = 1  # of the generator: raise it with every change of what is drawn or written
+REVISION = 2  # of the generator: raise it with every change of what is drawn or written
 
 
 def make(world: World, folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Composes one picture: who owns each pixel, and what every owner looks like."""
+"""Composes one picture: who owns each pixel."""
 
 import math
 from typing import NamedTuple
@@ -6,8 +6,10 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from mask_dino.datasets.shapes.forms import Form, local_axes, paint
-from mask_dino.datasets.shapes.textures import STUFF_PATTERNS, THING_PATTERNS, Paint, Pattern, pick_paint, smooth_noise
+from mask_dino.datasets.shapes.forms import Form, paint
+from mask_dino.datasets.shapes.layers import Layer
+from mask_dino.datasets.shapes.render import render
+from mask_dino.datasets.shapes.textures import smooth_noise
 from mask_dino.datasets.shapes.world import STUFF, THINGS, VOID, World
 
 SAMPLES = 3  # per pixel and axis; odd, so that two owners never tie
@@ -16,13 +18,6 @@ MIN_SHARE = 0.25  # of the area it has in the picture that a thing must keep whe
 MIN_SIDE = 10.0  # pixels
 EMPTY_SHARE, CROWD_SHARE = 0.05, 0.03  # of all images
 ATTEMPTS = 5  # to find room for one object
-
-
-class Layer(NamedTuple):
-    """Stuff (no forms), one thing (one form) or a crowd (many forms of one class)."""
-
-    label: int  # index into CLASSES
-    forms: tuple[Form, ...] = ()
 
 
 class Scene(NamedTuple):
@@ -49,7 +44,7 @@ def compose(world: World, rng: np.random.Generator) -> Scene:
     areas = np.bincount(owner.ravel(), minlength=len(draft.layers))
     # Only stuff can be too small here: things may reduce it to crumbs.
     owner[np.isin(owner, np.flatnonzero(areas < MIN_AREA))] = VOID
-    return Scene(_render(rng, coverage, draft.layers), owner, draft.layers)
+    return Scene(render(rng, coverage / np.float32(SAMPLES**2), draft.layers), owner, draft.layers)
 
 
 def _regions(rng: np.random.Generator, size: int) -> _Draft:
@@ -85,7 +80,7 @@ def _add(draft: _Draft, layer: Layer) -> _Draft | None:
 
 def _thing(rng: np.random.Generator, size: int) -> Layer:
     smallest = max(size / 12, MIN_SIDE)
-    radius = smallest / 2 * (size / 2 / smallest) ** rng.random()
+    radius = rng.uniform(smallest, size / 2) / 2
     x, y = rng.uniform(0.4 * radius, size - 0.4 * radius, size=2)
     label = int(rng.integers(len(THINGS)))
     return Layer(label, (_form(rng, label, x, y, radius),))
@@ -116,24 +111,3 @@ def _strongest(scores: np.ndarray) -> np.ndarray:
         index[score > best] = i
         np.maximum(best, score, out=best)
     return index
-
-
-def _render(rng: np.random.Generator, coverage: np.ndarray, layers: tuple[Layer, ...]) -> np.ndarray:
-    """Colour every layer and blend them by coverage, which smooths the edges."""
-    size = coverage.shape[1]
-    centres = np.arange(size, dtype=np.float32) + 0.5
-    image, paints = np.zeros((3, size, size), np.float32), list[Paint]()
-    for layer, share in zip(layers, coverage / np.float32(SAMPLES**2), strict=True):
-        surface = layer.forms[0] if len(layer.forms) == 1 else Form(0, size / 2, size / 2, size / 2, 0, 1)
-        blend = _pattern(rng, layer)(rng, *local_axes(surface, centres, centres))
-        paints.append(pick_paint(rng, paints, rng.uniform(0.15, 0.35)))
-        dark, light = np.array(paints[-1], np.float32)[:, :, None, None]
-        image += share * dark + share * blend * (light - dark)
-    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
-
-
-def _pattern(rng: np.random.Generator, layer: Layer) -> Pattern:
-    """The pattern tells the class of stuff and says nothing about the class of a thing."""
-    if layer.forms:
-        return THING_PATTERNS[rng.integers(len(THING_PATTERNS))]
-    return STUFF_PATTERNS[layer.label - len(THINGS)]

@@ -1,11 +1,10 @@
-"""Colours and textures: what a surface looks like, whatever its outline.
+"""Textures: light and dark on a surface, whatever its outline.
 
 A pattern maps local coordinates, (H, W) within about [-1, 1] on the surface, to values in [0, 1] that mix two colours.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -13,30 +12,10 @@ import numpy as np
 Pattern = Callable[[np.random.Generator, np.ndarray, np.ndarray], np.ndarray]
 
 
-class Paint(NamedTuple):
-    """Two RGB colours in [0, 1] that a pattern blends."""
-
-    dark: np.ndarray
-    light: np.ndarray
-
-
 def smooth_noise(rng: np.random.Generator, cells: int, size: int) -> np.ndarray:
     """A (size, size) random field of about unit variance whose bumps are ``size / cells`` pixels wide."""
     field = rng.standard_normal((cells, cells), dtype=np.float32)
     return cv2.resize(field, (size, size), interpolation=cv2.INTER_CUBIC)
-
-
-def pick_paint(rng: np.random.Generator, others: Sequence[Paint], spread: float) -> Paint:
-    """Draw colours that stand out, sometimes barely, from those already in the picture."""
-    contrast = rng.uniform(0.22, 0.5)  # RGB distance
-    hue, saturation, value = rng.uniform((0, 0.15, 0.25), (360, 0.9, 0.95), size=(16, 3)).astype(np.float32).T
-    candidates = cv2.cvtColor(np.stack((hue, saturation, value), axis=1)[None], cv2.COLOR_HSV2RGB)[0]
-    used = np.array([(p.dark + p.light) / 2 for p in others]).reshape(-1, 1, 3)
-    distance = np.linalg.norm(candidates - used, axis=2).min(axis=0, initial=2.0)
-    far = distance >= contrast
-    mean = candidates[far.argmax() if far.any() else distance.argmax()]
-    shift = rng.uniform(0.5, 1, size=3) * spread / 2
-    return Paint(mean - shift, mean + shift)
 
 
 def flat(rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> np.ndarray:
