@@ -18,14 +18,12 @@ DATA = Path(__file__).parent / 'data' / 'golden'
 CONFIGS = Path(__file__).parents[1] / 'configs' / 'maskdino'
 
 R50 = 'maskdino_r50_8xb2-lsj-50e_coco.py'
+PANOPTIC = 'maskdino_r50_8xb2-lsj-50e_coco-panoptic.py'
 SWIN = 'maskdino_swin-l-p4-w12-384-in22k_16xb1-lsj-50e_coco.py'
 CASES = dict(
     r50_instance=(R50, {}),
     swinl_instance=(SWIN, {}),
-    r50_panoptic=(
-        R50,
-        dict(num_things_classes=80, num_stuff_classes=53, queries=dict(boxes_from_masks=False)),
-    ),
+    r50_panoptic=(PANOPTIC, {}),
     r50_ade20k=(
         R50,
         dict(

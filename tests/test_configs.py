@@ -10,7 +10,7 @@ from mmengine.registry import init_default_scope
 import mask_dino.det  # noqa: F401  registers the model
 
 CONFIGS = sorted(Path('configs/maskdino').glob('*.py'))
-COCO = [path for path in CONFIGS if path.stem.endswith('coco')]
+COCO = [path for path in CONFIGS if path.stem.endswith(('coco', 'coco-panoptic'))]
 TRAIN2017 = 118_287
 BATCH = 16
 
@@ -31,6 +31,10 @@ def test_published_systems_are_there():
         'maskdino_r50_8xb2-lsj-24e_coco',
         f'{swin}_coco',
         f'{swin}_no-mask-box_coco',
+        'maskdino_r50_8xb2-lsj-50e_coco-panoptic',
+        'maskdino_r50_8xb2-lsj-12e_coco-panoptic',
+        'maskdino_r50_8xb2-lsj-24e_coco-panoptic',
+        f'{swin}_coco-panoptic',
     }
     assert expected <= {path.stem for path in COCO}
 
@@ -65,8 +69,10 @@ def test_levels_and_classes_agree(coco):
     fusion = coco.model.panoptic_fusion_head
     assert len(head.queries.anchor_sizes) == head.pixel_decoder.num_levels
     assert head.queries.anchor_sizes == sorted(head.queries.anchor_sizes, reverse=True)
-    classes = DATASETS.get(coco.train_dataloader.dataset.type).METAINFO['classes']
-    assert head.num_things_classes == fusion.num_things_classes == len(classes)
+    classes = DATASETS.get(coco.train_dataloader.dataset.type).METAINFO
+    things = len(classes.get('thing_classes', classes['classes']))
+    assert head.num_things_classes == fusion.num_things_classes == things
+    assert head.num_stuff_classes == fusion.num_stuff_classes == len(classes['classes']) - things
 
 
 def test_pipelines_can_be_built(coco):
