@@ -1,4 +1,4 @@
-"""A page of pictures: image, ground truth and prediction side by side."""
+"""A page of pictures: image, ground truth and each kind of result side by side."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,12 +7,16 @@ import cv2
 import mmcv
 import numpy as np
 import torch
-import torch.nn.functional as F
 from mmdet.structures import DetDataSample
 from mmdet.visualization import DetLocalVisualizer
 from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.model import BaseModel
-from mmengine.structures import InstanceData
+from mmengine.structures import InstanceData, PixelData
+from torch import Tensor
+
+from .visualization import RESULTS, TRUTH, PanopticVisualizer
+
+FRAME = 4  # white pixels around the row of an image
 
 
 def draw_page(
@@ -20,20 +24,20 @@ def draw_page(
     dataset: BaseDataset,
     indices: Sequence[int],
     out_file: Path,
-    scale: int = 3,
+    scale: int = 2,
     score_thr: float = 0.2,
 ) -> None:
-    """Predict on images of a dataset and draw them, two to a row: the image, its ground truth, the prediction.
+    """Predict on images of a dataset and draw them, two to a row: the image, its ground truth, the results.
 
     Args:
         dataset: A dataset of mmdet in test mode, with annotations.
         scale: Factor by which images are enlarged, for small ones.
-        score_thr: Predictions below are not drawn.
+        score_thr: Instances below are not drawn.
 
     Raises:
         OSError: If the page cannot be written.
     """
-    visualizer = DetLocalVisualizer()
+    visualizer = PanopticVisualizer()
     visualizer.dataset_meta = dataset.metainfo
     rows = [draw_row(model, dataset[i], visualizer, scale, score_thr) for i in indices]
     pairs = [np.hstack(rows[i : i + 2]) for i in range(0, len(rows) - len(rows) % 2, 2)]
@@ -43,29 +47,38 @@ def draw_page(
 
 
 def draw_row(model: BaseModel, item: dict, visualizer: DetLocalVisualizer, scale: int, score_thr: float) -> np.ndarray:
-    """Return the RGB row (height, 3 * width, 3) of one image of a dataset."""
+    """Return the RGB row (height, columns * width, 3) of one image of a dataset."""
     with torch.no_grad():
         [sample] = model.test_step(pseudo_collate([item]))
     image = mmcv.imread(sample.img_path, channel_order='rgb')
     image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-    large = DetDataSample(
-        gt_instances=enlarge(sample.gt_instances, scale), pred_instances=enlarge(sample.pred_instances.cpu(), scale)
-    )
-    visualizer.add_datasample('page', image, large, pred_score_thr=score_thr, draw_gt=True, draw_pred=True)
+    visualizer.add_datasample('page', image, enlarge(sample.cpu(), scale), pred_score_thr=score_thr)
     row = np.hstack((image, visualizer.get_image()))
-    return cv2.copyMakeBorder(row, 4, 4, 4, 4, cv2.BORDER_CONSTANT, value=(255, 255, 255))
+    return np.pad(row, ((FRAME, FRAME), (FRAME, FRAME), (0, 0)), constant_values=255)
 
 
-def enlarge(instances: InstanceData, scale: int) -> InstanceData:
-    """Scale boxes and masks by a whole factor, boxes clipped to the image: beyond it, they would move the picture."""
-    masks = instances.masks
-    masks = masks if isinstance(masks, torch.Tensor) else masks.to_tensor(torch.bool, 'cpu')
-    large = InstanceData(**dict(instances.items()))
-    border = torch.tensor(masks.shape[:0:-1]).repeat(2)
-    large.bboxes = torch.as_tensor(instances.bboxes).clamp(min=torch.zeros(4), max=border) * scale
-    if len(masks):
-        masks = F.interpolate(masks[None].float(), scale_factor=scale, mode='nearest')[0].bool()
-    else:
-        masks = masks.new_zeros(0, masks.shape[1] * scale, masks.shape[2] * scale)
-    large.masks = masks.numpy()
+def enlarge(sample: DetDataSample, scale: int) -> DetDataSample:
+    """Scale ground truth and results by a whole factor."""
+    large = DetDataSample()
+    for field in (*TRUTH, *RESULTS):
+        value = sample.get(field)
+        if isinstance(value, PixelData):
+            setattr(large, field, PixelData(sem_seg=enlarge_maps(value.sem_seg, scale)))
+        elif value is not None:
+            setattr(large, field, enlarge_instances(value, scale))
     return large
+
+
+def enlarge_instances(instances: InstanceData, scale: int) -> InstanceData:
+    """Scale boxes and masks."""
+    masks = instances.masks
+    masks = masks if isinstance(masks, Tensor) else masks.to_tensor(torch.bool, 'cpu')
+    large = InstanceData(**dict(instances.items()))
+    large.bboxes = torch.as_tensor(instances.bboxes) * scale
+    large.masks = enlarge_maps(masks, scale).numpy()
+    return large
+
+
+def enlarge_maps(maps: Tensor, scale: int) -> Tensor:
+    """Repeat every pixel of (N, H, W) maps."""
+    return maps.repeat_interleave(scale, 1).repeat_interleave(scale, 2)

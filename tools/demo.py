@@ -19,7 +19,7 @@ from mask_dino.datasets.shapes.world import World
 from mask_dino.pictures import draw_page
 from mask_dino.progress import PREFIX
 
-CONFIG = Path('configs/maskdino/maskdino_tiny_shapes.py')
+CONFIG = Path('configs/maskdino/maskdino_tiny_shapes-panoptic.py')
 DATA = Path('data/shapes')
 WORK_DIR = Path('work_dirs/demo')
 LOG = WORK_DIR / 'train.log'
@@ -45,7 +45,7 @@ def main() -> None:
     runner = build_runner(config)
     with EVALUATION.open('w') as log, contextlib.redirect_stdout(log):
         metrics = runner.test()
-    say('4/4', 'Pictures: image, ground truth and prediction, two images to a row')
+    say('4/4', 'Pictures: image, ground truth, instances, panoptic and semantic map, two images to a row')
     draw_page(runner.model, runner.test_dataloader.dataset, PICTURES, PAGE)
     report(metrics)
 
@@ -104,10 +104,12 @@ def build_runner(config: Config) -> Runner:
 def report(metrics: dict[str, float]) -> None:
     """Say what came out and where it is."""
     print(f"""
-     box AP {metrics['coco/bbox_mAP']:.2f}   mask AP {metrics['coco/segm_mAP']:.2f}   on {WORLD.val} unseen images
+     on {WORLD.val} unseen images     box AP   mask AP        PQ      mIoU
+                             {scores(metrics)}
 
-AP is COCO's average precision: 1 would mean that every object is found, named and outlined exactly, 0 that none is.
-It is the mean over ten degrees of overlap that are asked for, from 0.50 to 0.95, and over the classes.
+1 would be perfect. AP is COCO's average precision of the things: found, named and outlined; the mean over ten degrees
+of overlap that are asked for, from 0.50 to 0.95, and over the classes. PQ, panoptic quality, is of maps that divide the
+image into things and stuff; mIoU is the overlap of right and predicted areas, class by class.
 
      pictures    {PAGE}
      logs        {LOG}, {EVALUATION}
@@ -115,6 +117,13 @@ It is the mean over ten degrees of overlap that are asked for, from 0.50 to 0.95
      config      {CONFIG}
 
 README.md, "Use", has the commands to try the model on an image. To start afresh: rm -r {WORK_DIR}""")
+
+
+def scores(metrics: dict[str, float]) -> str:
+    """Return box AP, mask AP, PQ and mIoU in columns, each from 0 to 1; PQ and mIoU come in percent."""
+    fractions = [metrics['coco/bbox_mAP'], metrics['coco/segm_mAP']]
+    fractions += [metrics[name] / 100 for name in ('coco_panoptic/PQ', 'coco_semantic/mIoU')]
+    return ''.join(f'{value:10.2f}' for value in fractions).lstrip()
 
 
 def say(step: str, text: str) -> None:

@@ -37,11 +37,12 @@ def test_the_demo_trains_tests_and_draws_and_does_not_train_twice(small, capsys)
     first = capsys.readouterr().out
     assert [line[:5] for line in first.splitlines() if line.startswith('[')] == ['[1/4]', '[2/4]', '[3/4]', '[4/4]']
     assert 'step 4/4' in first
-    assert 'box AP' in first
+    for metric in ('box AP', 'mask AP', 'PQ', 'mIoU'):
+        assert metric in first
     assert (small / 'weights.pth').is_file()
     assert 'Average Precision' in (small / 'evaluation.log').read_text()
     page = cv2.imread(str(small / 'pictures.png'))
-    assert page.shape[:2] == (2 * (3 * 128 + 8), 2 * (3 * 3 * 128 + 8))
+    assert page.shape[:2] == (2 * (2 * 128 + 8), 2 * (5 * 2 * 128 + 8))
     assert page.std() > 20
     demo.main()
     assert 'done already' in capsys.readouterr().out
