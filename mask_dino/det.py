@@ -93,14 +93,14 @@ def to_targets(sample: DetDataSample, size: torch.Size, head: MaskDINOHead) -> T
                 'has criterion.loss_mask=None and criterion.loss_dice=None'
             )
         masks = truth.masks.to_tensor(torch.bool, boxes.device)
-    things = Targets(labels, bbox_xyxy_to_cxcywh(boxes) / scale, masks)
+    things = (labels, bbox_xyxy_to_cxcywh(boxes) / scale, masks)
     if not (head.num_stuff_classes and head.criterion.uses_masks):
-        return things
+        return Targets(*things)
     return Targets(*(torch.cat(pair) for pair in zip(things, stuff_targets(sample, head), strict=True)))
 
 
-def stuff_targets(sample: DetDataSample, head: MaskDINOHead) -> Targets:
-    """Return the stuff of one image, one segment per class; see :func:`to_targets`."""
+def stuff_targets(sample: DetDataSample, head: MaskDINOHead) -> tuple[Tensor, Tensor, Tensor]:
+    """Return labels, boxes and masks of the stuff of one image, one segment per class; see :func:`to_targets`."""
     if 'gt_sem_seg' not in sample:
         raise ValueError(
             f'{sample.get("img_path", "a training image")} has no gt_seg_map, from which a model with '
@@ -111,4 +111,4 @@ def stuff_targets(sample: DetDataSample, head: MaskDINOHead) -> Targets:
     present = classes.unique()
     labels = present[(present >= head.num_things_classes) & (present < head.num_classes)].long()
     masks = classes == labels[:, None, None]
-    return Targets(labels, masks_to_boxes(masks), masks)
+    return labels, masks_to_boxes(masks), masks

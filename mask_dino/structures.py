@@ -15,6 +15,7 @@ class Targets(NamedTuple):
     labels: Tensor  # (N,) int64
     boxes: Tensor  # (N, 4) cxcywh in [0, 1]
     masks: Tensor  # (N, H, W) bool; (N, 0, 0) where the data has boxes alone
+    known: Tensor | None = None  # (H, W) bool: pixels of which the masks tell; None where they tell of all
 
 
 class Memory(NamedTuple):

@@ -8,42 +8,22 @@ import numpy as np
 import torch
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
+from mmseg.structures import SegDataSample
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from mask_dino.checkpoints.convert import convert_original
 from mask_dino.checkpoints.files import build_model
 
+HEADS = dict(mmdet='panoptic_head', mmseg='decode_head')
 DATA = Path(__file__).parent / 'data' / 'golden'
 CONFIGS = Path(__file__).parents[1] / 'configs' / 'maskdino'
 
 R50 = 'maskdino_r50_8xb2-lsj-50e_coco.py'
 PANOPTIC = 'maskdino_r50_8xb2-lsj-50e_coco-panoptic.py'
 SWIN = 'maskdino_swin-l-p4-w12-384-in22k_16xb1-lsj-50e_coco.py'
-CASES = dict(
-    r50_instance=(R50, {}),
-    swinl_instance=(SWIN, {}),
-    r50_panoptic=(PANOPTIC, {}),
-    r50_ade20k=(
-        R50,
-        dict(
-            num_things_classes=0,
-            num_stuff_classes=150,
-            pixel_decoder=dict(num_levels=3, feedforward_channels=1024),
-            queries=dict(_delete_=True, type='LearnedQueries', num_queries=100),
-            criterion=dict(
-                loss_cls=dict(
-                    _delete_=True,
-                    type='CrossEntropyLoss',
-                    use_sigmoid=False,
-                    class_weight=[1.0] * 150 + [0.1],
-                    loss_weight=4.0,
-                )
-            ),
-        ),
-    ),
-    train_r50_instance=(R50, {}),
-)
+SEMANTIC = 'maskdino_r50_8xb2-160k_ade20k-512x512.py'
+CASES = dict(r50_instance=R50, swinl_instance=SWIN, r50_panoptic=PANOPTIC, r50_ade20k=SEMANTIC, train_r50_instance=R50)
 
 
 def original_state(name: str) -> dict[str, Tensor]:
@@ -53,10 +33,8 @@ def original_state(name: str) -> dict[str, Tensor]:
 
 def build(name: str, **head: object) -> nn.Module:
     """Return the model of a case with its weights; ``head`` overrides parts of its head."""
-    file, case_head = CASES[name]
-    config = Config.fromfile(CONFIGS / file)
-    for override in (case_head, head):
-        config.merge_from_dict(dict(model=dict(panoptic_head=override)))
+    config = Config.fromfile(CONFIGS / CASES[name])
+    config.merge_from_dict(dict(model={HEADS[config.default_scope]: head}))
     model = build_model(config)
     model.load_state_dict(convert_original(original_state(name), model).state)
     return model.eval()
@@ -75,15 +53,16 @@ class Image(NamedTuple):
         """Return the pixels (3, height, width) uint8 as they are loaded from a file."""
         return torch.from_numpy(golden.image(self.seed, self.height, self.width)).permute(2, 0, 1).flip(0)
 
-    def sample(self) -> DetDataSample:
-        """Return an empty data sample."""
-        sizes = dict(img_shape=(self.height, self.width), ori_shape=(self.out_height, self.out_width))
-        return DetDataSample(metainfo=sizes)
+    def sizes(self) -> dict[str, tuple[int, int]]:
+        """Return what a data sample says of the image."""
+        return dict(img_shape=(self.height, self.width), ori_shape=(self.out_height, self.out_width))
 
 
 def preprocess(model: nn.Module, images: list[Image]) -> dict:
     """Return the arguments of the model's forward for a batch."""
-    batch = dict(inputs=[image.bgr() for image in images], data_samples=[image.sample() for image in images])
+    sample = SegDataSample if hasattr(model, 'decode_head') else DetDataSample
+    samples = [sample(metainfo=image.sizes()) for image in images]
+    batch = dict(inputs=[image.bgr() for image in images], data_samples=samples)
     return model.data_preprocessor(batch, False)
 
 
@@ -95,7 +74,7 @@ def compute(model: nn.Module, images: list[Image], reference: dict[str, np.ndarr
     """
     data = preprocess(model, images)
     feats = model.extract_feat(data['inputs'])
-    head = model.panoptic_head
+    head = getattr(model, 'panoptic_head', None) or model.decode_head
     mask_features, memory = head.pixel_decoder(feats)
     queries, encoder = head.queries(memory, head.prediction, mask_features)
     refined = head.decoder(queries, memory, head.prediction)

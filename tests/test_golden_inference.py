@@ -19,7 +19,8 @@ def run(request):
     case, reference = golden.load_case(DATA / request.param)
     images = [Image(**image) for image in case['images']]
     model = build(request.param)
-    model.test_cfg.iou_thr = case['overlap_threshold']
+    if case['panoptic_on']:
+        model.test_cfg.iou_thr = case['overlap_threshold']
     return SimpleNamespace(model=model, images=images, reference=reference)
 
 
@@ -60,6 +61,15 @@ def test_semantic_map(run):
     found = predict(run).pred_sem_seg.sem_seg[0].numpy()
     assert found.shape == run.reference['0_sem_argmax'].shape
     assert (found == run.reference['0_sem_argmax']).mean() >= 0.9999
+
+
+@pytest.mark.parametrize('run', ['r50_ade20k'], indirect=True)
+def test_semantic_scores(run):
+    result = predict(run)
+    found, scores = result.pred_sem_seg.data[0].numpy(), result.seg_logits.data.numpy()
+    assert found.shape == run.reference['0_sem_argmax'].shape
+    assert (found == run.reference['0_sem_argmax']).mean() >= 0.9999
+    np.testing.assert_allclose(scores[::10, ::4, ::4], run.reference['0_sem_every10th'], atol=1e-4)
 
 
 @pytest.mark.parametrize('run', ['r50_panoptic'], indirect=True)

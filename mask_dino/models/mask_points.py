@@ -41,7 +41,7 @@ class PointSampler(nn.Module):
         """Sample each image of mask features (B, C, h, w), and its targets."""
         samples = []
         for features, target in zip(mask_features, targets, strict=True):
-            points = random_points(self.num_candidates + self.num_uniform, features.device)
+            points = random_points(self.num_candidates + self.num_uniform, features.device, target.known)
             samples.append(MaskPoints(sample_features(features, points), sample_masks(target.masks, points)))
         return samples
 

@@ -55,7 +55,7 @@ class HybridMatcher:
         truth = InstanceData(labels=target.labels, bboxes=bbox_cxcywh_to_xyxy(target.boxes))
         at_points = None
         if self.num_points:
-            points = random_points(self.num_points, features.device)
+            points = random_points(self.num_points, features.device, target.known)
             truth.masks = sample_masks(target.masks, points)
             at_points = sample_features(features, points)
         boxed = target.labels < num_boxed_classes

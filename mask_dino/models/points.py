@@ -5,9 +5,20 @@ from mmcv.ops import point_sample
 from torch import Tensor
 
 
-def random_points(num_points: int, device: torch.device) -> Tensor:
-    """Return points (P, 2), xy in [0, 1), uniform over the image."""
-    return torch.rand(num_points, 2, device=device)
+def random_points(num_points: int, device: torch.device, known: Tensor | None = None) -> Tensor:
+    """Return points (P, 2), xy in [0, 1), uniform over the image, or the centres of pixels that are ``known`` (H, W).
+
+    Centres, because the value of a mask between a known and an unknown pixel would be half unknown. If nothing is
+    known, the points are anywhere.
+    """
+    if known is None:
+        return torch.rand(num_points, 2, device=device)
+    height, width = known.shape
+    counts = known.flatten().cumsum(0)
+    # The n-th known pixel is where the count reaches n: found without telling the host how many there are.
+    rank = (torch.rand(num_points, device=device, dtype=torch.double) * counts[-1]).long() + 1
+    pixel = torch.searchsorted(counts, rank).clamp(max=known.numel() - 1)
+    return torch.stack(((pixel % width + 0.5) / width, (pixel // width + 0.5) / height), -1)
 
 
 def sample_features(features: Tensor, points: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from .instances import Instances, Pairs, best_pairs, binarise, instances
 from .panoptic import Segments, merge
-from .semantic import label_pixels, sharpen
+from .semantic import label_pixels, score_pixels, sharpen
 from .sizes import ImageSizes, enlarge, enlarge_rows, scale_boxes, strips
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     'label_pixels',
     'merge',
     'scale_boxes',
+    'score_pixels',
     'sharpen',
     'strips',
 ]

@@ -1,5 +1,7 @@
 """Semantic results: every query votes for its classes where its mask is."""
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -20,7 +22,21 @@ def label_pixels(classes: Tensor, masks: Tensor, sizes: ImageSizes, max_pixels: 
         max_pixels: Pixels, over all masks, of the largest float map held at once.
     """
     labels = torch.empty(sizes.output, dtype=torch.int64, device=masks.device)
-    for rows in strips(max(classes.shape), sizes, max_pixels):
-        votes = torch.einsum('qc,qhw->chw', classes, enlarge_rows(masks, sizes, rows).sigmoid_())
+    for rows, votes in _votes(classes, masks, sizes, max_pixels):
         labels[rows] = votes.argmax(0)
     return labels
+
+
+def score_pixels(classes: Tensor, masks: Tensor, sizes: ImageSizes, max_pixels: int, out: Tensor) -> None:
+    """Write the score of every class at every pixel of the output into ``out`` (num_classes, height, width).
+
+    Arguments are those of :func:`label_pixels`.
+    """
+    for rows, votes in _votes(classes, masks, sizes, max_pixels):
+        out[:, rows] = votes
+
+
+def _votes(classes: Tensor, masks: Tensor, sizes: ImageSizes, max_pixels: int) -> Iterator[tuple[slice, Tensor]]:
+    """Yield the scores (num_classes, rows, width) of rows of the output."""
+    for rows in strips(max(classes.shape), sizes, max_pixels):
+        yield rows, torch.einsum('qc,qhw->chw', classes, enlarge_rows(masks, sizes, rows).sigmoid_())

@@ -1,0 +1,29 @@
+# The small Mask DINO for semantic segmentation.
+_base_ = './maskdino_r50_semantic.py'
+
+num_classes = 8
+num_points = 400
+
+model = dict(
+    data_preprocessor=dict(size=(128, 128)),
+    backbone=dict(
+        depth=18,
+        base_channels=24,
+        norm_cfg=dict(type='BN', requires_grad=True),
+        norm_eval=False,
+        init_cfg=None,
+    ),
+    decode_head=dict(
+        num_classes=num_classes,
+        embed_dims=64,
+        pixel_decoder=dict(in_channels=[24, 48, 96, 192], num_layers=1, feedforward_channels=256),
+        queries=dict(num_queries=20),
+        decoder=dict(num_layers=3, feedforward_channels=256),
+        denoising=dict(num_queries=30),
+        criterion=dict(
+            matcher=dict(num_points=num_points),
+            loss_cls=dict(class_weight=[1.0] * num_classes + [0.1]),
+            point_sampler=dict(num_points=num_points),
+        ),
+    ),
+)

@@ -1,0 +1,7 @@
+# The same under MMSegmentation.
+_base_ = './default_runtime.py'
+
+default_scope = 'mmseg'
+default_hooks = dict(visualization=dict(type='SegVisualizationHook'))
+visualizer = dict(type='SegLocalVisualizer')
+tta_model = dict(type='SegTTAModel')
