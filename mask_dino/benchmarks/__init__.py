@@ -1,0 +1,1 @@
+"""Time and memory of steps and their parts, ours beside other models of OpenMMLab."""

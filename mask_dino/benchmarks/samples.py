@@ -1,0 +1,116 @@
+"""Made-up batches: images of noise with ellipses for objects, for any model of mmdet or mmseg."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from mmdet.structures import DetDataSample
+from mmdet.structures.mask import BitmapMasks
+from mmengine.config import ConfigDict
+from mmengine.structures import InstanceData, PixelData
+
+
+class Load(NamedTuple):
+    """What a step has to work on."""
+
+    height: int
+    width: int
+    objects: int  # per image
+    batch: int  # images
+
+    def __str__(self) -> str:
+        return f'{self.height} x {self.width}, {self.objects} objects, batch {self.batch}'
+
+
+class Classes(NamedTuple):
+    """Numbers of classes; labels of things come first."""
+
+    things: int
+    stuff: int
+
+    @classmethod
+    def of(cls, model: ConfigDict) -> 'Classes':
+        """Read them off the config of a model, wherever in it they are."""
+        found = dict[str, int]()
+        for name, value in _settings(model):
+            if name in ('num_things_classes', 'num_stuff_classes', 'num_classes') and isinstance(value, int):
+                found.setdefault(name, value)
+        if 'num_things_classes' in found:
+            return cls(found['num_things_classes'], found.get('num_stuff_classes', 0))
+        return cls(found.get('num_classes', 1), 0)
+
+
+def detection_batch(load: Load, classes: Classes, seed: int) -> dict:
+    """Return what mmdet's data loader would: images, and objects with boxes and masks; stuff behind them."""
+    samples = []
+    rng = np.random.default_rng(seed)
+    for _ in range(load.batch):
+        masks, boxes = ellipses(load, rng)
+        labels = rng.integers(max(1, classes.things), size=load.objects)
+        truth = InstanceData(bboxes=torch.from_numpy(boxes), labels=torch.from_numpy(labels))
+        truth.masks = BitmapMasks(masks, load.height, load.width)
+        sample = DetDataSample(metainfo=_sizes(load), gt_instances=truth)
+        if classes.stuff:
+            pixels = background(load, classes, rng)
+            for mask, label in zip(masks, labels, strict=True):
+                pixels[mask > 0] = label
+            sample.gt_sem_seg = PixelData(sem_seg=torch.from_numpy(pixels)[None])
+        samples.append(sample)
+    return dict(inputs=_images(load, rng), data_samples=samples)
+
+
+def segmentation_batch(load: Load, classes: Classes, seed: int) -> dict:
+    """Return what mmseg's data loader would: images, and maps of as many regions as there are objects."""
+    from mmseg.structures import SegDataSample  # imported by name alone where mmseg is in use
+
+    rng = np.random.default_rng(seed)
+    samples = []
+    for _ in range(load.batch):
+        masks, _ = ellipses(load, rng)
+        pixels = np.zeros((load.height, load.width), np.int64)
+        for mask, label in zip(masks, rng.integers(sum(classes), size=load.objects), strict=True):
+            pixels[mask > 0] = label
+        samples.append(SegDataSample(metainfo=_sizes(load), gt_sem_seg=PixelData(data=torch.from_numpy(pixels)[None])))
+    return dict(inputs=_images(load, rng), data_samples=samples)
+
+
+def ellipses(load: Load, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Return masks (N, H, W) uint8 of a tenth to a third of the image wide and high, and their boxes (N, 4) xyxy."""
+    extent = rng.uniform(0.1, 0.35, size=(load.objects, 2))
+    center = rng.uniform(extent / 2, 1 - extent / 2)
+    scale = np.array([load.width, load.height])
+    ys, xs = (np.arange(load.height) + 0.5) / load.height, (np.arange(load.width) + 0.5) / load.width
+    inside = [
+        ((xs - x) / (w / 2)) ** 2 + (((ys - y) / (h / 2)) ** 2)[:, None] < 1
+        for (x, y), (w, h) in zip(center, extent, strict=True)
+    ]
+    masks = np.array(inside, np.uint8).reshape(-1, load.height, load.width)
+    boxes = np.concatenate(((center - extent / 2) * scale, (center + extent / 2) * scale), 1)
+    return masks, boxes.astype(np.float32)
+
+
+def background(load: Load, classes: Classes, rng: np.random.Generator) -> np.ndarray:
+    """Return a map (H, W) int64 of up to four bands of stuff."""
+    labels = classes.things + rng.permutation(classes.stuff)[:4]
+    rows = labels[np.arange(load.height) * len(labels) // load.height]
+    return np.repeat(rows[:, None], load.width, 1)
+
+
+def _images(load: Load, rng: np.random.Generator) -> list[torch.Tensor]:
+    shape = (load.batch, 3, load.height, load.width)
+    return list(torch.from_numpy(rng.integers(256, size=shape, dtype=np.uint8)))
+
+
+def _sizes(load: Load) -> dict:
+    size = (load.height, load.width)
+    return dict(
+        img_shape=size, ori_shape=size, pad_shape=size, batch_input_shape=size, scale_factor=(1.0, 1.0), img_id=0
+    )
+
+
+def _settings(config: object) -> Iterator[tuple[str, object]]:
+    if isinstance(config, dict):
+        for name, value in config.items():
+            yield name, value
+            yield from _settings(value)

@@ -1,0 +1,98 @@
+"""One training or inference step of any model of mmdet or mmseg, measured."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
+
+import torch
+from mmengine.config import Config
+from mmengine.model import BaseModel
+from mmengine.optim import OptimWrapper, build_optim_wrapper
+from mmengine.runner import autocast
+
+from ..checkpoints.files import build_model
+from ..cli.amp import BFloat16OptimWrapper
+from .memory import PeakMemory
+from .parts import watched
+from .samples import Classes, Load, detection_batch, segmentation_batch
+from .spans import OTHER, Spans
+
+TRAIN, TEST = 'train', 'test'
+DTYPES = dict(bf16=torch.bfloat16, fp16=torch.float16)
+
+
+class Step(NamedTuple):
+    """What one step took."""
+
+    parts: dict[str, float]  # seconds; their sum is the whole
+    memory: int | None  # bytes, at the peak, above what was in use before
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of the whole step."""
+        return sum(self.parts.values())
+
+
+class Subject:
+    """A model and its optimiser, as its config builds them, with random weights.
+
+    Args:
+        config: Whole config of an experiment.
+        device: Where the model lives.
+        amp: ``bf16`` or ``fp16`` for mixed precision.
+    """
+
+    def __init__(self, config: Config, device: torch.device, amp: str | None = None) -> None:
+        _forget_downloads(config.model)
+        torch.manual_seed(0)
+        model: BaseModel = build_model(config)
+        model.init_weights()
+        self.model = model.to(device)
+        self.device, self.amp = device, amp
+        self.optim_wrapper = _optim_wrapper(config, model, device, amp)
+        self.classes = Classes.of(config.model)
+        self.make_batch: Callable[[Load, Classes, int], dict] = (
+            segmentation_batch if config.get('default_scope') == 'mmseg' else detection_batch
+        )
+
+    def measure(self, mode: str, load: Load, seed: int) -> Step:
+        """Measure one step, ``train`` or ``test``; equal seeds give equal images, objects and random points."""
+        data = self.make_batch(load, self.classes, seed)
+        spans, memory = Spans(self.device), PeakMemory(self.device)
+        run = self.train if mode == TRAIN else self.test
+        torch.manual_seed(seed)
+        memory.start()
+        with watched(self.model, self.optim_wrapper, spans), spans.part(OTHER):
+            run(data)
+        return Step(spans.seconds(), memory.stop())
+
+    def train(self, data: dict) -> None:
+        """Train on a batch."""
+        self.model.train()
+        self.model.train_step(data, self.optim_wrapper)
+
+    def test(self, data: dict) -> None:
+        """Predict a batch, post-processing included."""
+        self.model.eval()
+        context: AbstractContextManager = autocast(dtype=DTYPES[self.amp]) if self.amp else nullcontext()
+        with torch.no_grad(), context:
+            self.model.test_step(data)
+
+
+def _optim_wrapper(config: Config, model: BaseModel, device: torch.device, amp: str | None) -> OptimWrapper:
+    settings = config.get('optim_wrapper', dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-4)))
+    if amp and device.type == 'cpu':
+        settings.type = BFloat16OptimWrapper.__name__
+    elif amp:
+        settings.type = 'AmpOptimWrapper'
+        settings.dtype = dict(bf16='bfloat16', fp16='float16')[amp]
+    return build_optim_wrapper(model, settings)
+
+
+def _forget_downloads(model: dict) -> None:
+    """Drop pre-trained weights from a config: speed does not depend on them."""
+    for name, value in list(model.items()):
+        if isinstance(value, dict) and 'checkpoint' in value:
+            model[name] = None
+        elif isinstance(value, dict):
+            _forget_downloads(value)

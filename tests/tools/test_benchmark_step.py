@@ -1,0 +1,108 @@
+"""What `benchmark_step.py` measures on small models; how long it takes is no matter of tests."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from tiny import tiny_config
+
+from mask_dino.benchmarks.parts import BACKWARD, OPTIMISER, PARTS, watched
+from mask_dino.benchmarks.report import table
+from mask_dino.benchmarks.samples import Load
+from mask_dino.benchmarks.spans import OTHER, Spans
+from mask_dino.benchmarks.step import TEST, TRAIN, Subject
+
+ROOT = Path(__file__).resolve().parents[2]
+CPU = torch.device('cpu')
+LOAD = Load(64, 96, 3, 2)
+CRITERION = {'matcher', 'mask losses', 'other losses'}
+NETWORK = {'preprocessing', 'backbone', 'pixel decoder', 'decoder + heads', OTHER}
+
+
+@pytest.fixture(scope='module')
+def subject():
+    return Subject(Config(dict(default_scope='mmdet', model=tiny_config())), CPU)
+
+
+@pytest.mark.parametrize(
+    ('mode', 'parts'),
+    [(TRAIN, NETWORK | CRITERION | {BACKWARD, OPTIMISER}), (TEST, NETWORK | {'post-processing'})],
+)
+def test_every_part_is_found(subject, mode, parts):
+    step = subject.measure(mode, LOAD, seed=0)
+    assert set(step.parts) == parts
+    assert all(seconds > 0 for seconds in step.parts.values())
+    assert step.seconds == pytest.approx(sum(step.parts.values()))
+    assert step.memory is None or step.memory > 0
+
+
+def test_measuring_leaves_no_trace(subject):
+    def attributes():
+        return {name: sorted(vars(module)) for name, module in subject.model.named_modules()}
+
+    before, matcher = attributes(), subject.model.panoptic_head.criterion.matcher
+    with watched(subject.model, subject.optim_wrapper, Spans(CPU)):
+        assert subject.model.panoptic_head.criterion.matcher is not matcher
+    assert attributes() == before
+    assert subject.model.panoptic_head.criterion.matcher is matcher
+
+
+def test_measuring_changes_no_training():
+    def weights(measured):
+        subject = Subject(Config(dict(default_scope='mmdet', model=tiny_config())), CPU)
+        if measured:
+            subject.measure(TRAIN, LOAD, seed=3)
+        else:
+            torch.manual_seed(3)
+            subject.train(subject.make_batch(LOAD, subject.classes, 3))
+        return subject.model.state_dict()
+
+    first, second = weights(True), weights(False)
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def test_the_tool(tmp_path):
+    out = tmp_path / 'folder' / 'step.json'
+    options = '--sizes 64 32x64 --objects 0 2 --rounds 2 --warmup 0 --device cpu --threads 1'
+    tool = ROOT / 'tools/analysis_tools/benchmark_step.py'
+    config = ROOT / 'configs/maskdino/maskdino_tiny_shapes.py'
+    line = [sys.executable, tool, config, *options.split(), '--out', out]
+    printed = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    content = json.loads(out.read_text())
+    assert content['threads'] == 1 and content['device'] and content['versions']['torch'] == torch.__version__
+    assert len(content['records']) == 2 * 2 * 2
+    for record in content['records']:
+        assert record['model'] == 'maskdino_tiny_shapes'
+        assert len(record['seconds']) == len(record['memory']) == 2
+        for turn, seconds in enumerate(record['seconds']):
+            assert sum(values[turn] for values in record['parts'].values()) == pytest.approx(seconds)
+        assert set(record['parts']) <= {*PARTS, BACKWARD, OPTIMISER, OTHER}
+    rows = [line for line in printed.splitlines() if line.startswith('| maskdino_tiny_shapes')]
+    assert len(rows) == 8 and sum('32 x 64' in row for row in rows) == 4
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (['missing.py'], 'config missing.py does not exist'),
+        (['missing.py', '--amp', 'fp16', '--device', 'cpu'], 'use --amp bf16'),
+        (['missing.py', '--sizes', '12by3'], 'HEIGHTxWIDTH'),
+    ],
+)
+def test_wrong_arguments_are_named(options, message):
+    tool = ROOT / 'tools/analysis_tools/benchmark_step.py'
+    done = subprocess.run([sys.executable, tool, *options], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and message in done.stderr
+
+
+def test_tables_are_aligned():
+    assert table(['a', 'bc'], [['1', '2'], ['333', '4']]).splitlines() == [
+        '| a   | bc |',
+        '| --- | -- |',
+        '| 1   | 2  |',
+        '| 333 | 4  |',
+    ]
