@@ -89,8 +89,8 @@ class MaskDINODecodeHead(MaskDINOHead):
         logits, _, masks = (x.float() for x in super().predict(feats))
         classes = self.classify(logits, test_cfg.get('temperature', TEMPERATURE))
         scores = masks.new_empty(len(masks), self.num_classes, *size)
-        for image in zip(classes, masks, scores, strict=True):
-            score_pixels(*image[:2], sizes, budget, out=image[2])
+        for i, image in enumerate(zip(classes, masks, strict=True)):
+            score_pixels(*image, sizes, budget, out=scores[i])
         return scores
 
     def classify(self, logits: Tensor, temperature: float) -> Tensor:

@@ -28,3 +28,21 @@ def test_sampling_features_and_multiplying_is_sampling_masks():
 
 def test_no_mask_gives_no_value():
     assert sample_masks(torch.zeros(0, 4, 4, dtype=torch.bool), torch.rand(7, 2)).shape == (0, 7)
+
+
+def test_points_stay_on_known_pixels_and_reach_all_of_them():
+    torch.manual_seed(0)
+    known = torch.rand(9, 14) > 0.6
+    points = random_points(20_000, known.device, known) * torch.tensor([14, 9])
+    x, y = points.long().unbind(-1)
+    torch.testing.assert_close(points % 1, torch.full_like(points, 0.5), atol=1e-4, rtol=0)
+    counts = torch.zeros(9, 14).index_put((y, x), torch.ones(len(points)), accumulate=True)
+    assert (counts[~known] == 0).all()
+    expected = len(points) / known.sum()
+    assert ((counts[known] - expected).abs() < 5 * expected.sqrt()).all()
+
+
+def test_points_are_anywhere_where_nothing_is_known():
+    points = random_points(50, torch.device('cpu'), torch.zeros(9, 14, dtype=torch.bool))
+    assert points.shape == (50, 2)
+    assert ((points >= 0) & (points <= 1)).all()
