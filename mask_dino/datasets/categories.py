@@ -32,12 +32,14 @@ def check_heads(heads: Mapping[str, Any], metainfo: Mapping) -> list[Finding]:
     classes = metainfo.get('classes') or ()
     if not classes or isinstance(classes, str):
         return []  # none are known, or check_categories speaks of them
-    wanted = dict(num_things_classes=metainfo.get('thing_classes', classes))
+    wanted = dict(num_classes=classes, num_things_classes=metainfo.get('thing_classes', classes))
     if 'stuff_classes' in metainfo:
         wanted['num_stuff_classes'] = metainfo['stuff_classes']
     findings = []
     for field, names in wanted.items():
-        given = {name: getattr(head, field) for name, head in heads.items() if hasattr(head, field)}
+        # Configs count the classes of semantic heads in one field, those of the others by kind.
+        concerned = {name: head for name, head in heads.items() if (name == 'decode_head') == (field == 'num_classes')}
+        given = {name: getattr(head, field) for name, head in concerned.items() if hasattr(head, field)}
         if any(count != len(names) for count in given.values()):
             counts = ' and '.join(f'model.{name}.{field} is {count}' for name, count in given.items())
             fix = ', '.join(f'{name}=dict({field}={len(names)})' for name in given)

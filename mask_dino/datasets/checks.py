@@ -11,11 +11,12 @@ from .categories import check_heads, check_same_classes
 from .coco import check_annotation_file, reads_coco
 from .coco_file import read_coco
 from .findings import DataError, Finding, error, error_messages, some
+from .label_maps import check_label_maps, reads_label_maps
 from .panoptic.dataset import check_maps, check_panoptic_file, reads_panoptic
 from .survey import check_images, check_objects, survey
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
-HEADS = ('panoptic_head', 'panoptic_fusion_head')
+HEADS = ('panoptic_head', 'panoptic_fusion_head', 'decode_head')
 METRICS = ('CocoMetric', 'PanopticQualityMetric', 'PanopticIoUMetric', 'StuffAPMetric', 'ThingAPMetric')
 
 
@@ -78,6 +79,8 @@ def check_dataset(loader: str, dataset: Any, decode: bool) -> list[Finding]:
     findings += check_images(found, decode)
     if reads_panoptic(dataset) and not error_messages(findings):
         findings += check_maps(dataset, decode)
+    if reads_label_maps(dataset) and not error_messages(findings):
+        findings += check_label_maps(dataset, decode)
     return findings + (check_objects(loader, dataset, found) if reads_file(dataset) else [])
 
 

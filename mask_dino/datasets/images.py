@@ -43,7 +43,7 @@ def image_problem(path: str, stated: tuple[int, int], decode: bool) -> str | Non
     """
     if problem := file_problem(path):
         return problem
-    size = _decoded_size(path) if decode else _header_size(path)
+    size = _decoded_size(path) if decode else header_size(path)
     if size == (0, 0):
         return f'{path} cannot be decoded: it is damaged or cut short; {COPY_AGAIN}'
     return size_problem(path, size, stated)
@@ -118,7 +118,7 @@ def _decoded_size(path: str) -> tuple[int, int]:
     return (0, 0) if image is None else (image.shape[1], image.shape[0])
 
 
-def _header_size(path: str) -> tuple[int, int] | None:
+def header_size(path: str) -> tuple[int, int] | None:
     """Return the size at which OpenCV would load an image, or None for what Pillow does not know."""
     size, orientation = _read_header(path)
     return (size[1], size[0]) if size and orientation >= ROTATED else size

@@ -1,5 +1,6 @@
 """A readable account of what is taken from a checkpoint."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from mmengine.hooks import Hook
@@ -10,6 +11,9 @@ from mmengine.runner import Runner, find_latest_checkpoint
 from ..checkpoints import CheckpointError
 from .comparison import Comparison, compare, is_original, shapes
 from .unwrap import unwrap
+
+HEADS = ('panoptic_head.', 'decode_head.')
+"""What names of the network behind the backbone begin with, under MMDetection and MMSegmentation."""
 
 
 @HOOKS.register_module()
@@ -33,7 +37,9 @@ class CheckCheckpointHook(Hook):
         # Original checkpoints keep their tensors under 'model', where mmengine does not look.
         if is_original({**shapes(checkpoint.get('model') or {}), **shapes(loaded(checkpoint))}):
             raise CheckpointError(original_message(file))
-        result = compare(shapes(loaded(checkpoint)), shapes(unwrap(runner.model).state_dict()))
+        own = shapes(unwrap(runner.model).state_dict())
+        adopt_head(loaded(checkpoint), own)
+        result = compare(shapes(loaded(checkpoint)), own)
         if result.is_foreign:
             raise CheckpointError(foreign_message(file, result))
         training = isinstance(runner.optim_wrapper, OptimWrapper)
@@ -50,6 +56,16 @@ def loaded(checkpoint: dict) -> dict:
     """Return the part of a checkpoint in which mmengine looks for tensors."""
     state: dict = checkpoint.get('state_dict', checkpoint)
     return state
+
+
+def adopt_head(state: dict, own: Iterable[str]) -> None:
+    """Call the head of a checkpoint, in place, as the model does; below it, the names under both frameworks are one."""
+    there, here = ({head for head in HEADS if any(head in name for name in names)} for names in (state, own))
+    if len(there) != 1 or len(here) != 1:
+        return
+    (old,), (new,) = there, here
+    for name in [name for name in state if old in name]:
+        state[name.replace(old, new, 1)] = state.pop(name)
 
 
 def original_message(file: str) -> str:

@@ -54,7 +54,9 @@ def heads(things: int, stuff: int = 0, fusion: int | None = None) -> dict:
 def test_class_counts_of_the_heads():
     classes = dict(classes=('cat', 'dog'))
     assert check_heads(heads(2), classes) == check_heads(heads(2, stuff=5), classes) == []
-    assert check_heads({}, classes) == check_heads(dict(decode_head=SimpleNamespace(num_classes=7)), classes) == []
+    assert check_heads({}, classes) == check_heads(dict(decode_head=SimpleNamespace(num_classes=2)), classes) == []
+    message = only(check_heads(dict(decode_head=SimpleNamespace(num_classes=7, num_things_classes=0)), classes))
+    assert 'decode_head=dict(num_classes=2)' in message
     for wrong in (heads(80), heads(2, fusion=80), heads(80, fusion=2)):
         message = only(check_heads(wrong, classes))
         assert 'panoptic_head=dict(num_things_classes=2), panoptic_fusion_head=dict(num_things_classes=2)' in message
