@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from typing import NamedTuple
 
 from .parts import ORDER
@@ -37,11 +38,10 @@ def measure(
     subjects: Mapping[str, Subject], cases: Sequence[Case], rounds: int, warmup: int
 ) -> Iterator[tuple[Case, Step]]:
     """Measure every case once a round; rounds for warming up come first and are not returned."""
-    for number in range(warmup + rounds):
-        for case in cases:
-            step = subjects[case.model].measure(case.mode, case.load, seed=number)
-            if number >= warmup:
-                yield case, step
+    for number, case in product(range(warmup + rounds), cases):
+        step = subjects[case.model].measure(case.mode, case.load, seed=number)
+        if number >= warmup:
+            yield case, step
 
 
 def parts_of(steps: Sequence[Step]) -> list[str]:
