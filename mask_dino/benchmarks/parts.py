@@ -48,9 +48,8 @@ ORDER = (*list(PARTS)[:-1], BACKWARD, OPTIMISER, 'post-processing')
 def watched(model: nn.Module, optim_wrapper: OptimWrapper, spans: Spans) -> Iterator[None]:
     """Tell ``spans`` which part runs, while the model and its optimiser are used inside."""
     with ExitStack() as stack:
-        for part, paths in PARTS.items():
-            for path in paths:
-                stack.enter_context(_replaced(model, path, part, spans))
+        for part, path in ((part, path) for part, paths in PARTS.items() for path in paths):
+            stack.enter_context(_replaced(model, path, part, spans))
         for method, part in dict(backward=BACKWARD, step=OPTIMISER, zero_grad=OPTIMISER).items():
             stack.enter_context(_replaced(optim_wrapper, method, part, spans))
         yield

@@ -43,21 +43,21 @@ class Classes(NamedTuple):
 
 def detection_batch(load: Load, classes: Classes, seed: int) -> dict:
     """Return what mmdet's data loader would: images, and objects with boxes and masks; stuff behind them."""
-    samples = []
     rng = np.random.default_rng(seed)
-    for _ in range(load.batch):
-        masks, boxes = ellipses(load, rng)
-        labels = rng.integers(max(1, classes.things), size=load.objects)
-        truth = InstanceData(bboxes=torch.from_numpy(boxes), labels=torch.from_numpy(labels))
-        truth.masks = BitmapMasks(masks, load.height, load.width)
-        sample = DetDataSample(metainfo=_sizes(load), gt_instances=truth)
-        if classes.stuff:
-            pixels = background(load, classes, rng)
-            for mask, label in zip(masks, labels, strict=True):
-                pixels[mask > 0] = label
-            sample.gt_sem_seg = PixelData(sem_seg=torch.from_numpy(pixels)[None])
-        samples.append(sample)
+    samples = [_detection_sample(load, classes, rng) for _ in range(load.batch)]
     return dict(inputs=_images(load, rng), data_samples=samples)
+
+
+def _detection_sample(load: Load, classes: Classes, rng: np.random.Generator) -> DetDataSample:
+    masks, boxes = ellipses(load, rng)
+    labels = rng.integers(max(1, classes.things), size=load.objects)
+    truth = InstanceData(bboxes=torch.from_numpy(boxes), labels=torch.from_numpy(labels))
+    truth.masks = BitmapMasks(masks, load.height, load.width)
+    sample = DetDataSample(metainfo=_sizes(load), gt_instances=truth)
+    if classes.stuff:
+        pixels = _painted(background(load, classes, rng), masks, labels)
+        sample.gt_sem_seg = PixelData(sem_seg=torch.from_numpy(pixels)[None])
+    return sample
 
 
 def segmentation_batch(load: Load, classes: Classes, seed: int) -> dict:
@@ -68,9 +68,8 @@ def segmentation_batch(load: Load, classes: Classes, seed: int) -> dict:
     samples = []
     for _ in range(load.batch):
         masks, _ = ellipses(load, rng)
-        pixels = np.zeros((load.height, load.width), np.int64)
-        for mask, label in zip(masks, rng.integers(sum(classes), size=load.objects), strict=True):
-            pixels[mask > 0] = label
+        empty = np.zeros((load.height, load.width), np.int64)
+        pixels = _painted(empty, masks, rng.integers(sum(classes), size=load.objects))
         samples.append(SegDataSample(metainfo=_sizes(load), gt_sem_seg=PixelData(data=torch.from_numpy(pixels)[None])))
     return dict(inputs=_images(load, rng), data_samples=samples)
 
@@ -95,6 +94,12 @@ def background(load: Load, classes: Classes, rng: np.random.Generator) -> np.nda
     labels = classes.things + rng.permutation(classes.stuff)[:4]
     rows = labels[np.arange(load.height) * len(labels) // load.height]
     return np.repeat(rows[:, None], load.width, 1)
+
+
+def _painted(pixels: np.ndarray, masks: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    for mask, label in zip(masks, labels, strict=True):
+        pixels[mask > 0] = label
+    return pixels
 
 
 def _images(load: Load, rng: np.random.Generator) -> list[torch.Tensor]:
