@@ -1,14 +1,14 @@
 """Several models under several loads, interleaved, so that a busy machine is busy for all of them."""
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import NamedTuple
 
 from .parts import ORDER
 from .samples import Load
 from .spans import OTHER
-from .step import Step, Subject
+from .step import Subject
 
 
 class Case(NamedTuple):
@@ -17,6 +17,26 @@ class Case(NamedTuple):
     model: str
     mode: str  # train or test
     load: Load
+
+
+class Measurement(NamedTuple):
+    """What steps of a case took."""
+
+    case: Case
+    memory: int | None  # bytes; see :meth:`Subject.peak`
+    parts: list[dict[str, float]]  # seconds of the parts of every step
+
+    def record(self) -> dict:
+        """Return everything that is known, for a file: bytes, and seconds of every step."""
+        names = [name for name in (*ORDER, OTHER) if any(step.get(name) for step in self.parts)]
+        return dict(
+            model=self.case.model,
+            mode=self.case.mode,
+            **self.case.load._asdict(),
+            seconds=[sum(step.values()) for step in self.parts],
+            parts={name: [step.get(name, 0.0) for step in self.parts] for name in names},
+            memory=self.memory,
+        )
 
 
 class Spread(NamedTuple):
@@ -34,28 +54,9 @@ class Spread(NamedTuple):
         return cls(middle, (third - first) / 2)
 
 
-def measure(
-    subjects: Mapping[str, Subject], cases: Sequence[Case], rounds: int, warmup: int
-) -> Iterator[tuple[Case, Step]]:
-    """Measure every case once a round; rounds for warming up come first and are not returned."""
-    for number, case in product(range(warmup + rounds), cases):
-        step = subjects[case.model].measure(case.mode, case.load, seed=number)
-        if number >= warmup:
-            yield case, step
-
-
-def parts_of(steps: Sequence[Step]) -> list[str]:
-    """Return the names of the parts that took time, in the order of a step."""
-    return [name for name in (*ORDER, OTHER) if any(step.parts.get(name) for step in steps)]
-
-
-def record(case: Case, steps: Sequence[Step]) -> dict:
-    """Return everything that is known of one case, for a file: seconds and bytes, every measurement."""
-    return dict(
-        model=case.model,
-        mode=case.mode,
-        **case.load._asdict(),
-        seconds=[step.seconds for step in steps],
-        parts={name: [step.parts.get(name, 0.0) for step in steps] for name in parts_of(steps)},
-        memory=[step.memory for step in steps],
-    )
+def measure(subjects: Mapping[str, Subject], cases: Sequence[Case], rounds: int) -> list[Measurement]:
+    """Measure the memory of every case, which warms it up, and then its time once a round."""
+    found = [Measurement(case, subjects[case.model].peak(case.mode, case.load, seed=0), []) for case in cases]
+    for number, one in product(range(rounds), found):
+        one.parts.append(subjects[one.case.model].time(one.case.mode, one.case.load, seed=number))
+    return found

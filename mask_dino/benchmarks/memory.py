@@ -3,44 +3,47 @@
 import ctypes
 import gc
 import re
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
 CLEAR, STATUS = Path('/proc/self/clear_refs'), Path('/proc/self/status')
 RESET_PEAK = '5'  # see proc(5)
+M_MMAP_THRESHOLD, PAGES, USUAL = -3, 2**16, 2**25  # see mallopt(3)
 
 
-class PeakMemory:
-    """Measures between ``start`` and ``stop``, in bytes.
+class Peak:
+    """Bytes at the peak; None as long as they are unknown, and on a CPU under another system than Linux."""
 
-    On a GPU it is what torch allocated. On a CPU it is what the process held in memory, as Linux counts it itself:
-    temporary buffers of every library are included, and nothing is slowed down. Freed memory that the allocator
-    keeps is given back first, so that one step does not hide in what an earlier one left behind.
+    value: int | None = None
+
+
+@contextmanager
+def peak_memory(device: torch.device) -> Iterator[Peak]:
+    """Measure the peak of what happens inside.
+
+    On a GPU it is what torch allocated. On a CPU it is what the process held in memory, as Linux counts it itself, so
+    that temporary buffers of every library are included. Meanwhile, what is freed goes back to the system at once,
+    for the peak not to depend on what the allocator likes to keep; this costs time.
     """
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.before = 0
-
-    def start(self) -> None:
-        """Forget earlier peaks."""
-        gc.collect()
-        if self.device.type == 'cuda':
-            torch.cuda.synchronize(self.device)
-            torch.cuda.reset_peak_memory_stats(self.device)
-            self.before = torch.cuda.memory_allocated(self.device)
-        elif CLEAR.exists():
-            _trim()(0)
+    gc.collect()
+    peak = Peak()
+    if device.type == 'cuda':
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        yield peak
+        peak.value = torch.cuda.max_memory_allocated(device) - before
+    elif not CLEAR.exists():
+        yield peak
+    else:
+        with _nothing_kept():
             CLEAR.write_text(RESET_PEAK)
-            self.before = _status('VmRSS')
-
-    def stop(self) -> int | None:
-        """Return the peak since ``start``; None on a CPU under another system than Linux."""
-        if self.device.type == 'cuda':
-            return torch.cuda.max_memory_allocated(self.device) - self.before
-        return _status('VmHWM') - self.before if CLEAR.exists() else None
+            before = _status('VmRSS')
+            yield peak
+            peak.value = _status('VmHWM') - before
 
 
 def _status(name: str) -> int:
@@ -49,10 +52,16 @@ def _status(name: str) -> int:
     return int(found[1]) * 1024
 
 
-def _trim() -> Callable[[int], int]:
-    """Return glibc's ``malloc_trim``; other C libraries have none, and keep less."""
+@contextmanager
+def _nothing_kept() -> Iterator[None]:
+    """Let glibc give pages back; other C libraries keep less by themselves."""
+    library = ctypes.CDLL(None)
+    if not hasattr(library, 'mallopt'):
+        yield
+        return
+    library.mallopt(M_MMAP_THRESHOLD, PAGES)
+    library.malloc_trim(0)
     try:
-        function: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
-    except AttributeError:
-        return lambda padding: 0
-    return function
+        yield
+    finally:
+        library.mallopt(M_MMAP_THRESHOLD, USUAL)

@@ -47,7 +47,7 @@ def step_tables(records: Sequence[dict]) -> Iterator[str]:
 def _step_row(record: dict, parts: Sequence[str]) -> list[str]:
     times = [f'{Spread.of(record["parts"].get(name, [0.0])).median:.3f}' for name in parts]
     total = Spread.of(record['seconds'])
-    memory = '-' if None in record['memory'] else f'{Spread.of(record["memory"]).median / MEGABYTE:.0f}'
+    memory = '-' if record['memory'] is None else f'{record["memory"] / MEGABYTE:.0f}'
     size = f'{record["height"]} x {record["width"]}'
     seconds = f'{total.median:.3f} ± {total.deviation:.3f}'
     return [record['model'], size, str(record['objects']), str(record['batch']), *times, seconds, memory]

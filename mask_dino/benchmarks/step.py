@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple
+from functools import partial
 
 import torch
 from mmengine.config import Config
@@ -12,25 +12,13 @@ from mmengine.runner import autocast
 
 from ..checkpoints.files import build_model
 from ..cli.amp import BFloat16OptimWrapper
-from .memory import PeakMemory
+from .memory import peak_memory
 from .parts import watched
 from .samples import Classes, Load, detection_batch, segmentation_batch
 from .spans import OTHER, Spans
 
 TRAIN, TEST = 'train', 'test'
 DTYPES = dict(bf16=torch.bfloat16, fp16=torch.float16)
-
-
-class Step(NamedTuple):
-    """What one step took."""
-
-    parts: dict[str, float]  # seconds; their sum is the whole
-    memory: int | None  # bytes, at the peak, above what was in use before
-
-    @property
-    def seconds(self) -> float:
-        """Seconds of the whole step."""
-        return sum(self.parts.values())
 
 
 class Subject:
@@ -51,20 +39,37 @@ class Subject:
         self.device, self.amp = device, amp
         self.optim_wrapper = _optim_wrapper(config, model, device, amp)
         self.classes = Classes.of(config.model)
+        self.trained = False
         self.make_batch: Callable[[Load, Classes, int], dict] = (
             segmentation_batch if config.get('default_scope') == 'mmseg' else detection_batch
         )
 
-    def measure(self, mode: str, load: Load, seed: int) -> Step:
-        """Measure one step, ``train`` or ``test``; equal seeds give equal images, objects and random points."""
-        data = self.make_batch(load, self.classes, seed)
-        spans, memory = Spans(self.device), PeakMemory(self.device)
-        run = self.train if mode == TRAIN else self.test
-        torch.manual_seed(seed)
-        memory.start()
+    def time(self, mode: str, load: Load, seed: int) -> dict[str, float]:
+        """Return the seconds of each part of a step, ``train`` or ``test``.
+
+        Equal seeds give equal images, objects and random points.
+        """
+        spans = Spans(self.device)
+        run = self.prepare(mode, load, seed)
         with watched(self.model, self.optim_wrapper, spans), spans.part(OTHER):
-            run(data)
-        return Step(spans.seconds(), memory.stop())
+            run()
+        return spans.seconds()
+
+    def peak(self, mode: str, load: Load, seed: int) -> int | None:
+        """Return the peak memory of a step in bytes, above what was in use before; None where it is not known."""
+        if mode == TRAIN and not self.trained:  # What the optimiser keeps belongs to what is in use.
+            self.prepare(TRAIN, Load(64, 64, 1, load.batch), seed)()
+            self.trained = True
+        run = self.prepare(mode, load, seed)
+        with peak_memory(self.device) as peak:
+            run()
+        return peak.value
+
+    def prepare(self, mode: str, load: Load, seed: int) -> Callable[[], None]:
+        """Return what does one step."""
+        data = self.make_batch(load, self.classes, seed)
+        torch.manual_seed(seed)
+        return partial(self.train if mode == TRAIN else self.test, data)
 
     def train(self, data: dict) -> None:
         """Train on a batch."""

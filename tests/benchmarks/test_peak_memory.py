@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mask_dino.benchmarks.memory import CLEAR, PeakMemory
+from mask_dino.benchmarks.memory import CLEAR, peak_memory
 
 pytestmark = pytest.mark.skipif(not CLEAR.exists(), reason='Linux counts')
 SIZE = 50 * 2**20
@@ -13,11 +13,11 @@ def fill(size):
 
 def least_peak(action):
     """The least of some measurements: the system may do things of its own meanwhile."""
-    memory, peaks = PeakMemory(torch.device('cpu')), []
-    for _ in range(4):
-        memory.start()
-        held = action()
-        peaks.append(memory.stop())
+    peaks = []
+    for _ in range(3):
+        with peak_memory(torch.device('cpu')) as peak:
+            held = action()
+        peaks.append(peak.value)
         del held
     return min(peaks)
 

@@ -1,17 +1,18 @@
 """Time the parts of training and inference steps of any configs of mmdet or mmseg, side by side, and their memory.
 
-Images and objects are made up. Every configuration is measured once a round, so that what else the machine does hits
-all alike; the table has medians, and half the distance between the quartiles of the whole step.
+Images and objects are made up. First, the memory of every case is measured, then every case is timed once a round, so
+that what else the machine does hits all alike; the table has medians, and half the distance between the quartiles of
+the whole step.
 """
 
 import argparse
 from itertools import product
 from pathlib import Path
 
-from mask_dino.benchmarks.comparison import Case, measure, record
+from mask_dino.benchmarks.comparison import Case, measure
 from mask_dino.benchmarks.report import save, step_tables
 from mask_dino.benchmarks.samples import Load
-from mask_dino.benchmarks.step import TEST, TRAIN, Step, Subject
+from mask_dino.benchmarks.step import TEST, TRAIN, Subject
 from mask_dino.cli import benchmarks
 from mask_dino.cli.common import UsageError
 
@@ -26,8 +27,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument('--objects', nargs='+', type=int, default=[10], help='per image (default: 10)')
     parser.add_argument('--batch', type=int, default=1, help='images (default: 1)')
     parser.add_argument('--modes', nargs='+', choices=[TRAIN, TEST], default=[TRAIN, TEST], help='(default: both)')
-    parser.add_argument('--rounds', type=int, default=5, help='measurements of each (default: 5)')
-    parser.add_argument('--warmup', type=int, default=1, help='rounds before them (default: 1)')
+    parser.add_argument('--rounds', type=int, default=5, help='times that each is timed (default: 5)')
     benchmarks.add_arguments(parser)
     return parser
 
@@ -44,10 +44,7 @@ def main() -> None:
     subjects = {name: Subject(config, device, args.amp) for name, config in configs.items()}
     loads = [Load(*size, objects, args.batch) for size, objects in product(args.sizes, args.objects)]
     cases = [Case(name, mode, load) for mode, load, name in product(args.modes, loads, subjects)]
-    steps = dict[Case, list[Step]]()
-    for case, step in measure(subjects, cases, args.rounds, args.warmup):
-        steps.setdefault(case, []).append(step)
-    records = [record(case, found) for case, found in steps.items()]
+    records = [found.record() for found in measure(subjects, cases, args.rounds)]
     print('\n\n'.join(step_tables(records)))
     if args.out:
         save(args.out, device, records)
