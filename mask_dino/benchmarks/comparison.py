@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import NamedTuple
 
+from .memory import keep_as_usual
 from .parts import ORDER
 from .samples import Load
 from .spans import OTHER
@@ -57,6 +58,7 @@ class Spread(NamedTuple):
 def measure(subjects: Mapping[str, Subject], cases: Sequence[Case], rounds: int) -> list[Measurement]:
     """Measure the memory of every case, which warms it up, and then its time once a round."""
     found = [Measurement(case, subjects[case.model].peak(case.mode, case.load, seed=0), []) for case in cases]
+    keep_as_usual()
     for number, one in product(range(rounds), found):
         one.parts.append(subjects[one.case.model].time(one.case.mode, one.case.load, seed=number))
     return found

@@ -20,13 +20,25 @@ class Peak:
     value: int | None = None
 
 
+def keep_nothing() -> None:
+    """Have glibc give back what is freed at once, for peaks not to depend on what it likes to keep.
+
+    Call it at the start of a process: holes that there are already will be filled. It costs time.
+    """
+    _mallopt(PAGES)
+
+
+def keep_as_usual() -> None:
+    """Undo :func:`keep_nothing`."""
+    _mallopt(USUAL)
+
+
 @contextmanager
 def peak_memory(device: torch.device) -> Iterator[Peak]:
     """Measure the peak of what happens inside.
 
     On a GPU it is what torch allocated. On a CPU it is what the process held in memory, as Linux counts it itself, so
-    that temporary buffers of every library are included. Meanwhile, what is freed goes back to the system at once,
-    for the peak not to depend on what the allocator likes to keep; this costs time.
+    that temporary buffers of every library are included; see :func:`keep_nothing`.
     """
     gc.collect()
     peak = Peak()
@@ -39,11 +51,10 @@ def peak_memory(device: torch.device) -> Iterator[Peak]:
     elif not CLEAR.exists():
         yield peak
     else:
-        with _nothing_kept():
-            CLEAR.write_text(RESET_PEAK)
-            before = _status('VmRSS')
-            yield peak
-            peak.value = _status('VmHWM') - before
+        CLEAR.write_text(RESET_PEAK)
+        before = _status('VmRSS')
+        yield peak
+        peak.value = _status('VmHWM') - before
 
 
 def _status(name: str) -> int:
@@ -52,16 +63,7 @@ def _status(name: str) -> int:
     return int(found[1]) * 1024
 
 
-@contextmanager
-def _nothing_kept() -> Iterator[None]:
-    """Let glibc give pages back; other C libraries keep less by themselves."""
+def _mallopt(threshold: int) -> None:
     library = ctypes.CDLL(None)
-    if not hasattr(library, 'mallopt'):
-        yield
-        return
-    library.mallopt(M_MMAP_THRESHOLD, PAGES)
-    library.malloc_trim(0)
-    try:
-        yield
-    finally:
-        library.mallopt(M_MMAP_THRESHOLD, USUAL)
+    if hasattr(library, 'mallopt'):  # other C libraries keep less by themselves
+        library.mallopt(M_MMAP_THRESHOLD, threshold)

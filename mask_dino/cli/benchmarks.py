@@ -8,6 +8,7 @@ from mmengine.config import Config, DictAction
 from mmengine.hub import get_config
 from mmengine.logging import MMLogger
 
+from ..benchmarks.memory import keep_nothing
 from .common import UsageError
 
 
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def prepare(args: argparse.Namespace) -> torch.device:
     """Apply the arguments to torch, and return the device."""
+    keep_nothing()
     MMLogger.get_current_instance().setLevel('WARNING')  # building an optimiser has much to tell
     if args.threads:
         torch.set_num_threads(args.threads)

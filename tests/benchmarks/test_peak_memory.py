@@ -1,18 +1,24 @@
-import pytest
-import torch
+import subprocess
+import sys
 
-from mask_dino.benchmarks.memory import CLEAR, peak_memory
+import pytest
+
+from mask_dino.benchmarks.memory import CLEAR
 
 pytestmark = pytest.mark.skipif(not CLEAR.exists(), reason='Linux counts')
 SIZE = 50 * 2**20
+CODE = f"""
+import torch
+from mask_dino.benchmarks.memory import keep_nothing, peak_memory
 
+def fill():
+    return torch.ones({SIZE}, dtype=torch.uint8)
 
-def fill(size):
-    return torch.ones(size, dtype=torch.uint8)
+def one_at_a_time():
+    for _ in range(3):
+        fill()
 
-
-def least_peak(action):
-    """The least of some measurements: the system may do things of its own meanwhile."""
+def least_peak(action):  # the least of some: the system may do things of its own meanwhile
     peaks = []
     for _ in range(3):
         with peak_memory(torch.device('cpu')) as peak:
@@ -21,18 +27,16 @@ def least_peak(action):
         del held
     return min(peaks)
 
-
-def one_at_a_time():
-    for _ in range(3):
-        fill(SIZE)
-
-
-def test_the_peak_is_that_of_what_is_held_at_once():
-    assert least_peak(one_at_a_time) == pytest.approx(SIZE, rel=0.2)
-    assert least_peak(lambda: [fill(SIZE) for _ in range(3)]) == pytest.approx(3 * SIZE, rel=0.2)
+keep_nothing()
+earlier = fill()
+print(least_peak(lambda: None), least_peak(one_at_a_time), least_peak(lambda: [fill() for _ in range(3)]))
+"""
 
 
-def test_what_is_held_already_and_earlier_peaks_do_not_count():
-    held = fill(SIZE)
-    assert least_peak(lambda: None) < 0.2 * SIZE
-    del held
+def test_the_peak_is_what_is_held_at_once_and_was_not_before():
+    """In a process of its own, as the benchmarks are: in a long-lived one, the allocator has holes to fill."""
+    done = subprocess.run([sys.executable, '-c', CODE], capture_output=True, text=True, check=True)
+    nothing, single, triple = map(int, done.stdout.split())
+    assert nothing < 0.1 * SIZE
+    assert single == pytest.approx(SIZE, rel=0.1)
+    assert triple == pytest.approx(3 * SIZE, rel=0.1)
