@@ -25,12 +25,12 @@ def keep_nothing() -> None:
 
     Call it at the start of a process: holes that there are already will be filled. It costs time.
     """
-    _mallopt(PAGES)
+    _glibc('mallopt', M_MMAP_THRESHOLD, PAGES)
 
 
 def keep_as_usual() -> None:
     """Undo :func:`keep_nothing`."""
-    _mallopt(USUAL)
+    _glibc('mallopt', M_MMAP_THRESHOLD, USUAL)
 
 
 @contextmanager
@@ -51,6 +51,7 @@ def peak_memory(device: torch.device) -> Iterator[Peak]:
     elif not CLEAR.exists():
         yield peak
     else:
+        _glibc('malloc_trim', 0)
         CLEAR.write_text(RESET_PEAK)
         before = _status('VmRSS')
         yield peak
@@ -63,7 +64,7 @@ def _status(name: str) -> int:
     return int(found[1]) * 1024
 
 
-def _mallopt(threshold: int) -> None:
+def _glibc(function: str, *arguments: int) -> None:
     library = ctypes.CDLL(None)
-    if hasattr(library, 'mallopt'):  # other C libraries keep less by themselves
-        library.mallopt(M_MMAP_THRESHOLD, threshold)
+    if hasattr(library, function):  # other C libraries keep less by themselves
+        getattr(library, function)(*arguments)
