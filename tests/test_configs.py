@@ -35,6 +35,8 @@ def test_published_systems_are_there():
         'maskdino_r50_8xb2-lsj-12e_coco-panoptic',
         'maskdino_r50_8xb2-lsj-24e_coco-panoptic',
         f'{swin}_coco-panoptic',
+        'maskdino_swin-l-p4-w12-384-in22k_16xb1-lsj-1280-24e_o365-coco',
+        'maskdino_swin-l-p4-w12-384-in22k_16xb1-lsj-1280-24e_o365-coco-panoptic',
     }
     assert expected <= {path.stem for path in COCO}
 
@@ -89,6 +91,20 @@ def test_batch_norm_is_frozen_or_there_is_none(path):
         assert backbone.norm_cfg.requires_grad is False
         assert backbone.norm_eval is True
         assert backbone.frozen_stages == -1
+
+
+def test_detection_of_objects365_trains_boxes_alone():
+    init_default_scope('mmdet')
+    config = Config.fromfile('configs/maskdino/maskdino_swin-l-p4-w12-384-in22k_16xb1-26e_o365-detection.py')
+    assert config.train_cfg.max_iters == pytest.approx(26 * 1_742_289 / BATCH, abs=1)
+    classes = DATASETS.get(config.train_dataloader.dataset.type).METAINFO['classes']
+    assert config.model.panoptic_head.num_things_classes == len(classes) == 365
+    model = MODELS.build(config.model)
+    assert not model.panoptic_head.criterion.uses_masks
+    assert not any(p.requires_grad for p in model.panoptic_head.prediction.mask_embed.parameters())
+    for loader in (config.train_dataloader, config.val_dataloader):
+        for transform in loader.dataset.pipeline:
+            TRANSFORMS.build(transform)
 
 
 @pytest.mark.parametrize(
