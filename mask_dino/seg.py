@@ -10,13 +10,23 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from . import checkpoints, hooks, models, optim, progress
+from . import augmentation, checkpoints, hooks, models, optim, progress
 from .boxes import masks_to_boxes
+from .datasets import shapes_semantic
 from .models import MaskDINOHead
 from .postprocess import ImageSizes, score_pixels, sharpen
 from .structures import Outputs, QueryPredictions, Targets
 
-__all__ = ['MaskDINODecodeHead', 'checkpoints', 'hooks', 'models', 'optim', 'progress']
+__all__ = [
+    'MaskDINODecodeHead',
+    'augmentation',
+    'checkpoints',
+    'hooks',
+    'models',
+    'optim',
+    'progress',
+    'shapes_semantic',
+]
 
 MAX_MASK_PIXELS = 2**25
 TEMPERATURE = 0.06

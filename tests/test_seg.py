@@ -15,6 +15,7 @@ from mmseg.models.segmentors import SegTTAModel
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
+from mask_dino.augmentation import ScoreTTAModel
 from mask_dino.seg import MaskDINODecodeHead, to_targets
 from mask_dino.structures import QueryPredictions
 
@@ -160,17 +161,31 @@ def test_windows_of_any_size_are_averaged(crop):
     torch.testing.assert_close(found[..., :20, :20], first[..., :20, :20])
 
 
-def test_augmented_results_are_averaged():
-    model = SegTTAModel(module=build())
-    torch.manual_seed(0)
+def augmented(image: torch.Tensor) -> dict:
+    """Return an image, and its mirror image, as a data loader delivers them."""
+    meta = dict(img_shape=image.shape[1:], ori_shape=image.shape[1:], img_path='an/image.jpg')
+    metas = (meta | dict(flip=False), meta | dict(flip=True, flip_direction='horizontal'))
+    return dict(inputs=[[image], [image.flip(2)]], data_samples=[[SegDataSample(metainfo=meta)] for meta in metas])
+
+
+def test_scores_of_augmented_images_are_averaged():
+    model, image = build(), torch.randint(0, 256, (3, 64, 96)).to(torch.uint8)
+    [result] = ScoreTTAModel(module=model).test_step(augmented(image))
+    data = augmented(image)
+    single = [
+        model.test_step(dict(inputs=inputs, data_samples=samples))[0].seg_logits.data
+        for inputs, samples in zip(*data.values(), strict=True)
+    ]
+    assert not torch.allclose(*single)
+    mean = torch.stack(single).mean(0)
+    torch.testing.assert_close(result.seg_logits.data, mean)
+    assert result.pred_sem_seg.data.equal(mean.argmax(0, keepdim=True))
+    assert not result.flip
+
+
+def test_mmsegs_own_augmentation_works_too():
     image = torch.randint(0, 256, (3, 64, 96)).to(torch.uint8)
-    meta = dict(img_shape=(64, 96), ori_shape=(64, 96), img_path='an/image.jpg')
-    plain, flipped = (
-        SegDataSample(metainfo=meta | dict(flip=False)),
-        SegDataSample(metainfo=meta | dict(flip=True, flip_direction='horizontal')),
-    )
-    data = dict(inputs=[[image], [image.flip(2)]], data_samples=[[plain], [flipped]])
-    [result] = model.test_step(data)
+    [result] = SegTTAModel(module=build()).test_step(augmented(image))
     assert result.pred_sem_seg.data.shape[-2:] == (64, 96)
 
 

@@ -9,4 +9,4 @@ _base_ = [
 default_scope = 'mmseg'
 default_hooks = dict(visualization=dict(type='SegVisualizationHook'))
 visualizer = dict(type='SegLocalVisualizer')
-tta_model = dict(type='SegTTAModel')
+tta_model = dict(type='ScoreTTAModel')

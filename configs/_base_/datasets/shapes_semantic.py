@@ -1,20 +1,7 @@
 # Shapes, made by `python tools/dataset_converters/make_shapes.py data/shapes`
-dataset_type = 'BaseSegDataset'
+dataset_type = 'ShapesDataset'
 data_root = 'data/shapes/'
 crop_size = (128, 128)
-metainfo = dict(
-    classes=('ellipse', 'rectangle', 'triangle', 'star', 'ring', 'sky', 'ground', 'water'),
-    palette=[
-        [230, 57, 70],
-        [255, 183, 3],
-        [6, 167, 125],
-        [157, 78, 221],
-        [255, 112, 166],
-        [142, 202, 230],
-        [188, 138, 95],
-        [33, 104, 181],
-    ],
-)
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -51,7 +38,6 @@ train_dataloader = dict(
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
-        metainfo=metainfo,
         data_prefix=dict(img_path='train', seg_map_path='semantic_train'),
         pipeline=train_pipeline,
     ),
@@ -64,7 +50,6 @@ val_dataloader = dict(
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
-        metainfo=metainfo,
         data_prefix=dict(img_path='val', seg_map_path='semantic_val'),
         pipeline=test_pipeline,
     ),

@@ -1,0 +1,29 @@
+"""Test-time augmentation of semantic segmentation."""
+
+from mmseg.models.segmentors import SegTTAModel
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+
+
+@MODELS.register_module()
+class ScoreTTAModel(SegTTAModel):
+    """Averages the scores of all augmentations of an image, as the original does.
+
+    mmseg's own averages their softmax; but these scores are sums of probabilities, of which a softmax makes nearly
+    equal numbers. Two maps of scores are held at a time, not one for each augmentation.
+    """
+
+    def test_step(self, data: dict) -> list[SegDataSample]:
+        """Return the averaged results of a batch, all of whose values are lists with one item per augmentation."""
+        count = len(data['inputs'])
+        merged: list[SegDataSample] = []
+        for index in range(count):
+            samples = self.module.test_step({name: value[index] for name, value in data.items()})
+            merged = merged or samples
+            for kept, sample in zip(merged, samples, strict=True):
+                if kept is not sample:
+                    kept.seg_logits.data.add_(sample.seg_logits.data)
+        for sample in merged:
+            scores = sample.seg_logits.data.div_(count)
+            sample.pred_sem_seg.data = scores.argmax(0, keepdim=True)
+        return merged
