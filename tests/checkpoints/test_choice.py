@@ -26,6 +26,14 @@ def narrow_encoder(state):
     return state
 
 
+def nineteen_classes(state):
+    """Cut the branches of classes to those of Cityscapes."""
+    for name, value in state.items():
+        if 150 <= len(value) <= 151 and name != 'criterion.empty_weight':
+            state[name] = value[: len(value) - 131]
+    return state
+
+
 @pytest.mark.parametrize(
     ('case', 'change', 'file', 'chosen'),
     [
@@ -35,6 +43,13 @@ def narrow_encoder(state):
         ('r50_instance', narrow_encoder, 'renamed.pth', f'{R50}_hid1024_coco.py'),
         ('swinl_instance', None, '_instance_maskenhanced_mask52.3ap_box59.0ap.pth', f'{SWIN}_coco.py'),
         ('swinl_instance', None, '_instance_mask52.1ap_box58.3ap.pth', f'{SWIN}_no-mask-box_coco.py'),
+        ('r50_ade20k', None, '_semantic_ade20k_48.7miou.pth', 'maskdino_r50_8xb2-160k_ade20k-512x512.py'),
+        (
+            'r50_ade20k',
+            nineteen_classes,
+            '_semantic_cityscapes_79.8miou.pth',
+            'maskdino_r50_8xb2-90k_cityscapes-512x1024.py',
+        ),
     ],
 )
 def test_published_files(case, change, file, chosen):

@@ -20,6 +20,7 @@ from mask_dino.datasets.shapes.make import make
 from mask_dino.datasets.shapes.scene import Scene
 from mask_dino.datasets.shapes.world import CLASSES, PALETTE, THINGS, VOID, World
 from mask_dino.datasets.shapes.write import panoptic_map, run_lengths, semantic_map
+from mask_dino.datasets.shapes_semantic import ShapesDataset
 
 CONFIGS = Path(__file__).parents[2] / 'configs/_base_/datasets'
 WORLD = World(train=120, val=4, size=64)
@@ -192,8 +193,8 @@ def perfect(sample) -> dict:
 def test_semantic_config_loads(folder):
     register_mmseg(init_default_scope=False)
     config = load('shapes_semantic', folder)
-    assert tuple(config.metainfo.classes) == CLASSES
-    assert [tuple(colour) for colour in config.metainfo.palette] == list(PALETTE)
+    assert tuple(ShapesDataset.METAINFO['classes']) == CLASSES
+    assert [tuple(colour) for colour in ShapesDataset.METAINFO['palette']] == list(PALETTE)
     with DefaultScope.overwrite_default_scope('mmseg'):
         train, val = (DATASETS.build(loader.dataset) for loader in (config.train_dataloader, config.val_dataloader))
         samples = [val[index] for index in range(len(val))] + [train[0]]
