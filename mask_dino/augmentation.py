@@ -16,14 +16,16 @@ class ScoreTTAModel(SegTTAModel):
     def test_step(self, data: dict) -> list[SegDataSample]:
         """Return the averaged results of a batch, all of whose values are lists with one item per augmentation."""
         count = len(data['inputs'])
-        merged: list[SegDataSample] = []
-        for index in range(count):
-            samples = self.module.test_step({name: value[index] for name, value in data.items()})
-            merged = merged or samples
-            for kept, sample in zip(merged, samples, strict=True):
-                if kept is not sample:
-                    kept.seg_logits.data.add_(sample.seg_logits.data)
+        merged = self.predict(data, 0)
+        for index in range(1, count):
+            for kept, sample in zip(merged, self.predict(data, index), strict=True):
+                kept.seg_logits.data.add_(sample.seg_logits.data)
         for sample in merged:
             scores = sample.seg_logits.data.div_(count)
             sample.pred_sem_seg.data = scores.argmax(0, keepdim=True)
         return merged
+
+    def predict(self, data: dict, index: int) -> list[SegDataSample]:
+        """Return the results of one augmentation of a batch."""
+        samples: list[SegDataSample] = self.module.test_step({name: value[index] for name, value in data.items()})
+        return samples
