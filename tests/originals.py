@@ -9,7 +9,7 @@ from mmengine.config import Config
 from tiny import tiny_config
 from torch import Tensor, nn
 
-from mask_dino.checkpoints.original import rules
+from mask_dino.checkpoints.original import pairs, pairs_of_copies
 from mask_dino.checkpoints.renaming import rename
 
 DATA = Path(__file__).parent / 'data' / 'golden'
@@ -45,13 +45,14 @@ def manifest(case: str) -> list[dict]:
 def state_for(model: nn.Module) -> dict[str, Tensor]:
     """Return random weights for a model, finest level first, under those names of a published checkpoint that fit."""
     target, values, state = model.state_dict(), {}, {}
-    known = rules('panoptic_head')
+    known = [*pairs('panoptic_head'), *pairs_of_copies('panoptic_head')]
     for name in names():
         renamed = rename({name: torch.zeros(1)}, known).state
         if not renamed:
             state[name] = torch.ones(len(CLASSES) + 1)
         elif (ours := next(iter(renamed))) in target:
-            state[name] = values.setdefault(ours, torch.randn(target[ours].shape))
+            mean = float(name.endswith('running_var'))
+            state[name] = values.setdefault(ours, mean + 0.02 * torch.randn(target[ours].shape))
     return state
 
 

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from .layout import Levels, read_levels, straighten
 from .loading import CheckpointError
-from .original import rules
+from .original import DERIVED as ORIGINAL_DERIVED
+from .original import pairs, pairs_of_copies
 from .renaming import Renamed, rename
 
 # Buffers that follow from the config: the original has none of them, or in another layout.
@@ -35,7 +36,8 @@ def convert_original(state: Mapping[str, Tensor], model: nn.Module) -> Converted
     target = model.state_dict()
     head = head_name(target)
     levels = read_levels(state)
-    renamed = rename(straighten(state, levels, _num_heads(model)), rules(head))
+    names = [*pairs(head), *pairs_of_copies(head)]
+    renamed = rename(straighten(state, levels, num_heads(model)), names, ORIGINAL_DERIVED)
     derived = [name for name in target if name not in renamed.state and name.rpartition('.')[2] in DERIVED]
     if problems := compare(renamed, target, derived):
         raise CheckpointError('the tensors do not fit the model:\n' + '\n'.join(problems))
@@ -76,6 +78,7 @@ def compare(renamed: Renamed, target: Mapping[str, Tensor], derived: list[str]) 
     return ['\n  '.join([f'{len(names)} {kind}:', *sorted(names)]) for kind, names in kinds if names]
 
 
-def _num_heads(model: nn.Module) -> int:
+def num_heads(model: nn.Module) -> int:
+    """Return the heads of the deformable attention of a model."""
     heads: int = next(m.num_heads for m in model.modules() if isinstance(m, MultiScaleDeformableAttention))
     return heads

@@ -35,6 +35,39 @@ def read_original(path: Path) -> dict[str, Tensor]:
     return {name: _float32(value) for name, value in state.items()}
 
 
+def read_ours(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of OpenMMLab, ``{'state_dict': tensors, ...}``.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        CheckpointError: It is damaged, unsafe, or holds something else.
+    """
+    checkpoint = load_checkpoint_safely(path)
+    if 'state_dict' not in checkpoint:
+        raise CheckpointError(f'{path} is no checkpoint of OpenMMLab: it has no state_dict')
+    return checkpoint
+
+
+def configured(checkpoint: dict[str, Any], path: Path) -> Config:
+    """Return the config in a checkpoint.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    text = checkpoint.get('meta', {}).get('cfg')
+    if not text:
+        raise CheckpointError(f'{path} does not hold its config; give it with --config')
+    return Config.fromstring(text, file_format='.py')
+
+
+def check_paths(source: Path, destination: Path) -> None:
+    """Find what cannot be written out before the work begins."""
+    if destination.is_dir():
+        raise CheckpointError(f'DST {destination} is a folder; give the name of a file')
+    if source.exists() and destination.exists() and destination.samefile(source):
+        raise CheckpointError(f'SRC and DST are the same file, {source}')
+
+
 def build_model(config: Config) -> nn.Module:
     """Build the model of a config with random weights: nothing is downloaded."""
     _require(config, 'model')

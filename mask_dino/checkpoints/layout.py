@@ -64,13 +64,14 @@ def read_levels(state: Mapping[str, Tensor]) -> Levels:
     return levels
 
 
-def straighten(state: Mapping[str, Tensor], levels: Levels, num_heads: int) -> dict[str, Tensor]:
+def straighten(state: Mapping[str, Tensor], levels: Levels, num_heads: int, reverse: bool = False) -> dict[str, Tensor]:
     """Bring the levels to the order from fine to coarse, and merged pixels to mmdet's, under the original names.
 
     A tensor whose shape does not fit is left as it is, for whoever compares it with the model.
 
     Args:
         num_heads: Heads of the deformable attention, which the shapes do not tell.
+        reverse: Whether to undo it. Turning levels round twice changes nothing, hence only the pixels differ.
     """
     flipped = re.compile(ENCODER_ATTENTION if levels.coarse_first else DECODER_ATTENTION)
     merging = re.compile(SWIN_MERGING)
@@ -79,7 +80,7 @@ def straighten(state: Mapping[str, Tensor], levels: Levels, num_heads: int) -> d
         if flipped.fullmatch(name):
             value = _flip_levels(value, num_heads, levels.total)
         elif merging.fullmatch(name):
-            value = _reorder_pixels(value)
+            value = _restore_pixels(value) if reverse else _reorder_pixels(value)
         elif levels.coarse_first and name == f'{PIXEL_DECODER}.transformer.level_embed':
             value = value.flip(0)
         straight[_projection_name(name, levels)] = value
@@ -110,3 +111,9 @@ def _reorder_pixels(value: Tensor) -> Tensor:
         return value
     pixels = value.unflatten(-1, (4, -1))[..., [0, 2, 1, 3], :]
     return torch.transpose(pixels, -1, -2).flatten(-2)
+
+
+def _restore_pixels(value: Tensor) -> Tensor:
+    """Undo :func:`_reorder_pixels`."""
+    pixels = torch.transpose(value.unflatten(-1, (-1, 4)), -1, -2)
+    return pixels[..., [0, 2, 1, 3], :].flatten(-2)

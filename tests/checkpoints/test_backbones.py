@@ -5,7 +5,7 @@ from mmdet.models.backbones.swin import swin_converter
 from originals import names
 
 from mask_dino.checkpoints.layout import Levels, straighten
-from mask_dino.checkpoints.original import rules
+from mask_dino.checkpoints.original import DERIVED, pairs
 from mask_dino.checkpoints.renaming import rename
 
 
@@ -15,7 +15,7 @@ def test_swin():
     assert len(merging) == 9
     for name in merging:
         state[name] = torch.randn(6, 16) if 'reduction' in name else torch.randn(16)
-    renamed = rename(straighten(state, Levels((8, 16), 0), num_heads=8), rules('panoptic_head'))
+    renamed = rename(straighten(state, Levels((8, 16), 0), num_heads=8), pairs('panoptic_head'), DERIVED)
     expected = swin_converter({name.removeprefix('backbone.'): value for name, value in state.items()})
     assert not renamed.unknown
     assert renamed.dropped == [name for name in state if name.endswith('relative_position_index')]

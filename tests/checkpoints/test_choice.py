@@ -15,6 +15,8 @@ from mask_dino.checkpoints.files import build_model
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'maskdino'
 R50 = 'maskdino_r50_8xb2-lsj-50e'
 SWIN = 'maskdino_swin-l-p4-w12-384-in22k_16xb1-lsj-50e'
+ADE20K = 'maskdino_r50_8xb2-160k_ade20k-512x512.py'
+CITYSCAPES = 'maskdino_r50_8xb2-90k_cityscapes-512x1024.py'
 ENCODER = 'sem_seg_head.pixel_decoder.transformer.encoder'
 
 
@@ -26,12 +28,21 @@ def narrow_encoder(state):
     return state
 
 
-def nineteen_classes(state):
-    """Cut the branches of classes to those of Cityscapes."""
-    for name, value in state.items():
-        if 150 <= len(value) <= 151 and name != 'criterion.empty_weight':
-            state[name] = value[: len(value) - 131]
+def with_classes(state, num_classes, num_logits):
+    """Give a checkpoint other classes."""
+    for name, rows in (('label_enc.weight', num_classes), ('class_embed.weight', num_logits)):
+        state[f'sem_seg_head.predictor.{name}'] = torch.zeros(()).expand(rows, 256)
     return state
+
+
+def to_panoptic(state):
+    """Give a checkpoint the things and stuff of COCO."""
+    return with_classes(state, 133, 133)
+
+
+def to_cityscapes(state):
+    """Give a checkpoint the classes of Cityscapes and no object."""
+    return with_classes(state, 19, 20)
 
 
 @pytest.mark.parametrize(
@@ -43,13 +54,10 @@ def nineteen_classes(state):
         ('r50_instance', narrow_encoder, 'renamed.pth', f'{R50}_hid1024_coco.py'),
         ('swinl_instance', None, '_instance_maskenhanced_mask52.3ap_box59.0ap.pth', f'{SWIN}_coco.py'),
         ('swinl_instance', None, '_instance_mask52.1ap_box58.3ap.pth', f'{SWIN}_no-mask-box_coco.py'),
-        ('r50_ade20k', None, '_semantic_ade20k_48.7miou.pth', 'maskdino_r50_8xb2-160k_ade20k-512x512.py'),
-        (
-            'r50_ade20k',
-            nineteen_classes,
-            '_semantic_cityscapes_79.8miou.pth',
-            'maskdino_r50_8xb2-90k_cityscapes-512x1024.py',
-        ),
+        ('r50_panoptic', None, '_hid2048_3sd1_panoptic_pq53.0.pth', f'{R50}_coco-panoptic.py'),
+        ('swinl_instance', to_panoptic, '_hid2048_3sd1_panoptic_58.3pq.pth', f'{SWIN}_coco-panoptic.py'),
+        ('r50_ade20k', None, '_celoss_hid1024_3s_semantic_ade20k_48.7miou.pth', ADE20K),
+        ('r50_ade20k', to_cityscapes, '_celoss_hid1024_3s_semantic_cityscapes_79.8miou.pth', CITYSCAPES),
     ],
 )
 def test_published_files(case, change, file, chosen):

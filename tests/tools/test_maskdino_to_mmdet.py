@@ -10,7 +10,9 @@ import torch
 from mmdet.apis import inference_detector, init_detector
 from originals import CLASSES, config, state_for
 
+from mask_dino.checkpoints import CheckpointError
 from mask_dino.checkpoints.files import build_model
+from mask_dino.checkpoints.verify import fingerprint
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'model_converters' / 'maskdino_to_mmdet.py'
 
@@ -126,3 +128,15 @@ def test_destination_is_overwritten(run, files):
     run(source, destination, '--config', settings)
     assert 'state_dict' in torch.load(destination, weights_only=True)
     assert list(destination.parent.iterdir()) == [destination]
+
+
+def test_the_written_file_is_verified(run, files):
+    settings, source, destination = files
+    line = run(source, destination, '--config', settings, '--verify').splitlines()[-1]
+    assert line.startswith('verified, mean magnitudes on a seeded image: logits (1, 20, 5) ')
+    assert run(source, destination, '--config', settings, '--verify').splitlines()[-1] == line
+    broken = torch.load(destination, weights_only=True)
+    del broken['state_dict']['backbone.conv1.weight']
+    torch.save(broken, destination)
+    with pytest.raises(CheckpointError, match=r'(?s)does not fit its config.*backbone\.conv1\.weight'):
+        fingerprint(destination)

@@ -1,6 +1,6 @@
 """Convert a checkpoint of the original Mask DINO, or of detrex, for a config of this project.
 
-python tools/model_converters/maskdino_to_mmdet.py SRC DST [--config CONFIG]
+python tools/model_converters/maskdino_to_mmdet.py SRC DST [--config CONFIG] [--verify]
 """
 
 import argparse
@@ -15,7 +15,8 @@ from mask_dino.checkpoints import CheckpointError
 from mask_dino.checkpoints.architecture import read_architecture
 from mask_dino.checkpoints.choice import choose_config, unseen_settings
 from mask_dino.checkpoints.convert import convert_original
-from mask_dino.checkpoints.files import build_model, checkpoint_for, read_original, write
+from mask_dino.checkpoints.files import build_model, check_paths, checkpoint_for, read_original, write
+from mask_dino.checkpoints.verify import fingerprint
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'maskdino'
 
@@ -28,6 +29,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('source', metavar='SRC', type=Path, help='.pth or .pkl file; code in it does not run')
     parser.add_argument('destination', metavar='DST', type=Path, help='file to write')
     parser.add_argument('--config', type=Path, help='config of the model (default: the one that fits the tensors)')
+    parser.add_argument(
+        '--verify', action='store_true', help='load what was written strictly, run it once and print a fingerprint'
+    )
     return parser.parse_args()
 
 
@@ -49,14 +53,6 @@ def convert(state: dict[str, Tensor], source: Path, destination: Path, config_pa
     print(f'wrote {destination}: {len(converted.state)} tensors')
 
 
-def check_paths(source: Path, destination: Path) -> None:
-    """Find what cannot be written out before the work begins."""
-    if destination.is_dir():
-        raise CheckpointError(f'DST {destination} is a folder; give the name of a file')
-    if source.exists() and destination.exists() and destination.samefile(source):
-        raise CheckpointError(f'SRC and DST are the same file, {source}')
-
-
 def main() -> None:
     args = parse_args()
     try:
@@ -67,6 +63,8 @@ def main() -> None:
     print(f'{args.source}: {len(state)} tensors')
     try:
         convert(state, args.source, args.destination, args.config)
+        if args.verify:
+            print(f'verified, mean magnitudes on a seeded image: {fingerprint(args.destination)}')
     except (CheckpointError, OSError) as error:
         sys.exit(f'error: {args.source} was not converted: {error}')
 

@@ -1,0 +1,48 @@
+"""Convert a checkpoint of this project for the original Mask DINO.
+
+python tools/model_converters/mmdet_to_maskdino.py SRC DST [--config CONFIG]
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from mmengine.config import Config
+
+from mask_dino.checkpoints import CheckpointError
+from mask_dino.checkpoints.files import build_model, check_paths, configured, read_ours, write
+from mask_dino.checkpoints.restore import restore_original
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description='Convert a checkpoint of MMDetection or MMSegmentation for the original Mask DINO '
+        '(https://github.com/IDEA-Research/MaskDINO)'
+    )
+    parser.add_argument('source', metavar='SRC', type=Path, help='.pth file; code in it does not run')
+    parser.add_argument('destination', metavar='DST', type=Path, help='file to write')
+    parser.add_argument('--config', type=Path, help='config of the model (default: the one in the checkpoint)')
+    return parser.parse_args()
+
+
+def convert(source: Path, destination: Path, config_path: Path | None) -> None:
+    """Convert and write the weights of a checkpoint; say what is left out."""
+    checkpoint = read_ours(source)
+    config = Config.fromfile(config_path) if config_path else configured(checkpoint, source)
+    restored = restore_original(checkpoint['state_dict'], build_model(config))
+    print(f'left out, because the original derives it: {len(restored.derived)} buffers')
+    write(dict(model=restored.state), destination)
+    print(f'wrote {destination}: {len(restored.state)} tensors')
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        check_paths(args.source, args.destination)
+        convert(args.source, args.destination, args.config)
+    except (CheckpointError, OSError) as error:
+        sys.exit(f'error: {args.source} was not converted: {error}')
+
+
+if __name__ == '__main__':
+    main()
