@@ -10,7 +10,7 @@ from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox_xyxy_to_cxcywh
 from torch import Tensor
 
-from . import checkpoints, datasets, evaluation, hooks, models, optim, progress, visualization
+from . import checkpoints, datasets, evaluation, hooks, models, optim, packages, progress, visualization
 from .boxes import masks_to_boxes
 from .fusion import MaskDINOFusionHead, Results
 from .inference import complete_inferencer
@@ -26,6 +26,7 @@ __all__ = [
     'hooks',
     'models',
     'optim',
+    'packages',
     'progress',
     'visualization',
 ]

@@ -10,7 +10,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from . import augmentation, checkpoints, hooks, models, optim, progress
+from . import augmentation, checkpoints, hooks, models, optim, packages, progress
 from .boxes import masks_to_boxes
 from .datasets import shapes_semantic
 from .models import MaskDINOHead
@@ -24,6 +24,7 @@ __all__ = [
     'hooks',
     'models',
     'optim',
+    'packages',
     'progress',
     'shapes_semantic',
 ]

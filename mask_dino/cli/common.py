@@ -11,6 +11,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from ..checkpoints import register
+from ..packages import resolve
 
 
 class UsageError(ValueError):
@@ -41,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def load_config(args: argparse.Namespace) -> Config:
     """Read the config and apply the shared arguments to it."""
+    args.config = resolve(args.config)
     if not Path(args.config).expanduser().is_file():
         raise UsageError(f'config {args.config} does not exist; relative paths start at {Path.cwd()}')
     config = Config.fromfile(args.config)
