@@ -6,7 +6,7 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from ..structures import Memory, Queries
-from .layers import LayerSizes, decoder_layers
+from .layers import LayerSizes, apply, decoder_layers
 from .prediction import PredictionHead
 
 
@@ -17,6 +17,9 @@ class MaskDINODecoder(nn.Module):
     Differs from mmdet's ``DinoTransformerDecoder`` in the clamp of the inverse sigmoid (1e-5, as the original), in
     what it returns (content with the reference it refines, so that one head predicts for every layer), and in that
     the box branch is shared by the layers.
+
+    Args:
+        with_cp: Whether layers are computed again for their gradients instead of kept.
     """
 
     def __init__(
@@ -27,8 +30,10 @@ class MaskDINODecoder(nn.Module):
         feedforward_channels: int = 2048,
         num_heads: int = 8,
         num_points: int = 4,
+        with_cp: bool = False,
     ) -> None:
         super().__init__()
+        self.with_cp = with_cp
         sizes = LayerSizes(embed_dims, num_levels, feedforward_channels, num_heads, num_points)
         self.layers = decoder_layers(num_layers, sizes)
         self.ref_point_head = MLP(2 * embed_dims, embed_dims, embed_dims, 2)
@@ -59,8 +64,10 @@ class MaskDINODecoder(nn.Module):
     ) -> Tensor:
         """Apply one layer to content (B, Q, C) around boxes (B, Q, 4)."""
         encoding = coordinate_to_encoding(boxes, num_feats=content.shape[-1] // 2)  # (B, Q, 2C)
-        output: Tensor = layer(
+        return apply(
+            layer,
             content,
+            self.with_cp,
             query_pos=self.ref_point_head(encoding),
             value=memory.tokens,
             self_attn_mask=attn_mask,
@@ -68,7 +75,6 @@ class MaskDINODecoder(nn.Module):
             spatial_shapes=memory.spatial_shapes,
             level_start_index=memory.level_start_index,
         )
-        return output
 
 
 def concatenate(first: Queries, second: Queries) -> Queries:

@@ -1,13 +1,15 @@
 """The transformer layers of the encoder and the decoder: mmdet's, as Mask DINO sets them."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import torch
 from mmcv.ops import MultiScaleDeformableAttention
 from mmdet.models.layers.transformer.deformable_detr_layers import (
     DeformableDetrTransformerDecoderLayer,
     DeformableDetrTransformerEncoderLayer,
 )
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 class LayerSizes(NamedTuple):
@@ -55,6 +57,20 @@ def decoder_layers(num_layers: int, sizes: LayerSizes) -> nn.ModuleList:
         for _ in range(num_layers)
     )
     return _initialise(layers)
+
+
+def apply(layer: nn.Module, tokens: Tensor, with_cp: bool, **arguments: Any) -> Tensor:
+    """Return a layer's output; with gradient checkpointing, what it computes inside is computed again for gradients.
+
+    Args:
+        with_cp: Whether to checkpoint; it changes no number.
+        arguments: What the layer takes beside the tokens.
+    """
+    if with_cp and torch.is_grad_enabled():
+        output: Tensor = checkpoint(layer, tokens, use_reentrant=False, **arguments)
+        return output
+    output = layer(tokens, **arguments)
+    return output
 
 
 def _initialise(layers: nn.ModuleList) -> nn.ModuleList:

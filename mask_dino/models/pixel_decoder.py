@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..boxes import token_centers
 from ..structures import Memory
-from .layers import LayerSizes, encoder_layers
+from .layers import LayerSizes, apply, encoder_layers
 
 
 @MODELS.register_module()
@@ -25,6 +25,7 @@ class MaskDINOPixelDecoder(nn.Module):
         in_channels: Channels of the backbone maps, stride 4 first.
         num_levels: Encoder levels; those past the backbone are strided convolutions of the coarsest map.
         first_level: Index of the finest backbone map that the encoder sees.
+        with_cp: Whether the encoder's layers are computed again for their gradients instead of kept.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class MaskDINOPixelDecoder(nn.Module):
         feedforward_channels: int = 2048,
         num_heads: int = 8,
         num_points: int = 4,
+        with_cp: bool = False,
     ) -> None:
         super().__init__()
         from_backbone = list(in_channels[first_level:])
@@ -48,6 +50,7 @@ class MaskDINOPixelDecoder(nn.Module):
                 f'set num_levels to {len(from_backbone)} or more, or first_level higher'
             )
         self.first_level = first_level
+        self.with_cp = with_cp
         self.in_channels = tuple(in_channels)
         extra = [from_backbone[-1], *[embed_dims] * num_extra][:num_extra]
         self.input_convs = nn.ModuleList(
@@ -106,8 +109,10 @@ class MaskDINOPixelDecoder(nn.Module):
         points = token_centers(sizes, device)[None, :, None].expand(len(query_pos), -1, len(sizes), -1)
         tokens = torch.cat([_tokens(x) for x in levels], 1)  # (B, L, C)
         for layer in self.layers:
-            tokens = layer(
+            tokens = apply(
+                layer,
                 tokens,
+                self.with_cp,
                 query_pos=query_pos,
                 key_padding_mask=None,
                 reference_points=points,

@@ -123,3 +123,19 @@ def test_mixed_precision_follows_float32(dtype, images, generator):
         torch.testing.assert_close(losses[1][name], value, rtol=0.1, atol=0.05, msg=name)
     sum(losses[1].values()).backward()
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
+
+
+def test_gradient_checkpointing_changes_no_number(images):
+    targets = [random_targets(count, torch.Generator().manual_seed(count)) for count in (3, 1)]
+    results = []
+    for with_cp in (False, True):
+        model = build(pixel_decoder=dict(with_cp=with_cp), decoder=dict(with_cp=with_cp)).train()
+        for block in model.backbone.layer1:
+            block.with_cp = with_cp
+        torch.manual_seed(0)
+        losses = model.panoptic_head.loss(model.extract_feat(images), targets)
+        sum(losses.values()).backward()
+        results.append((losses, [p.grad for p in model.parameters() if p.requires_grad]))
+    (plain, plain_grads), (saved, saved_grads) = results
+    assert all(plain[name].equal(saved[name]) for name in plain)
+    assert all(a.equal(b) for a, b in zip(plain_grads, saved_grads, strict=True))

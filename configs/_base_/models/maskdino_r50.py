@@ -36,6 +36,8 @@ model = dict(
             num_levels=4,
             num_layers=6,
             feedforward_channels=2048,
+            # True saves memory and takes time; so do decoder.with_cp and backbone.with_cp.
+            with_cp=False,
         ),
         queries=dict(
             type='QuerySelection',
@@ -44,7 +46,7 @@ model = dict(
             boxes_from_masks=True,
             pixel_exact=False,
         ),
-        decoder=dict(type='MaskDINODecoder', num_layers=9, feedforward_channels=2048),
+        decoder=dict(type='MaskDINODecoder', num_layers=9, feedforward_channels=2048, with_cp=False),
         denoising=dict(type='UnifiedDenoising', num_queries=100, noise_scale=0.4),
         criterion=dict(
             type='MaskDINOCriterion',

@@ -1,5 +1,5 @@
 # Minutes on a CPU, in batches of 8.
-max_iters = 1200
+max_iters = 2000
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
@@ -7,7 +7,8 @@ test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
     type='OptimWrapper',
     constructor='MaskDINOOptimWrapperConstructor',
-    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.05),
+    # Short second moments: the gradients of a training this short keep changing in size.
+    optimizer=dict(type='AdamW', lr=3e-3, betas=(0.9, 0.98), weight_decay=0.05),
     clip_grad=dict(max_norm=0.1, norm_type=2),
 )
 param_scheduler = [
