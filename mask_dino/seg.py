@@ -10,7 +10,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from . import augmentation, checkpoints, hooks, models, optim, packages, progress
+from . import augmentation, checkpoints, hooks, models, optim, packages, progress, semantic_visualization
 from .boxes import masks_to_boxes
 from .datasets import shapes_semantic
 from .models import MaskDINOHead
@@ -26,6 +26,7 @@ __all__ = [
     'optim',
     'packages',
     'progress',
+    'semantic_visualization',
     'shapes_semantic',
 ]
 
