@@ -49,7 +49,8 @@ def test_losses_equal_the_dense_ones_in_expectation(head, feats, targets, genera
 
         def yardstick():
             last = Predictions(*(x[0] for x in predictions))
-            return dense.losses(last, features, targets, [(q[0], t[0]) for q, t in matches], NUM_POINTS)
+            masks = last.decode(features).masks
+            return dense.losses(last, masks, targets, [(q[0], t[0]) for q, t in matches], NUM_POINTS)
 
         runs = 60
         drawn, expected = [ours() for _ in range(runs)], [yardstick() for _ in range(runs)]
@@ -61,6 +62,20 @@ def test_losses_equal_the_dense_ones_in_expectation(head, feats, targets, genera
         if name in ('loss_mask', 'loss_dice'):
             # sharing the points costs some variance, not orders of magnitude
             assert 0 < a.std() < 4 * b.std(), name
+
+
+def test_the_criterion_equals_the_dense_one_in_expectation(head, feats, targets):
+    """Matching included: of the costs that it compares, those of masks are small here, so that it is the same."""
+    yardstick = build(criterion=dict(type='DenseCriterion')).panoptic_head.criterion
+    with torch.no_grad():
+        outputs = head(feats, targets)
+        runs = 12
+        drawn, expected = ([side(outputs, targets) for _ in range(runs)] for side in (head.criterion, yardstick))
+    assert drawn[0].keys() == expected[0].keys() == expected_names()
+    for name in drawn[0]:
+        a, b = (torch.stack([losses[name] for losses in side]) for side in (drawn, expected))
+        error = ((a.var() + b.var()) / runs).sqrt()
+        assert abs(a.mean() - b.mean()) <= 4.5 * error + 1e-3 * b.mean().abs(), name
 
 
 def expected_names(layers=2):
