@@ -1,5 +1,6 @@
 """The network: importing it registers every part with mmdet."""
 
+from .costs import MaskCrossEntropyCost
 from .criterion import MaskDINOCriterion
 from .decoder import MaskDINODecoder
 from .denoising import UnifiedDenoising
@@ -11,6 +12,7 @@ from .queries import LearnedQueries, QuerySelection
 __all__ = [
     'HybridMatcher',
     'LearnedQueries',
+    'MaskCrossEntropyCost',
     'MaskDINOCriterion',
     'MaskDINODecoder',
     'MaskDINOHead',

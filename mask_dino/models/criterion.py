@@ -123,13 +123,20 @@ class MaskDINOCriterion(nn.Module):
 
     def mask_losses(self, points: list[MaskPoints], matched: Matched) -> dict[str, Tensor]:
         """Compare masks with their targets at points, most of which are uncertain ones: losses (S,)."""
-        embeds = matched.predictions.mask_embed.unbind(1)
-        pairs = zip(embeds, points, matched.matches, strict=True)
-        picked = [self.sample_points.pick(embed, image, *match) for embed, image, match in pairs]
-        logits, wanted = (torch.cat(x, 1).flatten(0, 1) for x in zip(*picked, strict=True))  # (S * M, P)
+        # One set at a time stays in the cache of a CPU, and bounds the memory of the candidates.
+        sets = [self.mask_losses_of(points, matched, index) for index in range(len(matched.prefixes))]
+        values = torch.stack(sets, 1) / matched.normalizer[0]
+        return dict(zip(('loss_mask', 'loss_dice'), values, strict=True))
+
+    def mask_losses_of(self, points: list[MaskPoints], matched: Matched, index: int) -> Tensor:
+        """Return the sums (2,) of the cross-entropy and dice losses of one set of predictions."""
+        embeds = matched.predictions.mask_embed[index]
+        picked = [
+            self.sample_points.pick(embed[query[index]], image, target[index])
+            for embed, image, (query, target) in zip(embeds, points, matched.matches, strict=True)
+        ]
+        logits, wanted = (torch.cat(x) for x in zip(*picked, strict=True))  # (M, P)
         assert self.loss_mask is not None and self.loss_dice is not None  # or there were no points
-        losses = dict(
-            loss_mask=self.loss_mask(logits, wanted, reduction_override='none').mean(-1),
-            loss_dice=self.loss_dice(logits, wanted, reduction_override='none'),
-        )
-        return {name: x.view(len(embeds[0]), -1).sum(1) / matched.normalizer[0] for name, x in losses.items()}
+        cross_entropy = self.loss_mask(logits, wanted, reduction_override='none').mean(-1)
+        dice = self.loss_dice(logits, wanted, reduction_override='none')
+        return torch.stack((cross_entropy.sum(), dice.sum()))

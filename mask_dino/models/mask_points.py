@@ -45,17 +45,19 @@ class PointSampler(nn.Module):
             samples.append(MaskPoints(sample_features(features, points), sample_masks(target.masks, points)))
         return samples
 
-    def pick(self, embed: Tensor, points: MaskPoints, query: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mask logits and target values (S, M, num_points) of matched queries of one image.
+    def pick(self, embed: Tensor, points: MaskPoints, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mask logits and target values (M, num_points) of matched queries of one image.
 
         Args:
-            embed: Mask embeddings (S, Q, C).
-            query, target: Indices (S, M).
+            embed: Mask embeddings (M, C).
+            target: Indices (M,).
         """
-        chosen = embed.gather(1, query[..., None].expand(-1, -1, embed.shape[-1]))
-        logits = chosen @ points.features  # (S, M, candidates + uniform)
-        certainty = logits[..., : self.num_candidates].detach().abs()
-        uncertain = certainty.topk(self.num_uncertain, dim=-1, largest=False, sorted=False).indices
-        uniform = torch.arange(self.num_candidates, logits.shape[-1], device=logits.device)
-        index = torch.cat((uncertain, uniform.expand(*query.shape, -1)), -1)
-        return logits.gather(-1, index), points.masks[target].gather(-1, index)
+        logits = embed @ points.features  # (M, candidates + uniform)
+        candidates = logits[:, : self.num_candidates]
+        uncertain = candidates.detach().abs().topk(self.num_uncertain, largest=False, sorted=False).indices
+        uniform = points.masks[:, self.num_candidates :][target]
+        wanted = points.masks.take(uncertain + target[:, None] * points.masks.shape[1])
+        return (
+            torch.cat((candidates.gather(1, uncertain), logits[:, self.num_candidates :]), 1),
+            torch.cat((wanted, uniform), 1),
+        )

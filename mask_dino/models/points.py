@@ -1,7 +1,9 @@
 """Values of feature maps and masks at points: all that matching and mask losses look at."""
 
+from typing import NamedTuple
+
 import torch
-from mmcv.ops import point_sample
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -22,12 +24,15 @@ def random_points(num_points: int, device: torch.device, known: Tensor | None = 
 
 
 def sample_features(features: Tensor, points: Tensor) -> Tensor:
-    """Return the bilinear values (C, P) of one feature map (C, h, w) at points (P, 2).
+    """Return the bilinear values (C, P) of one feature map (C, h, w) at points (P, 2), zero outside.
 
     Bilinear sampling and the product with mask embeddings are both linear, so that sampling the features once
-    serves every query: sampled masks are ``mask_embed @ sampled features``.
+    serves every query: sampled masks are ``mask_embed @ sampled features``. On a CPU, a weighted sum of whole rows is
+    many times as fast as ``grid_sample``, which goes through the channels one by one.
     """
-    return point_sample(features[None], points[None], align_corners=False)[0]
+    corners = Corners.of(points, features.shape[-2:])
+    rows = features.flatten(1).T.contiguous()  # (h * w, C)
+    return F.embedding_bag(corners.index, rows, per_sample_weights=corners.weight.type_as(rows), mode='sum').T
 
 
 def sample_masks(masks: Tensor, points: Tensor) -> Tensor:
@@ -35,14 +40,26 @@ def sample_masks(masks: Tensor, points: Tensor) -> Tensor:
 
     Four look-ups per point instead of ``grid_sample``, which would need a float copy of every mask.
     """
-    height, width = masks.shape[-2:]
-    xy = points * points.new_tensor([width, height]) - 0.5
-    low = xy.floor()
     values = points.new_zeros(len(masks), len(points))
-    for corner in low.new_tensor([[0, 0], [1, 0], [0, 1], [1, 1]]):
-        x, y = (low + corner).long().unbind(-1)
-        inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-        weight = (1 - (xy - low - corner).abs()).prod(-1) * inside
-        index = y.clamp(0, height - 1) * width + x.clamp(0, width - 1)
+    for index, weight in zip(*(x.unbind(1) for x in Corners.of(points, masks.shape[-2:])), strict=True):
         values += masks.flatten(1)[:, index] * weight
     return values
+
+
+class Corners(NamedTuple):
+    """The four pixels around each point."""
+
+    index: Tensor  # (P, 4) int64, row by row
+    weight: Tensor  # (P, 4) of bilinear interpolation, zero outside of the map
+
+    @classmethod
+    def of(cls, points: Tensor, size: torch.Size) -> 'Corners':
+        """Find them for points (P, 2), xy in [0, 1], in a map of ``size`` (h, w)."""
+        height, width = size
+        xy = points * points.new_tensor([width, height]) - 0.5
+        low = xy.floor()[:, None]
+        corners = low + low.new_tensor([[0, 0], [1, 0], [0, 1], [1, 1]])  # (P, 4, 2)
+        x, y = corners.long().unbind(-1)
+        inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+        weight = (1 - (xy[:, None] - corners).abs()).prod(-1) * inside
+        return cls(y.clamp(0, height - 1) * width + x.clamp(0, width - 1), weight)

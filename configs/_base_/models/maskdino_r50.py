@@ -55,7 +55,7 @@ model = dict(
                 num_points=12544,
                 match_costs=[
                     dict(type='FocalLossCost', weight=4.0, eps=1e-8),
-                    dict(type='CrossEntropyLossCost', weight=5.0, use_sigmoid=True),
+                    dict(type='MaskCrossEntropyCost', weight=5.0),
                     dict(type='DiceCost', weight=5.0, pred_act=True, eps=1.0),
                 ],
                 box_costs=[
