@@ -32,7 +32,7 @@ def sample_features(features: Tensor, points: Tensor) -> Tensor:
     """
     corners = Corners.of(points, features.shape[-2:])
     rows = features.flatten(1).T.contiguous()  # (h * w, C)
-    return F.embedding_bag(corners.index, rows, per_sample_weights=corners.weight.type_as(rows), mode='sum').T
+    return F.embedding_bag(corners.pixel, rows, per_sample_weights=corners.weight.type_as(rows), mode='sum').T
 
 
 def sample_masks(masks: Tensor, points: Tensor) -> Tensor:
@@ -41,15 +41,15 @@ def sample_masks(masks: Tensor, points: Tensor) -> Tensor:
     Four look-ups per point instead of ``grid_sample``, which would need a float copy of every mask.
     """
     values = points.new_zeros(len(masks), len(points))
-    for index, weight in zip(*(x.unbind(1) for x in Corners.of(points, masks.shape[-2:])), strict=True):
-        values += masks.flatten(1)[:, index] * weight
+    for pixel, weight in zip(*(x.unbind(1) for x in Corners.of(points, masks.shape[-2:])), strict=True):
+        values += masks.flatten(1)[:, pixel] * weight
     return values
 
 
 class Corners(NamedTuple):
     """The four pixels around each point."""
 
-    index: Tensor  # (P, 4) int64, row by row
+    pixel: Tensor  # (P, 4) int64, row by row
     weight: Tensor  # (P, 4) of bilinear interpolation, zero outside of the map
 
     @classmethod
