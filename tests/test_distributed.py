@@ -12,7 +12,7 @@ from torch import Tensor
 from mask_dino.structures import Targets
 
 
-def fixed_points(num_points: int, device: torch.device) -> Tensor:
+def fixed_points(num_points: int, device: torch.device, known: Tensor | None = None) -> Tensor:
     return torch.rand(num_points, 2, generator=torch.Generator().manual_seed(0))
 
 
