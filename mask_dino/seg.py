@@ -12,7 +12,7 @@ from torch import Tensor
 
 from . import augmentation, checkpoints, hooks, models, optim, packages, progress, semantic_visualization
 from .boxes import masks_to_boxes
-from .datasets import shapes_semantic
+from .datasets import label_loading, shapes_semantic
 from .models import MaskDINOHead
 from .postprocess import ImageSizes, score_pixels, sharpen
 from .structures import Outputs, QueryPredictions, Targets
@@ -22,6 +22,7 @@ __all__ = [
     'augmentation',
     'checkpoints',
     'hooks',
+    'label_loading',
     'models',
     'optim',
     'packages',

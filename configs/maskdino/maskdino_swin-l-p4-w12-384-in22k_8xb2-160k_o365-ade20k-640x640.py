@@ -31,7 +31,7 @@ model = dict(
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
+    dict(type='LoadLabelMap'),
     dict(
         type='RandomChoiceResize',
         scales=[int(640 * factor / 10) for factor in range(5, 21)],

@@ -5,7 +5,7 @@ crop_size = (512, 512)
 
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations'),
+    dict(type='LoadLabelMap'),
     dict(
         type='RandomChoiceResize',
         scales=[int(512 * factor / 10) for factor in range(5, 21)],
