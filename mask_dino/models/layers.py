@@ -3,13 +3,14 @@
 from typing import Any, NamedTuple
 
 import torch
-from mmcv.ops import MultiScaleDeformableAttention
 from mmdet.models.layers.transformer.deformable_detr_layers import (
     DeformableDetrTransformerDecoderLayer,
     DeformableDetrTransformerEncoderLayer,
 )
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+
+from .attention import DeformableAttention
 
 
 class LayerSizes(NamedTuple):
@@ -36,26 +37,32 @@ class LayerSizes(NamedTuple):
 
 def encoder_layers(num_layers: int, sizes: LayerSizes) -> nn.ModuleList:
     """Return deformable self-attention layers, initialised."""
+    attention = sizes.deformable_attention()
     layers = nn.ModuleList(
         DeformableDetrTransformerEncoderLayer(
-            self_attn_cfg=sizes.deformable_attention(), ffn_cfg=sizes.feedforward(), norm_cfg=dict(type='LN')
+            self_attn_cfg=attention, ffn_cfg=sizes.feedforward(), norm_cfg=dict(type='LN')
         )
         for _ in range(num_layers)
     )
+    for layer in layers:
+        layer.self_attn = DeformableAttention(**attention)
     return _initialise(layers)
 
 
 def decoder_layers(num_layers: int, sizes: LayerSizes) -> nn.ModuleList:
     """Return self-attention + deformable cross-attention layers, initialised."""
+    attention = sizes.deformable_attention()
     layers = nn.ModuleList(
         DeformableDetrTransformerDecoderLayer(
             self_attn_cfg=dict(**sizes.attention(), attn_drop=0.0),
-            cross_attn_cfg=sizes.deformable_attention(),
+            cross_attn_cfg=attention,
             ffn_cfg=sizes.feedforward(),
             norm_cfg=dict(type='LN'),
         )
         for _ in range(num_layers)
     )
+    for layer in layers:
+        layer.cross_attn = DeformableAttention(**attention)
     return _initialise(layers)
 
 
@@ -78,13 +85,6 @@ def _initialise(layers: nn.ModuleList) -> nn.ModuleList:
         if parameter.ndim > 1:
             nn.init.xavier_uniform_(parameter)
     for module in layers.modules():
-        if isinstance(module, MultiScaleDeformableAttention):
+        if isinstance(module, DeformableAttention):
             module.init_weights()
-            # mmcv samples in the type of the values, has no bfloat16 kernel, and float16 locations are as coarse
-            # as a pixel on large maps. The linear parts stay in mixed precision.
-            module.value_proj.register_forward_hook(_to_float32)
     return layers
-
-
-def _to_float32(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-    return output.float()

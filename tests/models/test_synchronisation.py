@@ -1,0 +1,102 @@
+"""A step must not ask the device for numbers: each time, the host would wait for all that it has launched."""
+
+from contextlib import contextmanager
+from unittest.mock import patch
+
+import torch
+from tiny import build, random_targets
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from mask_dino.models.matcher import HybridMatcher
+
+WAITING = {'_local_scalar_dense', 'nonzero', 'unique_dim', '_unique2', 'masked_select', 'bincount', 'equal'}
+TO_HOST = {'cpu', 'numpy', 'tolist'}
+
+
+class Operations(TorchDispatchMode):
+    """Counts operations whose outcome the host needs."""
+
+    def __init__(self, found):
+        super().__init__()
+        self.found = found
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        name = operation.__name__.partition('.')[0]
+        by_mask = name in ('index', 'index_put', 'index_put_') and any(
+            x is not None and x.dtype == torch.bool for x in args[1]
+        )
+        if name in WAITING or by_mask:
+            self.found.append(name)
+        return operation(*args, **(kwargs or {}))
+
+
+class Transfers(TorchFunctionMode):
+    """Counts transfers to the host, which are none on a CPU."""
+
+    def __init__(self, found):
+        super().__init__()
+        self.found = found
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        name = getattr(function, '__name__', '')
+        if name in TO_HOST:
+            self.found.append(name)
+        return function(*args, **(kwargs or {}))
+
+
+@contextmanager
+def counted():
+    """Yield what is found, but for what happens on the host anyway.
+
+    That is what the matcher does after its transfer, and the one-hot classes of mmdet's focal loss, which are made on
+    a CPU alone.
+    """
+    found = []
+
+    def on_host(method):
+        def run(*args, **kwargs):
+            before = len(found)
+            result = method(*args, **kwargs)
+            del found[before:]
+            return result
+
+        return run
+
+    with (
+        patch.object(HybridMatcher, 'finite', on_host(HybridMatcher.finite)),
+        patch.object(HybridMatcher, 'assign', staticmethod(on_host(HybridMatcher.assign))),
+        patch('torch.nn.functional.one_hot', on_host(torch.nn.functional.one_hot)),
+        Operations(found),
+        Transfers(found),
+    ):
+        yield found
+
+
+def test_what_waits_is_counted():
+    x = torch.rand(5)
+    with counted() as found:
+        x.max().item()
+        x[x > 0.5]
+        x.nonzero()
+        x.cpu()
+        if x.sum() > 0:
+            x.sum()
+    assert found == ['_local_scalar_dense', 'index', 'nonzero', 'cpu', '_local_scalar_dense']
+
+
+def test_a_training_step_waits_once(images, generator):
+    """For the costs of matching, of all layers and images together."""
+    model = build().train()
+    targets = [random_targets(n, generator) for n in (3, 4)]
+    with counted() as found:
+        losses = model.panoptic_head.loss(model.extract_feat(images), targets)
+        sum(losses.values()).backward()
+    assert found == ['cpu']
+
+
+def test_prediction_does_not_wait(images):
+    model = build().eval()
+    with torch.no_grad(), counted() as found:
+        model(images, mode='tensor')
+    assert found == []
