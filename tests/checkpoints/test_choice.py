@@ -32,7 +32,7 @@ def with_classes(state, num_classes, num_logits):
     """Give a checkpoint other classes."""
     for name, rows in (('label_enc.weight', num_classes), ('class_embed.weight', num_logits)):
         state[f'sem_seg_head.predictor.{name}'] = torch.zeros(()).expand(rows, 256)
-    return state
+    return state | {'sem_seg_head.predictor.class_embed.bias': torch.zeros(num_logits)}
 
 
 def to_panoptic(state):
