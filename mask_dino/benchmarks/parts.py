@@ -9,6 +9,8 @@ from torch import nn
 
 from .spans import Spans
 
+BACKWARD, OPTIMISER, POSTPROCESSING = 'backward', 'optimiser', 'post-processing'
+
 # What runs inside another part is not counted there.
 PARTS: dict[str, tuple[str, ...]] = {
     'preprocessing': ('data_preprocessor',),
@@ -33,15 +35,14 @@ PARTS: dict[str, tuple[str, ...]] = {
         *(f'{head}.criterion' for head in ('panoptic_head', 'decode_head.head', 'decode_head')),
         *(f'{head}.loss_by_feat' for head in ('panoptic_head', 'bbox_head', 'mask_head', 'decode_head')),
     ),
-    'post-processing': (
+    POSTPROCESSING: (
         'panoptic_fusion_head.predict',
         'bbox_head.predict_by_feat',
         'add_pred_to_datasample',
         'postprocess_result',
     ),
 }
-BACKWARD, OPTIMISER = 'backward', 'optimiser'
-ORDER = (*list(PARTS)[:-1], BACKWARD, OPTIMISER, 'post-processing')
+ORDER = (*list(PARTS)[:-1], BACKWARD, OPTIMISER, POSTPROCESSING)
 
 
 @contextmanager

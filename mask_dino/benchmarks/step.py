@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import partial
 
 import torch
 from mmengine.config import Config
@@ -49,27 +48,34 @@ class Subject:
 
         Equal seeds give equal images, objects and random points.
         """
+        data = self.make_batch(load, self.classes, seed)
+        torch.manual_seed(seed)
+        return self.clock(mode, data)
+
+    def clock(self, mode: str, data: dict) -> dict[str, float]:
+        """Return the seconds of each part of a step on a batch."""
         spans = Spans(self.device)
-        run = self.prepare(mode, load, seed)
         with watched(self.model, self.optim_wrapper, spans), spans.part(OTHER):
-            run()
+            self.step(mode, data)
         return spans.seconds()
 
     def peak(self, mode: str, load: Load, seed: int) -> int | None:
         """Return the peak memory of a step in bytes, above what was in use before; None where it is not known."""
         if mode == TRAIN and not self.trained:  # What the optimiser keeps belongs to what is in use.
-            self.prepare(TRAIN, Load(64, 64, 1, load.batch), seed)()
+            self.train(self.make_batch(Load(128, 128, 1, load.batch), self.classes, seed))
             self.trained = True
-        run = self.prepare(mode, load, seed)
-        with peak_memory(self.device) as peak:
-            run()
-        return peak.value
-
-    def prepare(self, mode: str, load: Load, seed: int) -> Callable[[], None]:
-        """Return what does one step."""
         data = self.make_batch(load, self.classes, seed)
         torch.manual_seed(seed)
-        return partial(self.train if mode == TRAIN else self.test, data)
+        with peak_memory(self.device) as peak:
+            self.step(mode, data)
+        return peak.value
+
+    def step(self, mode: str, data: dict) -> None:
+        """Make a step, ``train`` or ``test``."""
+        if mode == TRAIN:
+            self.train(data)
+        else:
+            self.test(data)
 
     def train(self, data: dict) -> None:
         """Train on a batch."""

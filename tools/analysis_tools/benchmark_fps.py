@@ -1,0 +1,60 @@
+"""Count images a second of a model of mmdet or mmseg, one image at a time, with and without post-processing.
+
+Images are made up, 800 x 1333 pixels large, or those of the config's test data, as for the figures of the paper.
+Loading them is not counted.
+"""
+
+import argparse
+from pathlib import Path
+
+from mmengine.runner import load_checkpoint
+
+from mask_dino.benchmarks.pace import from_data, made_up, pace
+from mask_dino.benchmarks.report import save, table
+from mask_dino.benchmarks.samples import Load
+from mask_dino.benchmarks.step import Subject
+from mask_dino.checkpoints import register
+from mask_dino.cli import benchmarks
+from mask_dino.cli.common import UsageError, check_checkpoint
+
+
+def arguments() -> argparse.ArgumentParser:
+    """Declare the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='file, or one of mmdet: mmdet::FOLDER/NAME.py')
+    parser.add_argument('checkpoint', nargs='?', help='weights; random ones without (speed hardly depends on them)')
+    parser.add_argument('--data', action='store_true', help="the config's test data instead of made-up images")
+    parser.add_argument('--size', type=benchmarks.size, default=(800, 1333), help='made-up images (default: 800x1333)')
+    parser.add_argument('--images', type=int, help='how many (default: 50 made-up ones, or all test data)')
+    parser.add_argument('--warmup', type=int, default=2, help='images before them (default: 2)')
+    benchmarks.add_arguments(parser)
+    return parser
+
+
+def main() -> None:
+    """Measure, and print the table."""
+    parser = arguments()
+    args = parser.parse_args()
+    try:
+        device = benchmarks.prepare(args)
+        config = benchmarks.read_config(args.config, args.cfg_options)
+        if args.checkpoint:
+            check_checkpoint(args.checkpoint, 'CHECKPOINT')
+    except UsageError as error:
+        parser.error(str(error))
+    subject = Subject(config, device, args.amp)
+    if args.checkpoint:
+        register()
+        load_checkpoint(subject.model, args.checkpoint, map_location='cpu')
+    batches = from_data(config) if args.data else made_up(subject, Load(*args.size, objects=1, batch=1))
+    found = pace(subject, batches, args.images or (None if args.data else 50), args.warmup)
+    header = ['model', 'images', 'images/s', 'without post-processing', 'median seconds']
+    figures = [f'{found[name]:.3f}' for name in ('fps', 'fps_without_postprocessing', 'median_seconds')]
+    name = Path(args.config).stem
+    print(table(header, [[name, str(found['images']), *figures]]))
+    if args.out:
+        save(args.out, device, [dict(model=name) | found])
+
+
+if __name__ == '__main__':
+    main()
