@@ -76,6 +76,25 @@ def test_published_configs_are_the_choice(tool):
     assert (tool.CONFIGS / 'maskdino_r50_8xb2-lsj-50e_coco.py').is_file()
 
 
+@pytest.mark.parametrize('form', ['float16', 'safetensors'])
+def test_other_forms_of_a_checkpoint(run, files, form):
+    """Half precision comes out as float32; a file of safetensors is what it holds."""
+    settings, source, destination = files
+    state = torch.load(source)['model']
+    if form == 'float16':
+        state = {name: value.half() for name, value in state.items()}
+        torch.save({'model': state}, source)
+    else:
+        library = pytest.importorskip('safetensors.torch', reason='safetensors is optional')
+        source = source.with_suffix('.safetensors')
+        library.save_file({name: value.clone() for name, value in state.items()}, source)
+    assert f'wrote {destination}' in run(source, destination, '--config', settings)
+    converted = torch.load(destination)['state_dict']
+    name = 'sem_seg_head.predictor.class_embed.weight'
+    assert converted['panoptic_head.prediction.class_embed.weight'].equal(state[name].float())
+    assert {value.dtype for value in converted.values()} == {torch.float32, torch.int64}
+
+
 @pytest.mark.parametrize(
     'reason', ['missing', 'truncated', 'text', 'no config', 'another config', 'no model', 'unknown tensor']
 )
