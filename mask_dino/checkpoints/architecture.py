@@ -67,11 +67,13 @@ def read_architecture(state: Mapping[str, Tensor]) -> Architecture:
 
 
 def configured_architecture(config: Config) -> Architecture | None:
-    """Return what a config describes; None if that is no Mask DINO."""
+    """Return what a config describes; None if that is no Mask DINO of the original."""
     head = configured_head(config)
     if 'pixel_decoder' not in head:
         return None
     pixel_decoder, queries = head['pixel_decoder'], head['queries']
+    if queries.get('separate_branches'):
+        return None  # the original has none
     num_classes = head.get('num_classes') or head['num_things_classes'] + head['num_stuff_classes']
     return Architecture(
         config.model.backbone.type,

@@ -48,6 +48,14 @@ def read_ours(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
+def read_detector(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a detector, of mmdet or of the original, as float32; errors are those of the others."""
+    checkpoint = load_checkpoint_safely(path)
+    state = checkpoint.get('state_dict') or checkpoint.get('ema_model') or checkpoint.get('model') or checkpoint
+    tensors = {name.removeprefix('module.'): value for name, value in state.items() if _is_array(value)}
+    return {name: _float32(value) for name, value in tensors.items()}
+
+
 def configured(checkpoint: dict[str, Any], path: Path) -> Config:
     """Return the config in a checkpoint.
 

@@ -80,7 +80,7 @@ def straighten(state: Mapping[str, Tensor], levels: Levels, num_heads: int, reve
         if flipped.fullmatch(name):
             value = _flip_levels(value, num_heads, levels.total)
         elif merging.fullmatch(name):
-            value = _restore_pixels(value) if reverse else _reorder_pixels(value)
+            value = _restore_pixels(value) if reverse else reorder_pixels(value)
         elif levels.coarse_first and name == f'{PIXEL_DECODER}.transformer.level_embed':
             value = value.flip(0)
         straight[_projection_name(name, levels)] = value
@@ -102,7 +102,7 @@ def _flip_levels(value: Tensor, num_heads: int, num_levels: int) -> Tensor:
     return value.unflatten(0, (num_heads, num_levels, -1)).flip(1).flatten(0, 2)
 
 
-def _reorder_pixels(value: Tensor) -> Tensor:
+def reorder_pixels(value: Tensor) -> Tensor:
     """Bring (..., 4 pixels * channels) to (..., channels * 4 pixels), rows first, as mmdet's ``PatchMerging`` unfolds.
 
     Swin concatenates the pixels of a 2 x 2 square column by column.
@@ -114,6 +114,6 @@ def _reorder_pixels(value: Tensor) -> Tensor:
 
 
 def _restore_pixels(value: Tensor) -> Tensor:
-    """Undo :func:`_reorder_pixels`."""
+    """Undo :func:`reorder_pixels`."""
     pixels = torch.transpose(value.unflatten(-1, (-1, 4)), -1, -2)
     return pixels[..., [0, 2, 1, 3], :].flatten(-2)

@@ -1,6 +1,7 @@
 """The network behind the backbone, the same under both frameworks."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 
 from mmdet.registry import MODELS
 from mmengine.model import BaseModule
@@ -57,6 +58,8 @@ class MaskDINOHead(BaseModule):
         self.denoising = MODELS.build(denoising | width | classes)
         self.criterion = MODELS.build(criterion | classes | dict(num_things_classes=num_things_classes))
         self.prediction = PredictionHead(self.criterion.num_logits, embed_dims, prior_prob)
+        separate = getattr(self.queries, 'separate_branches', False)
+        self.encoder_prediction = deepcopy(self.prediction) if separate else None
         self.check()
         if not self.criterion.uses_masks:
             self.freeze_masks()
@@ -77,13 +80,14 @@ class MaskDINOHead(BaseModule):
             raise ValueError('queries.boxes_from_masks needs masks, but criterion.loss_mask is off: set it to False')
         pixel_decoder = self.pixel_decoder
         unused = (pixel_decoder.lateral_conv, pixel_decoder.output_conv, pixel_decoder.mask_conv)
-        for module in (*unused, self.prediction.mask_embed):
+        heads = [head for head in (self.prediction, self.encoder_prediction) if head is not None]
+        for module in (*unused, *(head.mask_embed for head in heads)):
             module.requires_grad_(False)
 
     def forward(self, feats: Sequence[Tensor], targets: list[Targets]) -> Outputs:
         """Predict at every layer for backbone maps of strides 4 to 32, denoising queries of ``targets`` included."""
         mask_features, memory = self.pixel_decoder(feats)
-        queries, encoder = self.queries(memory, self.prediction, mask_features)
+        queries, encoder = self.queries(memory, self.encoder_prediction or self.prediction, mask_features)
         noised = self.denoising(targets, queries.content.shape[1])
         queries = concatenate(noised.queries, queries)
         refined = stack(self.decoder(queries, memory, self.prediction, noised.attn_mask))
@@ -99,7 +103,7 @@ class MaskDINOHead(BaseModule):
     def predict(self, feats: Sequence[Tensor]) -> QueryPredictions:
         """Return the predictions of the last layer; the others need none."""
         mask_features, memory = self.pixel_decoder(feats)
-        queries, _ = self.queries(memory, self.prediction, mask_features)
+        queries, _ = self.queries(memory, self.encoder_prediction or self.prediction, mask_features)
         refined = self.decoder(queries, memory, self.prediction)
         predictions: QueryPredictions = self.prediction(refined[-1]).decode(mask_features)
         return predictions

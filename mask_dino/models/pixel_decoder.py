@@ -26,6 +26,7 @@ class MaskDINOPixelDecoder(nn.Module):
         num_levels: Encoder levels; those past the backbone are strided convolutions of the coarsest map.
         first_level: Index of the finest backbone map that the encoder sees.
         with_cp: Whether the encoder's layers are computed again for their gradients instead of kept.
+        temperature: Of the positional encoding; DINO has 20.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class MaskDINOPixelDecoder(nn.Module):
         num_heads: int = 8,
         num_points: int = 4,
         with_cp: bool = False,
+        temperature: int = 10000,
     ) -> None:
         super().__init__()
         from_backbone = list(in_channels[first_level:])
@@ -57,7 +59,7 @@ class MaskDINOPixelDecoder(nn.Module):
             [_projection(channels, embed_dims) for channels in from_backbone]
             + [_projection(channels, embed_dims, stride=2) for channels in extra]
         )
-        self.position = SinePositionalEncoding(embed_dims // 2, normalize=True)
+        self.position = SinePositionalEncoding(embed_dims // 2, temperature, normalize=True)
         self.level_embed = nn.Parameter(torch.randn(num_levels, embed_dims))
         sizes = LayerSizes(embed_dims, num_levels, feedforward_channels, num_heads, num_points)
         self.layers = encoder_layers(num_layers, sizes)

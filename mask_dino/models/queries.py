@@ -36,6 +36,9 @@ class QuerySelection(nn.Module):
         anchor_sizes: Side of the square proposal at each level, fine to coarse, as a fraction of the input.
         boxes_from_masks: Whether the decoder starts from the box of the predicted mask, not from the predicted box.
         pixel_exact: Which box of a mask that is; see :func:`~mask_dino.boxes.masks_to_boxes`.
+        learned_content: Whether the content of the queries is learned and the box alone selected: the mixed query
+            selection of DINO (arXiv 2203.03605, section 3.4), ``LEARN_TGT`` in the original.
+        separate_branches: Whether the tokens have class, box and mask branches of their own, as in DINO.
     """
 
     def __init__(
@@ -44,6 +47,8 @@ class QuerySelection(nn.Module):
         anchor_sizes: Sequence[float],
         boxes_from_masks: bool = False,
         pixel_exact: bool = True,
+        learned_content: bool = False,
+        separate_branches: bool = False,
         embed_dims: int = 256,
     ) -> None:
         super().__init__()
@@ -51,10 +56,12 @@ class QuerySelection(nn.Module):
         self.anchor_sizes = tuple(anchor_sizes)
         self.boxes_from_masks = boxes_from_masks
         self.pixel_exact = pixel_exact
+        self.separate_branches = separate_branches
+        self.content = nn.Embedding(num_queries, embed_dims) if learned_content else None
         self.proj = nn.Sequential(nn.Linear(embed_dims, embed_dims), nn.LayerNorm(embed_dims))
 
     def forward(self, memory: Memory, head: PredictionHead, mask_features: Tensor) -> tuple[Queries, Predictions]:
-        """Return the queries, detached, and what the head says of the selected tokens, to be supervised."""
+        """Return the queries, of which only learned content has a gradient, and what the head says of the tokens."""
         anchors = self.anchors(memory)
         # Tokens whose anchor leaves the image are zeroed and propose nothing: their reference is infinite.
         valid = ((anchors > 0.01) & (anchors < 0.99)).all(-1, keepdim=True)
@@ -65,7 +72,11 @@ class QuerySelection(nn.Module):
         content = self.proj(tokens.gather(1, index.expand(-1, -1, tokens.shape[-1])))
         predictions = head(Queries(content, proposals.gather(1, index.expand(-1, -1, 4))))
         boxes = self.initial_boxes(predictions, mask_features)
-        return Queries(content.detach(), inverse_sigmoid(boxes)), predictions
+        if self.content is not None:
+            content = self.content.weight[: content.shape[1]].expand_as(content)
+        else:
+            content = content.detach()
+        return Queries(content, inverse_sigmoid(boxes)), predictions
 
     @torch.no_grad()
     def select(self, tokens: Tensor, head: PredictionHead) -> Tensor:

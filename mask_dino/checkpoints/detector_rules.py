@@ -1,0 +1,46 @@
+"""Where the weights of a detector need more than another name."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+
+def completed(
+    taken: Mapping[str, Tensor], target: Mapping[str, Tensor], head: str, num_layers: int
+) -> dict[str, Tensor]:
+    """Return the tensors of the model that have, or follow from, the detector's weights."""
+    found = {name: cut(value, target[name]) if name in target else value for name, value in taken.items()}
+    for name, value in target.items():
+        layer, _, _ = name.removeprefix(f'{head}.decoder.layers.').partition('.')
+        last = name.replace(f'.decoder.layers.{layer}.', f'.decoder.layers.{num_layers - 1}.', 1)
+        token_norm = name.replace('.encoder_prediction.norm.', '.queries.proj.1.')
+        if name in taken:
+            continue
+        if token_norm in taken or last in taken:
+            found[name] = taken[token_norm if token_norm in taken else last]
+        elif '.input_convs.' in name and name.endswith('.conv.bias'):  # mmdet has none before a norm
+            found[name] = torch.zeros_like(value)
+    return found
+
+
+def cut(value: Tensor, like: Tensor) -> Tensor:
+    """Keep the first rows, of queries or labels, where the model has fewer of them."""
+    is_longer = value.ndim > 0 and value.shape[1:] == like.shape[1:] and value.shape > like.shape
+    return value[: len(like)] if is_longer else value
+
+
+def normalise_once(state: dict[str, Tensor], prediction: str) -> None:
+    """Let the class branch undo, on average, the second of two equal normalisations, in place.
+
+    A normalised query ``x = scale * z + shift`` becomes ``y = scale * (x - mean) / deviation + shift``. Mean and
+    deviation over the channels vary little between queries; they are taken for a ``z`` of unit variance.
+    """
+    scale, shift = state[f'{prediction}.norm.weight'], state[f'{prediction}.norm.bias']
+    weight, bias = state[f'{prediction}.class_embed.weight'], state[f'{prediction}.class_embed.bias']
+    mean, deviation = shift.mean(), (scale.square().mean() + shift.var(unbiased=False)).sqrt()
+    passes = scale.abs() > 0.01 * scale.square().mean().sqrt()  # the other channels are constants
+    factor = torch.where(passes, deviation / scale, 0)
+    constant = torch.where(passes, mean - factor * shift, shift)
+    state[f'{prediction}.class_embed.weight'] = weight * factor
+    state[f'{prediction}.class_embed.bias'] = bias + weight @ constant
