@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def prepare(args: argparse.Namespace) -> torch.device:
     """Apply the arguments to torch, and return the device."""
     keep_nothing()
-    MMLogger.get_current_instance().setLevel('WARNING')  # building an optimiser has much to tell
+    MMLogger.get_current_instance().setLevel('ERROR')  # building an optimiser has much to tell
     if args.threads:
         torch.set_num_threads(args.threads)
     device = torch.device(args.device)

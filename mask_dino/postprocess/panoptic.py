@@ -52,8 +52,8 @@ def _compete(scores: Tensor, masks: Tensor, sizes: ImageSizes, max_pixels: int) 
     for rows in strips(len(masks), sizes, max_pixels):
         probability = enlarge_rows(masks, sizes, rows).sigmoid_()
         solid = probability >= 0.5
-        areas += solid.sum((1, 2))
-        query[rows] = probability.mul_(scores[:, None, None]).argmax(0)
+        areas += solid.flatten(1).sum(1, dtype=torch.int32)  # int64 takes a CPU twice as long
+        query[rows] = probability.mul_(scores[:, None, None]).max(0).indices  # as does argmax
         inside[rows] = solid.gather(0, query[rows][None])[0]
     return _Owners(query, inside, areas)
 

@@ -23,7 +23,7 @@ def label_pixels(classes: Tensor, masks: Tensor, sizes: ImageSizes, max_pixels: 
     """
     labels = torch.empty(sizes.output, dtype=torch.int64, device=masks.device)
     for rows, votes in _votes(classes, masks, sizes, max_pixels):
-        labels[rows] = votes.argmax(0)
+        labels[rows] = votes.max(0).indices  # argmax takes a CPU twice as long
     return labels
 
 

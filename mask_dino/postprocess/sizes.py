@@ -35,14 +35,17 @@ def strips(num_masks: int, sizes: ImageSizes, max_pixels: int) -> Iterator[slice
 def enlarge_rows(masks: Tensor, sizes: ImageSizes, rows: slice) -> Tensor:
     """Return rows of what :func:`enlarge` returns, (N, rows, width), up to rounding, and compute no others.
 
-    Bilinear interpolation is separable: rows are interpolated first, so that few of them are ever made wide.
+    Bilinear interpolation is separable: both steps are taken for the rows first, so that few of them are made wide.
     """
     wanted = _Rows.of(sizes.resized[0], sizes.output[0], rows, masks)
     between = slice(int(wanted.low[0]), int(wanted.high[-1]) + 1)
     masks = _Rows.of(masks.shape[1], sizes.padded[0], between, masks).pick(masks)
-    masks = F.interpolate(masks, sizes.padded[1], mode='linear', align_corners=False)[..., : sizes.resized[1]]
     masks = wanted.pick(masks, between.start)
-    return F.interpolate(masks, sizes.output[1], mode='linear', align_corners=False)
+    return _widen(_widen(masks, sizes.padded[1])[..., : sizes.resized[1]], sizes.output[1])
+
+
+def _widen(masks: Tensor, width: int) -> Tensor:
+    return masks if masks.shape[-1] == width else F.interpolate(masks, width, mode='linear', align_corners=False)
 
 
 class _Rows(NamedTuple):

@@ -1,0 +1,138 @@
+"""Time post-processing, and its memory, beside that of mmdet's and mmseg's Mask2Former on the same made-up predictions.
+
+Theirs includes the enlargement of the masks to the size of the input, which their heads do before. mmdet has no
+semantic results; those of mmseg are computed as it does.
+"""
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from mmdet.models.seg_heads import MaskFormerFusionHead
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.config import Config, ConfigDict
+from torch import Tensor
+
+from mask_dino.benchmarks.memory import keep_as_usual, peak_memory
+from mask_dino.benchmarks.report import save, step_tables
+from mask_dino.benchmarks.samples import Load
+from mask_dino.benchmarks.spans import Spans
+from mask_dino.cli import benchmarks
+from mask_dino.cli.common import UsageError
+from mask_dino.det import MaskDINOFusionHead
+from mask_dino.structures import QueryPredictions
+
+THINGS, STUFF = 80, 53
+KINDS = ('instance', 'panoptic', 'semantic')
+
+
+class Guess(NamedTuple):
+    """The same predictions as a sigmoid and as a softmax with "no object" tells them."""
+
+    predictions: QueryPredictions
+    softmax_logits: Tensor  # (1, Q, classes + 1)
+    sample: DetDataSample
+
+
+def arguments() -> argparse.ArgumentParser:
+    """Declare the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--size', type=benchmarks.size, default=(800, 1333), help='of the image (default: 800x1333)')
+    parser.add_argument('--queries', type=int, default=300, help='(default: 300)')
+    parser.add_argument('--found', type=int, default=100, help='queries that are sure of their class (default: 100)')
+    parser.add_argument('--rounds', type=int, default=5, help='times that each is timed (default: 5)')
+    benchmarks.add_arguments(parser)
+    return parser
+
+
+def guess(load: Load, queries: int, device: torch.device) -> Guess:
+    """Return masks that are blobs anywhere, of which as many as there are objects belong to a class."""
+    generator = torch.Generator().manual_seed(0)
+    padded = [-(-side // 32) * 32 for side in (load.height, load.width)]
+    coarse = torch.randn(1, queries, 8, 8, generator=generator) * 4 - 4
+    masks = F.interpolate(coarse, [side // 4 for side in padded], mode='bicubic')
+    labels = torch.randint(THINGS + STUFF, (queries,), generator=generator)
+    sure = F.one_hot(labels, THINGS + STUFF + 1).float()
+    sure[load.objects :] = 0
+    sure[load.objects :, -1] = 1
+    boxes = torch.rand(1, queries, 4, generator=generator) / 2 + 0.1
+    metainfo = dict(img_shape=(load.height, load.width), ori_shape=(load.height, load.width))
+    sample = DetDataSample(metainfo=metainfo | dict(batch_input_shape=tuple(padded)))
+    logits = (sure[None, :, :-1] * 8 - 5).to(device)
+    return Guess(QueryPredictions(logits, boxes.to(device), masks.to(device)), (sure[None] * 10).to(device), sample)
+
+
+def ours(kind: str, given: Guess) -> None:
+    """Make results of one kind."""
+    model = Config.fromfile('configs/_base_/models/maskdino_r50.py').model
+    switches = {f'{name}_on': name == kind for name in KINDS}
+    classes = dict(num_things_classes=THINGS, num_stuff_classes=STUFF)
+    head: MaskDINOFusionHead = MODELS.build(
+        model.panoptic_fusion_head | classes | dict(test_cfg=ConfigDict(model.test_cfg | switches))
+    )
+    head.predict(given.predictions, [given.sample])
+
+
+def theirs(kind: str, given: Guess) -> None:
+    """The same, from enlarged masks of all queries."""
+    sample, masks = given.sample, given.predictions.masks
+    enlarged = F.interpolate(masks, sample.batch_input_shape, mode='bilinear', align_corners=False)
+    if kind != 'semantic':
+        cfg = ConfigDict(panoptic_on=kind == 'panoptic', instance_on=kind == 'instance', max_per_image=100)
+        cfg.update(object_mask_thr=0.8, iou_thr=0.8, filter_low_score=True)
+        head = MaskFormerFusionHead(THINGS, STUFF, test_cfg=cfg)
+        head.predict(given.softmax_logits, enlarged, [sample], rescale=True)
+        return
+    height, width = sample.img_shape
+    resized = F.interpolate(enlarged[..., :height, :width], sample.ori_shape, mode='bilinear', align_corners=False)
+    classes = given.softmax_logits.softmax(-1)[..., :-1]
+    torch.einsum('bqc,bqhw->bchw', classes, resized.sigmoid()).argmax(1)
+
+
+@torch.no_grad()
+def peak(run: Callable[[], None], device: torch.device) -> int | None:
+    """Return the peak memory in bytes."""
+    with peak_memory(device) as found:
+        run()
+    return found.value
+
+
+@torch.no_grad()
+def seconds(run: Callable[[], None], device: torch.device) -> float:
+    """Return the time."""
+    spans = Spans(device)
+    with spans.part('post-processing'):
+        run()
+    return sum(spans.seconds().values())
+
+
+def main() -> None:
+    """Measure, and print the tables."""
+    parser = arguments()
+    args = parser.parse_args()
+    try:
+        device = benchmarks.prepare(args)
+    except UsageError as error:
+        parser.error(str(error))
+    load = Load(*args.size, args.found, 1)
+    given = guess(load, args.queries, device)
+    runs = {(kind, side.__name__): partial(side, kind, given) for kind in KINDS for side in (ours, theirs)}
+    memory = {name: peak(run, device) for name, run in runs.items()}
+    keep_as_usual()
+    times = [{name: seconds(run, device) for name, run in runs.items()} for _ in range(args.rounds)]
+    records = [
+        dict(model=side, mode=kind, **load._asdict(), parts={}, memory=memory[kind, side])
+        | dict(seconds=[turn[kind, side] for turn in times])
+        for kind, side in runs
+    ]
+    print('\n\n'.join(step_tables(records)))
+    if args.out:
+        save(args.out, device, records)
+
+
+if __name__ == '__main__':
+    main()
