@@ -91,12 +91,12 @@ class Subject:
 
 
 def _optim_wrapper(config: Config, model: BaseModel, device: torch.device, amp: str | None) -> OptimWrapper:
-    settings = config.get('optim_wrapper', dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-4)))
+    settings = dict(config.get('optim_wrapper') or dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-4)))
     if amp and device.type == 'cpu':
-        settings.type = BFloat16OptimWrapper.__name__
+        settings['type'] = BFloat16OptimWrapper.__name__
     elif amp:
-        settings.type = 'AmpOptimWrapper'
-        settings.dtype = dict(bf16='bfloat16', fp16='float16')[amp]
+        settings['type'] = 'AmpOptimWrapper'
+        settings['dtype'] = dict(bf16='bfloat16', fp16='float16')[amp]
     return build_optim_wrapper(model, settings)
 
 
