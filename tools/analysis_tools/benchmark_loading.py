@@ -1,0 +1,88 @@
+"""Time the training pipeline of a config of mmdet, transform by transform: images a second that one worker loads.
+
+Images and polygons are made up, of COCO's usual size and number.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from mmengine.dataset import Compose
+from mmengine.registry import init_default_scope
+
+from mask_dino.benchmarks.report import save, table
+from mask_dino.benchmarks.spans import Spans
+from mask_dino.cli import benchmarks
+from mask_dino.cli.common import UsageError
+
+CORNERS = 40  # of a polygon
+
+
+def arguments() -> argparse.ArgumentParser:
+    """Declare the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='file, or one of mmdet: mmdet::FOLDER/NAME.py')
+    parser.add_argument('--size', type=benchmarks.size, default=(480, 640), help='of the images (default: 480x640)')
+    parser.add_argument('--objects', type=int, default=7, help='per image (default: 7)')
+    parser.add_argument('--images', type=int, default=50, help='(default: 50)')
+    benchmarks.add_arguments(parser)
+    return parser
+
+
+def made_up(folder: Path, size: tuple[int, int], objects: int, number: int) -> dict:
+    """Write an image, and return what a data set knows of it."""
+    rng = np.random.default_rng(number)
+    height, width = size
+    coarse = rng.integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
+    path = folder / f'{number}.jpg'
+    cv2.imwrite(str(path), cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC))
+    angles = np.linspace(0, 2 * np.pi, CORNERS, endpoint=False)
+    instances = []
+    for _ in range(objects):
+        extent = rng.uniform(0.1, 0.5, 2) * (width, height)
+        center = rng.uniform(extent / 2, (width, height) - extent / 2)
+        outline = center + np.stack((np.cos(angles), np.sin(angles)), 1) * extent / 2
+        box = [*outline.min(0), *outline.max(0)]
+        instances.append(dict(bbox=box, bbox_label=0, mask=[outline.flatten().tolist()], ignore_flag=0))
+    return dict(img_path=str(path), img_id=number, height=height, width=width, instances=instances)
+
+
+def measure(transforms: list, infos: list[dict]) -> dict[str, float]:
+    """Return the seconds of each transform."""
+    spans = Spans(torch.device('cpu'))
+    for data in infos:
+        for transform in transforms:
+            with spans.part(type(transform).__name__):
+                data = transform(data)
+    return spans.seconds()
+
+
+def main() -> None:
+    """Measure, and print the table."""
+    parser = arguments()
+    args = parser.parse_args()
+    try:
+        benchmarks.prepare(args)
+        config = benchmarks.read_config(args.config, args.cfg_options)
+    except UsageError as error:
+        parser.error(str(error))
+    init_default_scope('mmdet')
+    np.random.seed(0)
+    transforms = Compose(config.train_dataloader.dataset.pipeline).transforms
+    with tempfile.TemporaryDirectory() as folder:
+        infos = [made_up(Path(folder), args.size, args.objects, number) for number in range(args.images)]
+        parts = measure(transforms, infos)
+    total = sum(parts.values())
+    rows = [[name, f'{seconds / args.images * 1000:.1f}', f'{seconds / total:.0%}'] for name, seconds in parts.items()]
+    print(table(['transform', 'ms per image', 'share'], [*rows, ['all', f'{total / args.images * 1000:.1f}', '100%']]))
+    print(f'{args.images / total:.1f} images a second in one worker')
+    if args.out:
+        record = dict(model=Path(args.config).stem, images=args.images, objects=args.objects, parts=parts)
+        save(args.out, torch.device('cpu'), [record])
+
+
+if __name__ == '__main__':
+    main()
