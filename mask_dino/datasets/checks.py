@@ -17,7 +17,14 @@ from .survey import check_images, check_objects, survey
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 HEADS = ('panoptic_head', 'panoptic_fusion_head', 'decode_head')
-METRICS = ('CocoMetric', 'PanopticQualityMetric', 'PanopticIoUMetric', 'StuffAPMetric', 'ThingAPMetric')
+METRICS = (
+    'CocoMetric',
+    'CompleteCocoMetric',
+    'PanopticQualityMetric',
+    'PanopticIoUMetric',
+    'StuffAPMetric',
+    'ThingAPMetric',
+)
 
 
 def check_config(config: Mapping, decode: bool) -> list[Finding]:

@@ -1,7 +1,8 @@
 """Metrics of panoptic models that need nothing beyond mmdet."""
 
+from .coco import CompleteCocoMetric
 from .panoptic import PanopticQualityMetric
 from .precision import StuffAPMetric, ThingAPMetric
 from .semantic import PanopticIoUMetric
 
-__all__ = ['PanopticIoUMetric', 'PanopticQualityMetric', 'StuffAPMetric', 'ThingAPMetric']
+__all__ = ['CompleteCocoMetric', 'PanopticIoUMetric', 'PanopticQualityMetric', 'StuffAPMetric', 'ThingAPMetric']

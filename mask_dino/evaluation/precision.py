@@ -4,19 +4,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from mmdet.evaluation import CocoMetric
 from mmdet.registry import METRICS
 from mmdet.structures.mask import BitmapMasks, encode_mask_results
 
 from ..datasets.findings import DataError
 from ..datasets.panoptic.maps import SegmentMap
+from .coco import CompleteCocoMetric
 from .truth import load_truth
 
 # Areas of ground truth that mmdet converts are those of boxes, so that AP by area would mean little.
 ITEMS = ['mAP', 'mAP_50', 'mAP_75']
 
 
-class PanopticAPMetric(CocoMetric):
+class PanopticAPMetric(CompleteCocoMetric):
     """What AP of things and of stuff share.
 
     Args:
@@ -63,7 +63,7 @@ class PanopticAPMetric(CocoMetric):
 
 @METRICS.register_module()
 class ThingAPMetric(PanopticAPMetric):
-    """Box and mask AP of things, for data without a file of instances; with one, mmdet's CocoMetric reads it.
+    """Box and mask AP of things, for data without a file of instances; with one, CompleteCocoMetric reads it.
 
     As AP_pan^Th of the paper's supplement, section B.
     """

@@ -64,3 +64,12 @@ def test_a_model_that_gives_no_such_instances_is_told_the_option(tmp_path, pictu
     write_panoptic(tmp_path, pictures)
     with pytest.raises(DataError, match=r'test_cfg=dict\(stuff_on=True\)'):
         evaluate(STUFF | truth_files(tmp_path), [prediction(0, pictures[0])])
+
+
+def test_where_nothing_is_found_every_ap_is_0(tmp_path, pictures):
+    write_panoptic(tmp_path, pictures)
+    empty = samples(pictures)
+    for sample in empty:
+        sample.pred_instances = sample.pred_instances[:0]
+    results = evaluate(THING | truth_files(tmp_path), empty)
+    assert results == {f'coco/{what}_{item}': 0 for what in ('bbox', 'segm') for item in ('mAP', 'mAP_50', 'mAP_75')}

@@ -51,7 +51,7 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 
 val_evaluator = dict(
-    type='CocoMetric',
+    type='CompleteCocoMetric',
     ann_file=data_root + 'annotations/zhiyuan_objv2_val.json',
     metric='bbox',
 )

@@ -79,7 +79,7 @@ panoptic_truth = dict(
 val_evaluator = [
     dict(type='PanopticQualityMetric', **panoptic_truth),
     # boxes and masks of things
-    dict(type='CocoMetric', ann_file=data_root + 'annotations/instances_val.json', metric=['bbox', 'segm']),
+    dict(type='CompleteCocoMetric', ann_file=data_root + 'annotations/instances_val.json', metric=['bbox', 'segm']),
     dict(type='PanopticIoUMetric', **panoptic_truth),
     # masks of stuff; needs model.test_cfg.stuff_on
     dict(type='StuffAPMetric', metric=['segm'], **panoptic_truth),
