@@ -27,7 +27,7 @@ def run(tool: str, *arguments: object, **options: object) -> str:
     command = [sys.executable, ROOT / 'tools' / tool, CONFIG, *arguments, '--cfg-options', *settings]
     environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert done.returncode == 0, done.stdout
+    assert done.returncode == 0, done.stdout[-4000:]
     return done.stdout
 
 

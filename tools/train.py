@@ -47,6 +47,7 @@ def main() -> None:
     except common.UsageError as error:
         parser.error(str(error))
     runner.train()
+    common.leave()
 
 
 if __name__ == '__main__':

@@ -74,6 +74,17 @@ def build_runner(config: Config) -> Runner:
     return RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
 
 
+def leave() -> None:
+    """Wait for the other processes, if there are any, and part from them.
+
+    A process that ends while threads of its process group still hold tensors can abort, its work done
+    (github.com/pytorch/pytorch/pull/179291). After an error, when the others may wait for something else, leave it out.
+    """
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
+
+
 def _join_on_cpu(config: Config) -> None:
     """Do what mmengine does for several processes, for which it takes a GPU for granted."""
     if config.launcher != 'pytorch':

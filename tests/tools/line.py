@@ -1,5 +1,6 @@
 """A model of two weights, its data and its metric: the least that mmengine's Runner trains and tests."""
 
+import atexit
 from typing import ClassVar
 
 import torch
@@ -7,6 +8,12 @@ from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, METRICS, MODELS
 from torch.utils.data import Dataset
+
+
+@atexit.register
+def tell_of_process_group():
+    if torch.distributed.is_initialized():
+        print('the process group was left behind')
 
 
 @DATASETS.register_module()
