@@ -21,7 +21,6 @@ PARTS: dict[str, tuple[str, ...]] = {
         *(f'{head}.{method}' for head in ('bbox_head', 'rpn_head', 'roi_head') for method in ('loss', 'predict')),
         'rpn_head.loss_and_predict',
         'forward_transformer',
-        'panoptic_head.criterion.decode',
     ),
     'matcher': (
         *(f'{head}.criterion.matcher' for head in ('panoptic_head', 'decode_head.head', 'decode_head')),

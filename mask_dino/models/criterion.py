@@ -1,14 +1,20 @@
 """The losses of Mask DINO: the same for every set of predictions, given its matches."""
 
+from functools import partial
+
 import torch
 from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
 from mmdet.utils import reduce_mean
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ..structures import Matches, Outputs, Predictions, Targets
 from .mask_points import MaskPoints, PointSampler
 from .matched import Matched, denoising_sets, matching_sets
+
+# There is nothing random in it, whose state would be asked of the device.
+recomputed = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
 
 
 @MODELS.register_module()
@@ -123,20 +129,19 @@ class MaskDINOCriterion(nn.Module):
 
     def mask_losses(self, points: list[MaskPoints], matched: Matched) -> dict[str, Tensor]:
         """Compare masks with their targets at points, most of which are uncertain ones: losses (S,)."""
-        # One set at a time stays in the cache of a CPU, and bounds the memory of the candidates.
-        sets = [self.mask_losses_of(points, matched, index) for index in range(len(matched.prefixes))]
-        values = torch.stack(sets, 1) / matched.normalizer[0]
+        sums = []
+        embeds = matched.predictions.mask_embed.unbind(1)
+        for embed, image, (query, target) in zip(embeds, points, matched.matches, strict=True):
+            rows = embed.gather(1, query[..., None].expand(-1, -1, embed.shape[-1])).flatten(0, 1)
+            parts = self.sample_points.pick(rows, image, target.flatten())
+            # What is between logits and losses takes little time, and more memory than both: it is computed again.
+            losses = [recomputed(self.row_losses, *part) for part in parts]
+            sums.append(torch.cat(losses, 1).unflatten(1, query.shape).sum(-1))
+        values = torch.stack(sums).sum(0) / matched.normalizer[0]
         return dict(zip(('loss_mask', 'loss_dice'), values, strict=True))
 
-    def mask_losses_of(self, points: list[MaskPoints], matched: Matched, index: int) -> Tensor:
-        """Return the sums (2,) of the cross-entropy and dice losses of one set of predictions."""
-        embeds = matched.predictions.mask_embed[index]
-        picked = [
-            self.sample_points.pick(embed[query[index]], image, target[index])
-            for embed, image, (query, target) in zip(embeds, points, matched.matches, strict=True)
-        ]
-        logits, wanted = (torch.cat(x) for x in zip(*picked, strict=True))  # (M, P)
+    def row_losses(self, logits: Tensor, wanted: Tensor) -> Tensor:
+        """Return the cross-entropy and dice losses (2, M) of masks at their points (M, P)."""
         assert self.loss_mask is not None and self.loss_dice is not None  # or there were no points
         cross_entropy = self.loss_mask(logits, wanted, reduction_override='none').mean(-1)
-        dice = self.loss_dice(logits, wanted, reduction_override='none')
-        return torch.stack((cross_entropy.sum(), dice.sum()))
+        return torch.stack((cross_entropy, self.loss_dice(logits, wanted, reduction_override='none')))

@@ -1,12 +1,18 @@
 """The points at which mask losses look: drawn once per image, shared by all layers and queries."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import Function
+from torch.autograd.function import once_differentiable
 
 from ..structures import Targets
 from .points import random_points, sample_features, sample_masks
+
+MAX_LOGITS = 2**22
+"""Mask logits at candidate points that are held at once: bounds memory, changes no value."""
 
 
 class MaskPoints(NamedTuple):
@@ -45,19 +51,52 @@ class PointSampler(nn.Module):
             samples.append(MaskPoints(sample_features(features, points), sample_masks(target.masks, points)))
         return samples
 
-    def pick(self, embed: Tensor, points: MaskPoints, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mask logits and target values (M, num_points) of matched queries of one image.
+    def pick(self, embed: Tensor, points: MaskPoints, target: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Return mask logits and target values (m, num_points) of matched queries of one image, some at a time.
 
         Args:
             embed: Mask embeddings (M, C).
             target: Indices (M,).
         """
-        logits = embed @ points.features  # (M, candidates + uniform)
-        candidates = logits[:, : self.num_candidates]
-        uncertain = candidates.detach().abs().topk(self.num_uncertain, largest=False, sorted=False).indices
-        uniform = points.masks[:, self.num_candidates :][target]
-        wanted = points.masks.take(uncertain + target[:, None] * points.masks.shape[1])
-        return (
-            torch.cat((candidates.gather(1, uncertain), logits[:, self.num_candidates :]), 1),
-            torch.cat((wanted, uniform), 1),
-        )
+        parts = _Picked.apply(embed, points.features, points.masks, target, self.least_certain)
+        return zip(parts[::2], parts[1::2], strict=True)
+
+    def least_certain(self, logits: Tensor) -> Tensor:
+        """Return the indices (M, num_points) of the points that masks with logits (M, S) are compared at."""
+        candidates = logits[:, : self.num_candidates].abs()
+        uncertain = candidates.topk(self.num_uncertain, largest=False, sorted=False).indices
+        uniform = torch.arange(self.num_candidates, logits.shape[1], device=logits.device)
+        return torch.cat((uncertain, uniform.expand(len(logits), -1)), 1)
+
+
+class _Picked(Function):
+    """The product with the features at all points, of which a third is picked, without keeping the rest.
+
+    Left to autograd, every set of predictions has a gradient of all features at all points, to be added up.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, embed: Tensor, features: Tensor, masks: Tensor, target: Tensor, choose: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, ...]:
+        size = max(1, MAX_LOGITS // features.shape[1])
+        picked, chosen = list[Tensor](), list[Tensor]()
+        for rows, of in zip(embed.split(size), target.split(size), strict=True):
+            everywhere = rows @ features
+            index = choose(everywhere)
+            picked += everywhere.gather(1, index), masks.take(index + of[:, None] * masks.shape[1])
+            chosen.append(index.int())
+        ctx.save_for_backward(embed, features, *chosen)
+        return tuple(picked)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        embed, features, *chosen = ctx.saved_tensors
+        of_embed, of_features = [], torch.zeros_like(features)
+        parts = zip(embed.split([len(index) for index in chosen]), chosen, gradients[::2], strict=True)
+        for rows, index, gradient in parts:
+            everywhere = rows.new_zeros(len(rows), features.shape[1]).scatter_(1, index.long(), gradient)
+            of_embed.append(everywhere @ features.T)
+            of_features.addmm_(rows.T, everywhere)
+        return torch.cat(of_embed), of_features, None, None, None

@@ -1,0 +1,39 @@
+import pytest
+import torch
+
+from mask_dino.models import mask_points
+from mask_dino.models.mask_points import MaskPoints, PointSampler
+
+
+def picked(sampler, embed, points, target):
+    """All parts of what the sampler picks, together."""
+    return tuple(torch.cat(x) for x in zip(*sampler.pick(embed, points, target), strict=True))
+
+
+@pytest.mark.parametrize('count', [0, 1, 7])
+@pytest.mark.parametrize('limit', [1, 1000, 2**22])
+def test_values_and_gradients_are_those_of_the_whole_product(count, limit, monkeypatch):
+    monkeypatch.setattr(mask_points, 'MAX_LOGITS', limit)
+    torch.manual_seed(0)
+    sampler = PointSampler(num_points=40)
+    embed, features = torch.randn(count, 8, requires_grad=True), torch.randn(8, 130, requires_grad=True)
+    masks, target = torch.rand(3, 130), torch.randint(3, (count,))
+    logits, wanted = picked(sampler, embed, MaskPoints(features, masks), target)
+    everywhere = embed @ features
+    index = sampler.least_certain(everywhere.detach())
+    torch.testing.assert_close(logits, everywhere.gather(1, index))
+    assert torch.equal(wanted, masks[target].gather(1, index))
+    upstream = torch.randn_like(logits)
+    ours = torch.autograd.grad(logits, (embed, features), upstream)
+    expected = torch.autograd.grad(everywhere.gather(1, index), (embed, features), upstream)
+    for gradient, other in zip(ours, expected, strict=True):
+        torch.testing.assert_close(gradient, other)
+
+
+def test_three_quarters_are_the_least_certain_candidates_and_the_others_uniform():
+    torch.manual_seed(0)
+    sampler = PointSampler(num_points=40)
+    logits = torch.randn(5, 130)  # 120 candidates and ten more
+    for row, index in zip(logits, sampler.least_certain(logits), strict=True):
+        assert set(index[:30].tolist()) == set(row[:120].abs().argsort()[:30].tolist())
+        assert index[30:].tolist() == list(range(120, 130))
