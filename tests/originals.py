@@ -21,7 +21,8 @@ def config(**head: object) -> Config:
     model = tiny_config(**dict(pixel_decoder=dict(in_channels=[32, 64, 128, 256])) | head)
     model.backbone.depth = 50
     dataset = dict(type='CocoDataset', ann_file='none.json', metainfo=dict(classes=CLASSES), pipeline=PIPELINE)
-    return Config(dict(default_scope='mmdet', model=model, test_dataloader=dict(dataset=dataset)))
+    settings = dict(default_scope='mmdet', model=model, test_dataloader=dict(dataset=dataset))
+    return Config(settings | dict(visualizer=dict(type='DetLocalVisualizer')))
 
 
 PIPELINE = [

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mmdet.apis import inference_detector, init_detector
+from mmdet.apis import DetInferencer, inference_detector, init_detector
 from originals import CLASSES, config, state_for
 
 from mask_dino.checkpoints import CheckpointError
@@ -61,6 +61,10 @@ def test_with_a_config(run, files):
     found = inference_detector(detector, np.zeros((64, 96, 3), np.uint8)).pred_instances
     assert len(found) == detector.test_cfg.max_per_image
     assert found.masks.shape[1:] == (64, 96)
+    # The file alone is enough, as README says.
+    alone = DetInferencer(weights=str(destination), device='cpu')
+    again = alone(np.zeros((64, 96, 3), np.uint8), return_datasamples=True)['predictions'][0].pred_instances
+    assert torch.equal(again.bboxes, found.bboxes)
 
 
 def test_config_is_chosen_by_the_tensors(run, files, tool, monkeypatch):

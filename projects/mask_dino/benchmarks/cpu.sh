@@ -12,10 +12,10 @@ measure() { # NAME TOOL ARGUMENT...
     "${PYTHON:-python}" "tools/analysis_tools/benchmark_$2.py" "${@:3}" --out "$folder/cpu-$1.json"
 }
 
-measure dense step "$config" tests/tools/configs/dense_r50.py tests/tools/configs/textbook_r50.py --modes train --sizes 512 1024 --objects 10 50 --rounds 3
+measure dense step "$config" tests/tools/configs/dense_r50.py tests/tools/configs/textbook_r50.py --modes train --sizes 512 1024 --objects 10 50 --rounds 2
 measure dino step "$config" tests/tools/configs/dino_r50_300q.py --modes test --sizes 512 800x1333 --rounds 7
-measure area step "$config" --modes train --sizes 256 512 768 1024 1280 1536 --rounds 3
-measure objects step "$config" --modes train --objects 1 10 50 100 200 300 --rounds 3
+measure area step "$config" --modes train --sizes 256 512 768 1024 1280 1536 --rounds 2
+measure objects step "$config" --modes train --objects 1 10 50 100 200 300 --rounds 2
 measure bf16 step "$config" --modes train --sizes 512 1024 --rounds 2 --amp bf16
 measure checkpointing step "$config" --modes train --sizes 512 1024 --rounds 2 \
     --cfg-options model.backbone.with_cp=True $layers.pixel_decoder.with_cp=True $layers.decoder.with_cp=True

@@ -74,6 +74,12 @@ model = dict(
     test_cfg=dict(max_per_img=100),
 )
 
+max_iters = 800
+train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
+    dict(type='CosineAnnealingLR', by_epoch=False, begin=50, end=max_iters, eta_min=1e-5),
+]
 optim_wrapper = dict(
     _delete_=True,
     type='OptimWrapper',

@@ -17,7 +17,7 @@ model = dict(
     test_cfg=dict(max_per_image=100),
 )
 
-max_iters = 600
+max_iters = 400
 train_cfg = dict(max_iters=max_iters, val_interval=50)
 optim_wrapper = dict(optimizer=dict(lr=5e-4))
 param_scheduler = [
