@@ -3,9 +3,11 @@
 That is ``HistoryBuffer`` (the logged scalars) and numpy arrays and scalars of numbers. mmengine pickles a buffer with
 its statistics as ``getattr(HistoryBuffer, 'mean')``, and numpy pickles through functions that accept far more than
 numbers. None of these functions is called: stand-ins under their names do the one thing that is needed.
+``argparse.Namespace``, in which the original DINO keeps its options, holds values and does nothing.
 """
 
 import _codecs
+import argparse
 import collections
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -75,5 +77,5 @@ NUMPY: tuple[Any, ...] = (
     *(_named(_scalar, f'numpy.{core}.multiarray.scalar') for core in ('core', '_core')),
     *(_named(_from_buffer, f'numpy.{core}.numeric._frombuffer') for core in ('core', '_core')),
 )
-PLAIN: tuple[Any, ...] = (*NUMPY, collections.OrderedDict, collections.Counter, _codecs.encode)
+PLAIN: tuple[Any, ...] = (*NUMPY, collections.OrderedDict, collections.Counter, _codecs.encode, argparse.Namespace)
 MMENGINE: tuple[Any, ...] = (*PLAIN, HistoryBuffer, _named(_statistic, 'builtins.getattr'))

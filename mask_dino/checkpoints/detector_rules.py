@@ -5,12 +5,15 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+# The numbers that COCO gives to its 80 classes. The original DINO has a logit for every number up to 90.
+COCO_NUMBERS = [number for number in range(1, 91) if number not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)]
+
 
 def completed(
     taken: Mapping[str, Tensor], target: Mapping[str, Tensor], head: str, num_layers: int
 ) -> dict[str, Tensor]:
     """Return the tensors of the model that have, or follow from, the detector's weights."""
-    found = {name: cut(value, target[name]) if name in target else value for name, value in taken.items()}
+    found = {name: fitted(name, value, target[name]) if name in target else value for name, value in taken.items()}
     for name, value in target.items():
         layer, _, _ = name.removeprefix(f'{head}.decoder.layers.').partition('.')
         last = name.replace(f'.decoder.layers.{layer}.', f'.decoder.layers.{num_layers - 1}.', 1)
@@ -24,10 +27,16 @@ def completed(
     return found
 
 
-def cut(value: Tensor, like: Tensor) -> Tensor:
-    """Keep the first rows, of queries or labels, where the model has fewer of them."""
-    is_longer = value.ndim > 0 and value.shape[1:] == like.shape[1:] and value.shape > like.shape
-    return value[: len(like)] if is_longer else value
+def fitted(name: str, value: Tensor, like: Tensor) -> Tensor:
+    """Keep the rows that the model has: the first queries, labels without the spare one, COCO's classes."""
+    if value.ndim == 0 or value.shape[1:] != like.shape[1:] or len(value) <= len(like):
+        return value
+    is_label = '.label_embed.' in name  # of which the original has one more than classes
+    if '.queries.content.' in name or (is_label and len(value) == len(like) + 1):
+        return value[: len(like)]
+    if (is_label or '.class_embed.' in name) and (len(value) - is_label, len(like)) == (91, len(COCO_NUMBERS)):
+        return value[COCO_NUMBERS]
+    return value
 
 
 def normalise_once(state: dict[str, Tensor], prediction: str) -> None:

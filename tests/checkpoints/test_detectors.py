@@ -37,28 +37,30 @@ def attention(**options: object) -> dict:
     return dict(embed_dims=WIDTH, num_heads=8, dropout=0.0, batch_first=True) | options
 
 
-def make_detector(num_queries: int = NUM_QUERIES) -> nn.Module:
-    """Return a small DINO of mmdet with random weights, the same at every call."""
+def make_detector(num_queries: int = NUM_QUERIES, levels: int = LEVELS) -> nn.Module:
+    """Return a small DINO of mmdet with random weights, the same at every call; with five levels, also of stride 4."""
     init_default_scope('mmdet')
     torch.manual_seed(0)
     ffn = dict(embed_dims=WIDTH, feedforward_channels=32, ffn_drop=0.0)
-    deformable = attention(num_levels=LEVELS)
+    deformable = attention(num_levels=levels)
+    first = LEVELS + 1 - levels
     layer = dict(self_attn_cfg=attention(), cross_attn_cfg=deformable, ffn_cfg=ffn)
     model = dict(
         type='DINO',
         num_queries=num_queries,
+        num_feature_levels=levels,
         with_box_refine=True,
         as_two_stage=True,
         data_preprocessor=dict(type='DetDataPreprocessor'),
         backbone=tiny_config().backbone,
         neck=dict(
             type='ChannelMapper',
-            in_channels=[16, 32, 64],
+            in_channels=[8, 16, 32, 64][first:],
             kernel_size=1,
             out_channels=WIDTH,
             act_cfg=None,
             norm_cfg=dict(type='GN', num_groups=32),
-            num_outs=LEVELS,
+            num_outs=levels,
         ),
         encoder=dict(num_layers=2, layer_cfg=dict(self_attn_cfg=deformable, ffn_cfg=ffn)),
         decoder=dict(num_layers=LAYERS, return_intermediate=True, layer_cfg=layer, post_norm_cfg=None),
@@ -76,7 +78,7 @@ def make_detector(num_queries: int = NUM_QUERIES) -> nn.Module:
             label_noise_scale=0.5, box_noise_scale=1.0, group_cfg=dict(dynamic=True, num_groups=None, num_dn_queries=9)
         ),
     )
-    model['backbone'].out_indices = (1, 2, 3)
+    model['backbone'].out_indices = tuple(range(first, 4))
     detector = MODELS.build(model).eval()
     detector.init_weights()
     for name, parameter in detector.named_parameters():
@@ -107,8 +109,15 @@ def detect(detector: nn.Module, images: torch.Tensor) -> tuple[torch.Tensor, tor
     return classes[-1], boxes[-1]
 
 
-def test_it_detects_as_the_detector_does():
-    detector, model = make_detector(), make_model()
+STRIDE_4 = dict(
+    pixel_decoder=dict(num_layers=2, temperature=20, num_levels=5, first_level=0),
+    queries=LIKE_DINO['queries'] | dict(anchor_sizes=[0.05, 0.1, 0.2, 0.4, 0.8]),
+)
+
+
+@pytest.mark.parametrize(('levels', 'head'), [(4, {}), (5, STRIDE_4)])
+def test_it_detects_as_the_detector_does(levels, head):
+    detector, model = make_detector(levels=levels), make_model(**head)
     found = convert_detector(detector.state_dict(), model)
     model.load_state_dict(found.state)
     assert found.differences == []
@@ -146,6 +155,37 @@ def test_further_layers_begin_as_the_last_and_further_queries_are_cut():
     assert found['panoptic_head.queries.content.weight'].equal(state['query_embedding.weight'][:NUM_QUERIES])
 
 
+def original(state: dict, model: nn.Module) -> dict:
+    """Return a detector of mmdet under the names of the original, and its branches for each layer as the last."""
+    converted = convert_detector(state, model).state
+    mine = {name.removeprefix('panoptic_head.'): v for name, v in converted.items() if 'panoptic_head' in name}
+    theirs = rename(mine, [pair.reversed() for pair in ORIGINAL.pairs(LAYERS)]).state
+    return theirs | {
+        name.replace('backbone.', 'backbone.0.body.'): v for name, v in state.items() if 'backbone' in name
+    }
+
+
+def test_classes_of_coco_are_picked_by_their_numbers():
+    """The original DINO has 91 logits for them, and labels for one more."""
+    model = make_model(num_things_classes=80)
+    state = original(make_detector().state_dict(), make_model())
+    numbers = torch.arange(92.0)[:, None]
+    for branch in ('transformer.enc_out_class_embed', f'class_embed.{LAYERS - 1}'):
+        state |= {f'{branch}.weight': numbers[:91].expand(91, WIDTH), f'{branch}.bias': numbers[:91, 0]}
+    found = convert_detector(state | {'label_enc.weight': numbers.expand(92, WIDTH)}, model).state
+    labels = found['panoptic_head.denoising.label_embed.weight'][:, 0]
+    classes = found['panoptic_head.encoder_prediction.class_embed.bias']
+    assert classes.equal(labels) and len(labels) == 80
+    # person, fire hydrant and stop sign, toothbrush, of which COCO leaves out what is between
+    assert labels[[0, 10, 11, 79]].tolist() == [1, 11, 13, 90]
+
+
+def test_other_classes_are_not_cut_off():
+    detector = make_detector().state_dict()
+    with pytest.raises(CheckpointError, match=r'(?s)of another shape.*class_embed.weight \(5, 256\).*\(4, 256\)'):
+        convert_detector(detector, make_model(num_things_classes=4))
+
+
 def test_a_model_of_other_settings_takes_what_it_has_a_place_for():
     queries = dict(num_queries=NUM_QUERIES, boxes_from_masks=False)
     plain = make_model(queries=queries, pixel_decoder=dict(num_layers=2))
@@ -172,11 +212,8 @@ def test_problems_are_named():
 def test_both_namings_lead_to_the_same_model():
     """What mmdet's converter of the original DINO does to names, undone here for those that differ."""
     state = make_detector().state_dict()
-    model = make_model()
-    expected = convert_detector(state, model).state
-    mine = {name.removeprefix('panoptic_head.'): v for name, v in expected.items() if 'panoptic_head' in name}
-    theirs = rename(mine, [pair.reversed() for pair in ORIGINAL.pairs(LAYERS)]).state
-    theirs |= {name.replace('backbone.', 'backbone.0.body.'): v for name, v in state.items() if 'backbone' in name}
+    expected = convert_detector(state, make_model()).state
+    theirs = original(state, make_model())
     found = convert_detector(theirs, make_model()).state
     for name, value in expected.items():
         # The class branch is corrected once more, and the mask branch is new.

@@ -1,5 +1,6 @@
 """Checkpoints load whoever wrote them; code hidden in them does not run."""
 
+import argparse
 import functools
 import http.server
 import io
@@ -104,6 +105,14 @@ def test_arrays_of_numbers_survive(tmp_path, code):
     assert np.array_equal(loaded['array'], array)
     assert np.array_equal(loaded['fortran'], array)
     assert loaded['one'] == array[1, 2]
+
+
+@pytest.mark.parametrize('save', [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))])
+def test_options_of_a_command_line_survive(tmp_path, save):
+    """The original DINO saves them beside the weights."""
+    options = argparse.Namespace(lr=1e-4, backbone='resnet50', lr_drop_list=[33, 45])
+    save({'epoch': 11, 'args': options}, tmp_path / 'checkpoint.pth')
+    assert load_checkpoint_safely(tmp_path / 'checkpoint.pth')['args'] == options
 
 
 @pytest.mark.parametrize('protocol', range(2, pickle.HIGHEST_PROTOCOL + 1))
