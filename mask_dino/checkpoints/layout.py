@@ -42,6 +42,11 @@ class Levels(NamedTuple):
         sizes = [0.05 * 2**level for level in range(self.total)]  # exact: a power of two keeps the digits
         return tuple(sizes if self.coarse_first else reversed(sizes))
 
+    def __str__(self) -> str:
+        order = 'coarse to fine (high2low)' if self.coarse_first else 'fine to coarse (low2high)'
+        shown = len(set(self.channels)) > 1
+        return f'{order}, {"as the channels of their projections show" if shown else "assumed: no channels show it"}'
+
 
 def read_levels(state: Mapping[str, Tensor]) -> Levels:
     """Read the levels off the input projections.

@@ -10,6 +10,7 @@ from torch import nn
 from mask_dino.checkpoints import CheckpointError
 from mask_dino.checkpoints.convert import convert_original
 from mask_dino.checkpoints.files import build_model
+from mask_dino.checkpoints.layout import Levels
 
 ENCODER = 'sem_seg_head.pixel_decoder.transformer'
 PREDICTOR = 'sem_seg_head.predictor'
@@ -161,6 +162,11 @@ def coarse_first(state):
 def test_proposals_of_another_order_of_levels(state, model):
     message = error(coarse_first(state), model)
     assert 'anchor_sizes=[0.05, 0.1, 0.2, 0.4]' in message and '[0.4, 0.2, 0.1, 0.05]' in message
+
+
+def test_what_tells_the_order_of_levels_is_said():
+    assert str(Levels((64, 32), 0)) == 'coarse to fine (high2low), as the channels of their projections show'
+    assert str(Levels((32, 32), 1)) == 'fine to coarse (low2high), assumed: no channels show it'
 
 
 def test_several_further_levels(state, model):

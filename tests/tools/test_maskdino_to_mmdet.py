@@ -55,6 +55,7 @@ def test_with_a_config(run, files):
     assert 'ignored, without a place in the model (1): criterion.empty_weight' in printed
     assert 'derived from the config: 53 num_batches_tracked' in printed
     assert 'queries.boxes_from_masks=True, queries.pixel_exact=False' in printed
+    assert 'levels in the file: fine to coarse (low2high), as the channels of their projections show' in printed
     assert f'wrote {destination}' in printed
     detector = init_detector(str(settings), str(destination), device='cpu')
     assert detector.dataset_meta['classes'] == CLASSES

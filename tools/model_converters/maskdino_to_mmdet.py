@@ -16,6 +16,7 @@ from mask_dino.checkpoints.architecture import read_architecture
 from mask_dino.checkpoints.choice import choose_config, unseen_settings
 from mask_dino.checkpoints.convert import convert_original
 from mask_dino.checkpoints.files import build_model, check_paths, checkpoint_for, read_original, write
+from mask_dino.checkpoints.layout import read_levels
 from mask_dino.checkpoints.verify import fingerprint
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'maskdino'
@@ -43,6 +44,7 @@ def convert(state: dict[str, Tensor], source: Path, destination: Path, config_pa
         print(f'architecture: {architecture}')
         config_path, reason = choose_config(architecture, source.name, CONFIGS)
     print(f'config: {config_path}, {reason}')
+    print(f'order of the encoder levels in the file: {read_levels(state)}')
     config = Config.fromfile(config_path)
     converted = convert_original(state, build_model(config))
     print(f'ignored, without a place in the model ({len(converted.ignored)}): {", ".join(converted.ignored) or "none"}')
