@@ -77,7 +77,7 @@ def configured_architecture(config: Config) -> Architecture | None:
     num_classes = head.get('num_classes') or head['num_things_classes'] + head['num_stuff_classes']
     return Architecture(
         config.model.backbone.type,
-        _configured_depths(config.model.backbone),
+        configured_depths(config.model.backbone),
         tuple(pixel_decoder['in_channels'][pixel_decoder.get('first_level', 1) :]),
         pixel_decoder['num_levels'],
         pixel_decoder['feedforward_channels'],
@@ -93,18 +93,19 @@ def configured_head(config: Config) -> dict:
     return config.get('model', {}).get('panoptic_head') or config.get('model', {}).get('decode_head') or {}
 
 
+def configured_depths(backbone: dict) -> tuple[int, ...]:
+    """Return the blocks of each stage that a config describes; nothing where it does not say."""
+    if 'depths' in backbone:
+        return tuple(backbone['depths'])
+    return tuple(ResNet.arch_settings[backbone['depth']][1]) if 'depth' in backbone else ()
+
+
 def _read_backbone(state: Mapping[str, Tensor]) -> tuple[str, tuple[int, ...]]:
     for backbone, pattern in BLOCKS.items():
         stages = Counter(int(match[1]) for name in state if (match := re.fullmatch(pattern, name)))
         if stages:
             return backbone, tuple(stages[stage] for stage in sorted(stages))
     raise CheckpointError('the backbone is neither a ResNet nor a Swin transformer in the original naming')
-
-
-def _configured_depths(backbone: dict) -> tuple[int, ...]:
-    if 'depths' in backbone:
-        return tuple(backbone['depths'])
-    return tuple(ResNet.arch_settings[backbone['depth']][1]) if 'depth' in backbone else ()
 
 
 def _rows(state: Mapping[str, Tensor], name: str) -> int:

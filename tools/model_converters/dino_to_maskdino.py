@@ -1,6 +1,6 @@
 """Convert a DINO of MMDetection, or of the original implementation, for a config of this project.
 
-python tools/model_converters/dino_to_maskdino.py SRC DST --config CONFIG
+python tools/model_converters/dino_to_maskdino.py SRC DST [--config CONFIG]
 """
 
 import argparse
@@ -8,12 +8,14 @@ import sys
 from pathlib import Path
 
 from mmengine.config import Config
+from torch import Tensor
 
 from mask_dino.checkpoints import CheckpointError
+from mask_dino.checkpoints.detector_choice import choose_detector_config
 from mask_dino.checkpoints.detectors import convert_detector
 from mask_dino.checkpoints.files import build_model, check_paths, checkpoint_for, read_detector, write
 
-CONFIG = Path(__file__).resolve().parents[2] / 'configs' / 'maskdino' / 'maskdino_r50_8xb2-lsj-12e_dino-coco.py'
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'maskdino'
 
 
 def parse_args() -> argparse.Namespace:
@@ -23,13 +25,15 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('source', metavar='SRC', type=Path, help='.pth file; code in it does not run')
     parser.add_argument('destination', metavar='DST', type=Path, help='file to write, for load_from')
-    parser.add_argument('--config', type=Path, default=CONFIG, help=f'config of the model (default: {CONFIG.name})')
+    parser.add_argument('--config', type=Path, help='config of the model (default: the one that fits the detector)')
     return parser.parse_args()
 
 
-def convert(source: Path, destination: Path, config: Config) -> None:
+def convert(state: dict[str, Tensor], source: Path, destination: Path, config_path: Path) -> None:
     """Convert and write a detector; say what is taken, left out, and set otherwise."""
-    converted = convert_detector(read_detector(source), build_model(config))
+    print(f'config: {config_path}')
+    config = Config.fromfile(config_path)
+    converted = convert_detector(state, build_model(config))
     for module, (taken, total) in converted.coverage.items():
         print(f'{module}: {taken} of {total} tensors from the detector')
     print(f'left out ({len(converted.dropped)}): {", ".join(converted.dropped) or "nothing"}')
@@ -44,7 +48,9 @@ def main() -> None:
     args = parse_args()
     try:
         check_paths(args.source, args.destination)
-        convert(args.source, args.destination, Config.fromfile(args.config))
+        state = read_detector(args.source)
+        config_path = args.config or choose_detector_config(state, CONFIGS)
+        convert(state, args.source, args.destination, config_path)
     except (CheckpointError, OSError) as error:
         sys.exit(f'error: {args.source} was not converted: {error}')
 
