@@ -11,6 +11,8 @@ from .categories import check_heads, check_same_classes
 from .coco import check_annotation_file, reads_coco
 from .coco_file import read_coco
 from .findings import DataError, Finding, error, error_messages, some
+from .folders import folder_problems
+from .images import is_local
 from .label_maps import check_label_maps, reads_label_maps
 from .panoptic.dataset import check_maps, check_panoptic_file, reads_panoptic
 from .survey import check_images, check_objects, survey
@@ -37,6 +39,9 @@ def check_config(config: Mapping, decode: bool) -> list[Finding]:
     findings = []
     for loader in LOADERS:
         if not config.get(loader) or config[loader] in [config[other] for other in datasets]:
+            continue
+        if problems := folder_problems(config, [loader]):
+            findings += [error(problem) for problem in problems]
             continue
         try:
             datasets[loader] = DATASETS.build(config[loader]['dataset'])
@@ -110,16 +115,18 @@ def is_surveyed(dataset: Any) -> bool:
 
 
 def check_evaluator(loader: str, dataset: Any, evaluators: Any) -> list[Finding]:
-    """Find out early that an evaluator reads another annotation file than its data set, with other images."""
+    """Find out early that an evaluator reads an annotation file with other images than its data set, or no maps."""
     metrics = [evaluators] if isinstance(evaluators, Mapping) else evaluators or []
-    files = [
-        metric['ann_file']
-        for metric in metrics
-        if metric['type'] in METRICS and metric.get('ann_file') and not metric.get('format_only')
-    ]
+    comparing = [metric for metric in metrics if metric['type'] in METRICS and not metric.get('format_only')]
+    fields = ('ann_file', 'seg_prefix')
+    files, folders = (dict.fromkeys(metric[field] for metric in comparing if metric.get(field)) for field in fields)
     if not reads_file(dataset):
         return []
-    return [finding for file in dict.fromkeys(files) for finding in _compare_files(loader, dataset, file)]
+    findings = [finding for file in files for finding in _compare_files(loader, dataset, file)]
+    absent = [folder for folder in folders if is_local(folder) and not os.path.isdir(folder)]
+    field = f'{loader.replace("dataloader", "evaluator")}.seg_prefix'
+    remedy = f'Name the folder of the PNGs, that of data_prefix.seg of {loader}'
+    return findings + [error(f'{field}: {folder} does not exist. {remedy}.') for folder in absent]
 
 
 def _compare_files(loader: str, dataset: Any, file: str) -> list[Finding]:

@@ -110,12 +110,12 @@ def _problems(segments: list[Any], categories: set, image: dict) -> Iterator[tup
     """Yield the id and the problem of segments of one image."""
     whole = [segment for segment in segments if isinstance(segment, dict)]
     if len(whole) < len(segments):
-        yield None, f'an entry that is no object; {EXPORT.lower()}'
+        yield None, f'an entry that is no object. {EXPORT}'
     counts = Counter(repr(segment.get('id')) for segment in whole)
     for segment in whole:
         number = segment.get('id')
         if not isinstance(number, int) or not 0 < number < IDS:
-            yield number, f'id is not a whole number from 1 to {IDS - 1}; {EXPORT.lower()}'
+            yield number, f'id is not a whole number from 1 to {IDS - 1}. {EXPORT}'
         if counts[repr(number)] > 1:
             yield number, 'more than one segment of an image has the same id; number them anew, in the PNG, too'
         if segment.get('category_id') not in categories:

@@ -80,7 +80,7 @@ def read_ids(path: str) -> np.ndarray:
         raise DataError(message) from reason
     picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
     if picture is None:
-        raise DataError(f'{path} cannot be decoded: it is damaged or cut short. Copy it again, or {EXPORT.lower()}')
+        raise DataError(f'{path} cannot be decoded: it is damaged or cut short. Copy it again. {EXPORT} if it is gone')
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGBA).view('<i4')[..., 0] & (IDS - 1)
 
 

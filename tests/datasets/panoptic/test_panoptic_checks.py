@@ -166,6 +166,13 @@ def test_evaluators_must_know_the_images(tmp_path, metric):
     assert 'other.json' in message and 'lacks 2 images' in message
 
 
+def test_evaluators_must_find_the_maps(tmp_path):
+    write_panoptic(tmp_path, PICTURES)
+    metric = dict(type='PanopticIoUMetric', **truth_files(tmp_path) | dict(seg_prefix=str(tmp_path / 'elsewhere')))
+    (message,) = error_messages(check(build_dataset(tmp_path, test_mode=True), train_evaluator=metric))
+    assert 'train_evaluator.seg_prefix: ' in message and 'elsewhere does not exist' in message
+
+
 def test_the_command_serves_panoptic_configs(tmp_path, capsys):
     write_panoptic(tmp_path, PICTURES)
     config = tmp_path / 'config.py'
