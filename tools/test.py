@@ -43,7 +43,7 @@ def main() -> None:
             testing.augment(config)
         if args.out:
             testing.save_predictions(config, args.out)
-        runner = common.build_runner(config)
+        runner = common.build_runner(config, 'test_dataloader')
     except common.UsageError as error:
         parser.error(str(error))
     runner.test()

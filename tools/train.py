@@ -43,7 +43,7 @@ def main() -> None:
             training.resume(config, args.resume)
         if config.get('load_from'):
             common.check_checkpoint(config.load_from, 'load_from')
-        runner = common.build_runner(config)
+        runner = common.build_runner(config, 'train_dataloader', 'val_dataloader')
     except common.UsageError as error:
         parser.error(str(error))
     runner.train()

@@ -11,6 +11,8 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from ..checkpoints import register
+from ..datasets.findings import DataError
+from ..datasets.folders import folder_problems
 from ..packages import resolve
 
 
@@ -65,8 +67,17 @@ def on_cpu() -> bool:
     return get_device() == 'cpu'
 
 
-def build_runner(config: Config) -> Runner:
-    """Join the other processes, if there are any, and build the runner."""
+def build_runner(config: Config, *loaders: str) -> Runner:
+    """Join the other processes, if there are any, and build the runner.
+
+    Args:
+        loaders: Names of the data loaders that will be used.
+
+    Raises:
+        DataError: If there are no images for one of them.
+    """
+    if problems := folder_problems(config, loaders):
+        raise DataError(*problems)
     if config.launcher == 'pytorch' and 'RANK' not in os.environ:
         raise UsageError('--launcher pytorch: nothing launched this; start tools/dist_train.sh or tools/dist_test.sh')
     if config.launcher != 'none' and on_cpu():

@@ -7,7 +7,7 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 
 from .findings import Finding, error, number, some
-from .images import COPY_AGAIN, header_size, is_local
+from .images import COPY_AGAIN, file_problem, header_size, image_problem, is_local
 
 MAPS = 200
 """Label maps of a data set, evenly spread, that are read beforehand; of the others, labels are checked in training."""
@@ -19,7 +19,7 @@ def reads_label_maps(dataset: Any) -> bool:
 
 
 def check_label_maps(dataset: Any, decode: bool) -> list[Finding]:
-    """Report label maps of a data set that cannot be used.
+    """Report label maps of a data set, and their images, that cannot be used.
 
     Args:
         decode: Whether to look at all of them; otherwise at some.
@@ -29,10 +29,19 @@ def check_label_maps(dataset: Any, decode: bool) -> list[Finding]:
     classes = dataset.metainfo.get('classes') or ()
     allowed = allowed_labels(len(classes), dataset.label_map, dataset.reduce_zero_label, dataset.ignore_index)
     local = [info for info in infos if info.get('seg_map_path') and is_local(info['seg_map_path'])]
+    unread = [problem for info in local if (problem := unread_image(info['img_path'], decode))]
     problems = [problem for info in local if (problem := map_problem(info, allowed if classes else None))]
-    if not problems:
-        return []
-    return [error(f'{number(len(problems), "label map")} of {len(local)} looked at: {some(problems, 3, "; ")}')]
+    return [
+        error(f'{number(len(found), noun)} of {len(local)} looked at: {some(found, 3, "; ")}')
+        for noun, found in (('image', unread), ('label map', problems))
+        if found
+    ]
+
+
+def unread_image(path: str, decode: bool) -> str | None:
+    """Say what keeps an image from being loaded; its size is that of its label map, or is none."""
+    size = header_size(path)
+    return image_problem(path, size, decode) if size else file_problem(path)
 
 
 def allowed_labels(num_classes: int, label_map: dict | None, reduce_zero_label: bool, ignore_index: int) -> set[int]:

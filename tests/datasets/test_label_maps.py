@@ -69,6 +69,15 @@ def test_damaged_and_missing_maps_are_named(folder):
     assert '2.png' in found and 'missing' in found
 
 
+def test_damaged_images_are_named(folder):
+    path = folder / 'images/2.jpg'
+    good = path.read_bytes()
+    for content, message in ((good[:300], 'was cut short'), (b'a web page', 'is not an image')):
+        path.write_bytes(content)
+        (found,) = problems(folder)
+        assert found.startswith('1 image of 3') and '2.jpg' in found and message in found
+
+
 def test_class_counts_must_agree(folder):
     (found,) = problems(folder, num_classes=19)
     assert 'model.decode_head.num_classes is 19' in found and 'decode_head=dict(num_classes=3)' in found
