@@ -2,13 +2,11 @@
 
 from typing import Any
 
-import torch
-import torch.nn.functional as F
 from mmcv.ops import MultiScaleDeformableAttention
 from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
 from torch import Tensor
-from torch.autograd import Function
-from torch.autograd.function import once_differentiable
+
+from .sampling import sample_maps
 
 
 class DeformableAttention(MultiScaleDeformableAttention):
@@ -52,64 +50,5 @@ class DeformableAttention(MultiScaleDeformableAttention):
                 values, shapes, starts, locations, weights, self.im2col_step
             )
         else:
-            sample = _SampledRows.apply if torch.is_grad_enabled() else sample_rows
-            output = sample(values, shapes, starts, locations, weights)
+            output = sample_maps(values, shapes.tolist(), locations, weights)
         return output
-
-
-def sample_rows(values: Tensor, shapes: Tensor, starts: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
-    """Return what the kernel does, as weighted sums of rows of values; see :meth:`DeformableAttention.sample`."""
-    index, part = _corners(values, shapes, starts, locations, weights)
-    sums = F.embedding_bag(index, values.reshape(-1, values.shape[-1]), per_sample_weights=part, mode='sum')
-    return sums.view(len(values), -1, values.shape[2] * values.shape[3])
-
-
-class _SampledRows(Function):
-    """:func:`sample_rows`, which keeps nothing but what it is given for the backward pass."""
-
-    @staticmethod
-    def forward(ctx: Any, *given: Tensor) -> Tensor:
-        ctx.save_for_backward(*given)
-        return sample_rows(*given)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        values, shapes, starts, *places = ctx.saved_tensors
-        places = [x.detach().requires_grad_() for x in places]
-        rows = values.reshape(-1, values.shape[-1])
-        with torch.enable_grad():
-            index, part = _corners(values, shapes, starts, *places)
-            sums = F.embedding_bag(index, rows, per_sample_weights=part, mode='sum')
-        gradient = gradient.reshape(sums.shape)
-        of_places = torch.autograd.grad(sums, places, gradient)
-        return _sum_by_row(index, part.detach(), gradient, len(rows)).view_as(values), None, None, *of_places
-
-
-def _sum_by_row(index: Tensor, part: Tensor, gradient: Tensor, num_rows: int) -> Tensor:
-    """Return the gradient of the rows, as weighted sums of those of the bags: twice as fast as PyTorch's own."""
-    row, entry = index.flatten().sort()
-    starts = torch.searchsorted(row, torch.arange(num_rows, dtype=row.dtype))
-    bag = entry.div(index.shape[1], rounding_mode='floor')
-    return F.embedding_bag(bag, gradient, starts, per_sample_weights=part.flatten()[entry], mode='sum')
-
-
-def _corners(
-    values: Tensor, shapes: Tensor, starts: Tensor, locations: Tensor, weights: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return the bags (B * Q * heads, V * points * 4) of rows of one head each, and the part each has in its sum."""
-    batch, length, heads, _ = values.shape
-    size = shapes.flip(1)[:, None]  # (V, 1, 2), width and height
-    pixels = locations * size - 0.5
-    low = pixels.detach().floor()
-    share = torch.stack((low + 1 - pixels, pixels - low), -1)  # (..., xy, 2) of the two neighbours
-    corner = low.int()[..., None] + torch.arange(2, dtype=torch.int32)
-    last = size.int()[..., None] - 1
-    share = share * ((corner >= 0) & (corner <= last))
-    x, y = corner.clamp_(min=0).minimum(last).unbind(-2)
-    head = torch.arange(heads, dtype=torch.int32)[:, None, None, None]
-    image = torch.arange(batch, dtype=torch.int32)[:, None, None, None, None, None] * length
-    row = y * size.int()[..., :1] + starts.int()[:, None, None] + image
-    index = (row[..., None] + x[..., None, :]) * heads + head[..., None]
-    part = (share[..., 1, :] * weights[..., None])[..., None] * share[..., 0, None, :]
-    return index.flatten(3).flatten(0, 2), part.flatten(3).flatten(0, 2)

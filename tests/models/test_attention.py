@@ -2,7 +2,7 @@ import pytest
 import torch
 from mmcv.ops import MultiScaleDeformableAttention
 
-from mask_dino.models.attention import DeformableAttention, sample_rows
+from mask_dino.models.attention import DeformableAttention
 
 SIZES = [(6, 8), (3, 4), (2, 2)]
 SHAPES = torch.tensor(SIZES)
@@ -41,15 +41,6 @@ def test_outputs_and_gradients_are_those_of_mmcv(coordinates):
     assert our_gradients.keys() == their_gradients.keys()
     for name, gradient in our_gradients.items():
         torch.testing.assert_close(gradient, their_gradients[name], rtol=1e-3, atol=1e-3, msg=name)
-
-
-def test_outside_of_a_level_there_is_nothing():
-    values = torch.ones(1, LENGTH, 1, 3)
-    weights = torch.full((1, 1, 1, 3, 2), 1 / 6)
-    for place, expected in ((0.5, 1.0), (-0.5, 0.0), (1.5, 0.0)):
-        locations = torch.full((1, 1, 1, 3, 2, 2), place)
-        output = sample_rows(values, SHAPES, STARTS, locations, weights)
-        torch.testing.assert_close(output, torch.full((1, 1, 3), expected))
 
 
 def test_the_sampling_stays_in_float32():
