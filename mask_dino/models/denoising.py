@@ -18,14 +18,24 @@ class UnifiedDenoising(nn.Module):
 
     Args:
         num_queries: Budget, filled with as many whole groups as fit.
-        noise_scale: Largest shift of a centre over half the box, and largest change of a side over the side; half
-            of it is the probability of another label. In [0, 1].
+        noise_scale: Largest shift of a centre over half the box, and largest change of a side over the side. In
+            [0, 1].
+        flip_prob: Probability of a random label; by default half of ``noise_scale``, as in the original. At 1 the
+            queries say nothing of the class, which the decoder then has to see in the image.
     """
 
-    def __init__(self, num_classes: int, num_queries: int = 100, noise_scale: float = 0.4, embed_dims: int = 256):
+    def __init__(
+        self,
+        num_classes: int,
+        num_queries: int = 100,
+        noise_scale: float = 0.4,
+        flip_prob: float | None = None,
+        embed_dims: int = 256,
+    ) -> None:
         super().__init__()
         self.num_queries = num_queries
         self.noise_scale = noise_scale
+        self.flip_prob = noise_scale / 2 if flip_prob is None else flip_prob
         self.label_embed = nn.Embedding(num_classes, embed_dims)
 
     def forward(self, targets: list[Targets], num_matching: int) -> Denoising:
@@ -48,8 +58,8 @@ class UnifiedDenoising(nn.Module):
         )
 
     def flip(self, labels: Tensor) -> Tensor:
-        """Replace labels by random ones, with probability ``noise_scale / 2`` each."""
-        flipped = torch.rand(labels.shape, device=labels.device) < self.noise_scale / 2
+        """Replace labels by random ones, with probability ``flip_prob`` each."""
+        flipped = torch.rand(labels.shape, device=labels.device) < self.flip_prob
         return torch.where(flipped, torch.randint_like(labels, self.label_embed.num_embeddings), labels)
 
     def jitter(self, boxes: Tensor) -> Tensor:

@@ -7,9 +7,9 @@ from mask_dino.models.denoising import UnifiedDenoising, attention_mask
 from mask_dino.structures import Targets
 
 
-def denoising(noise_scale: float = 0.4, num_queries: int = 12) -> UnifiedDenoising:
+def denoising(noise_scale: float = 0.4, num_queries: int = 12, flip_prob: float | None = None) -> UnifiedDenoising:
     torch.manual_seed(0)
-    return UnifiedDenoising(NUM_CLASSES, num_queries, noise_scale, embed_dims=32)
+    return UnifiedDenoising(NUM_CLASSES, num_queries, noise_scale, flip_prob, embed_dims=32)
 
 
 @pytest.mark.parametrize('counts', [(3, 1), (1, 1), (0, 2), (0, 0), (30, 2), (7, 12)])
@@ -41,11 +41,12 @@ def test_groups_do_not_see_each_other():
             assert bool(hidden) != bool(sees)
 
 
-def test_labels_flip_with_half_the_noise():
+@pytest.mark.parametrize(('flip_prob', 'expected'), [(None, 0.2), (0.7, 0.7), (1.0, 1.0)])
+def test_labels_flip_with_half_the_noise_or_as_asked(flip_prob, expected):
     labels = torch.full((1, 200_000), 2)
-    flipped = denoising(noise_scale=0.4).flip(labels)
-    # a fifth are drawn anew, and one draw in NUM_CLASSES gives the label back
-    assert (flipped != labels).float().mean().item() == pytest.approx(0.2 * (1 - 1 / NUM_CLASSES), abs=0.005)
+    flipped = denoising(noise_scale=0.4, flip_prob=flip_prob).flip(labels)
+    # one draw in NUM_CLASSES gives the label back
+    assert (flipped != labels).float().mean().item() == pytest.approx(expected * (1 - 1 / NUM_CLASSES), abs=0.005)
     others = flipped[flipped != labels].bincount(minlength=NUM_CLASSES).float()
     assert others[2] == 0
     assert others[others > 0].min() > 0.9 * others.max()
