@@ -4,7 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
+from mmengine.registry import MODELS as ROOT
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS, TRANSFORMS
 
@@ -111,5 +113,8 @@ def test_the_large_model_is_as_published():
     config = Config.fromfile(SWIN)
     head = config.model.decode_head
     assert (head.queries.num_queries, head.pixel_decoder.num_levels) == (900, 5)
-    assert [hook.type for hook in config.custom_hooks] == ['EMAHook']
     assert config.load_from
+    (hook,) = config.custom_hooks
+    assert hook.type == 'EMAHook'
+    average = dict(type=hook.ema_type, momentum=hook.momentum, update_buffers=hook.update_buffers)
+    ROOT.build(average | dict(model=torch.nn.Linear(1, 1)))
