@@ -109,6 +109,20 @@ def test_detection_of_objects365_trains_boxes_alone():
             TRANSFORMS.build(transform)
 
 
+@pytest.mark.parametrize('path', [path for path in COCO if '_o365-' in path.stem], ids=lambda path: path.stem)
+def test_fine_tuning_starts_from_objects365_at_1280_pixels(path):
+    config = Config.fromfile(path)
+    sizes = {
+        tuple(transform[name])
+        for transform in config.train_dataloader.dataset.pipeline
+        for name in ('scale', 'crop_size', 'size')
+        if name in transform
+    }
+    assert sizes == {(1280, 1280)}
+    assert config.load_from.endswith('o365-detection.pth')
+    assert config.model.panoptic_head.pixel_decoder.num_levels == 5
+
+
 @pytest.mark.parametrize(
     ('stem', 'millions'),
     [('maskdino_r50_8xb2-lsj-50e_coco', 52), ('maskdino_swin-l-p4-w12-384-in22k_16xb1-lsj-50e_coco', 223)],

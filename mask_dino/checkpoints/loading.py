@@ -122,5 +122,5 @@ def _refusal(path: Path, found: str) -> str:
         f'checkpoint {path} was refused. Found in it: {found}. Allowed are tensors, numbers, strings, containers, '
         f'numpy arrays of numbers, the logs of mmengine and options of argparse{old}; anything else could run code '
         'hidden in the file. Remedy: if you trust its origin, save the weights alone where the file was made, '
-        "torch.save({'state_dict': model.state_dict()}, path), and load that file."
+        'torch.save(model.state_dict(), path), and load that file.'
     )
