@@ -76,11 +76,10 @@ class MaskDINOFusionHead(MaskFormerFusionHead):
         cfg = self.test_cfg
         logits, _, masks = predictions
         # A query is chosen by its sigmoid score, and competes with its sharpened one.
-        chosen = logits.sigmoid().amax(-1) > cfg.object_mask_thr
+        chosen = (logits.sigmoid().amax(-1) > cfg.object_mask_thr).nonzero()[:, 0]
         scores, labels = sharpen(logits[chosen], cfg.temperature).max(-1)
-        segments = merge(
-            scores, labels, masks[chosen], sizes, cfg.max_mask_pixels, self.num_things_classes, cfg.iou_thr
-        )
+        pairs = Pairs(scores, chosen, labels)
+        segments = merge(pairs, masks, sizes, cfg.max_mask_pixels, self.num_things_classes, cfg.iou_thr)
         return PixelData(sem_seg=self.encode(segments)[None])
 
     def encode(self, segments: Segments) -> Tensor:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .sizes import ImageSizes, enlarge, scale_boxes
+from .sizes import ImageSizes, enlarge, scale_boxes, strips
 
 
 class Pairs(NamedTuple):
@@ -46,25 +46,29 @@ def instances(pairs: Pairs, boxes: Tensor, masks: Tensor, sizes: ImageSizes, max
     """
     # A query may be kept with several classes: its mask is enlarged once.
     query, copy = pairs.query.unique(return_inverse=True)
-    binary, quality = binarise(masks[query], sizes, max_pixels)
+    binary = torch.empty(len(copy), *sizes.output, dtype=torch.bool, device=masks.device)
+    quality = binarise(masks, query, sizes, max_pixels, binary)
     scores, order = (pairs.scores * quality[copy]).sort(descending=True)
     copy = copy[order]
-    return Instances(scores, pairs.labels[order], scale_boxes(boxes[query], sizes)[copy], binary[copy])
+    for rows in strips(len(copy), sizes, max_pixels):  # in place, since these maps are most of the memory
+        binary[:, rows] = binary[:, rows][copy]
+    return Instances(scores, pairs.labels[order], scale_boxes(boxes[query], sizes)[copy], binary)
 
 
-def binarise(masks: Tensor, sizes: ImageSizes, max_pixels: int) -> tuple[Tensor, Tensor]:
-    """Return binary masks (N, height, width) at the output size, and the mean probability (N,) inside each.
+def binarise(masks: Tensor, query: Tensor, sizes: ImageSizes, max_pixels: int, out: Tensor) -> Tensor:
+    """Write binary masks into the first maps of ``out``, and return the mean probability (N,) inside each.
 
     Args:
-        masks: Logits (N, h, w) of the padded input.
+        masks: Logits (Q, h, w) of the padded input.
+        query: Which of them are wanted, (N,) indices.
         max_pixels: Pixels, over all masks, of the largest float map held at once.
+        out: (M, height, width) bool at the output size, M >= N.
     """
     chunk = max(1, max_pixels // max(sizes.padded[0] * sizes.padded[1], sizes.output[0] * sizes.output[1]))
-    binary = torch.empty(len(masks), *sizes.output, dtype=torch.bool, device=masks.device)
-    quality = masks.new_empty(len(masks))
-    for start in range(0, len(masks), chunk):
-        part = slice(start, start + chunk)
-        logits = enlarge(masks[part], sizes)
-        inside = torch.gt(logits, 0, out=binary[part])
-        quality[part] = (logits.sigmoid_() * inside).sum((1, 2)) / (inside.sum((1, 2)) + 1e-6)
-    return binary, quality
+    quality = masks.new_empty(len(query))
+    for start in range(0, len(query), chunk):
+        part = slice(start, min(start + chunk, len(query)))
+        logits = enlarge(masks[query[part]], sizes)
+        inside = torch.gt(logits, 0, out=out[part])
+        quality[part] = logits.sigmoid_().mul_(inside).sum((1, 2)) / (inside.sum((1, 2)) + 1e-6)
+    return quality

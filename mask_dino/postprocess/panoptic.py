@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .instances import Pairs
 from .sizes import ImageSizes, enlarge_rows, strips
 
 
@@ -16,46 +17,45 @@ class Segments(NamedTuple):
 
 
 class _Owners(NamedTuple):
-    query: Tensor  # (height, width) int64: the query of the strongest mask
+    pair: Tensor  # (height, width) int64: the pair whose mask is the strongest
     inside: Tensor  # (height, width) bool: whether the pixel lies inside that mask
-    areas: Tensor  # (Q,) int64 pixels of each mask, whoever owns them
+    areas: Tensor  # (N,) int64 pixels of each mask, whoever owns them
 
 
-def merge(
-    scores: Tensor, labels: Tensor, masks: Tensor, sizes: ImageSizes, max_pixels: int, num_things: int, overlap: float
-) -> Segments:
+def merge(pairs: Pairs, masks: Tensor, sizes: ImageSizes, max_pixels: int, num_things: int, overlap: float) -> Segments:
     """Let masks compete for pixels, drop those that lose most of theirs, and join stuff of the same class.
 
     Args:
-        scores: (Q,) weights of the masks in the competition.
-        labels: (Q,) classes.
+        pairs: N queries that take part, with the weights of their masks in the competition as scores.
         masks: Logits (Q, h, w) of the padded input.
         max_pixels: Pixels, over all masks, of the largest float map held at once.
         num_things: Labels from here on are stuff.
         overlap: Share of its area that a mask has to win.
     """
-    if not len(masks):
+    count = len(pairs.query)
+    if not count:
         return Segments(torch.full(sizes.output, -1, device=masks.device), [])
-    owners = _compete(scores, masks, sizes, max_pixels)
-    won = owners.query.flatten().bincount(minlength=len(masks))
-    visible = owners.query[owners.inside].bincount(minlength=len(masks))
+    owners = _compete(pairs, masks, sizes, max_pixels)
+    won = owners.pair.flatten().bincount(minlength=count)
+    visible = owners.pair[owners.inside].bincount(minlength=count)
     kept = (won.double() / owners.areas >= overlap) & (owners.areas > 0) & (visible > 0)
-    segments, found = _number(labels.tolist(), kept.tolist(), num_things)
-    index = torch.tensor(segments, device=masks.device)[owners.query]
+    segments, found = _number(pairs.labels.tolist(), kept.tolist(), num_things)
+    index = torch.tensor(segments, device=masks.device)[owners.pair]
     return Segments(index.masked_fill_(~owners.inside, -1), found)
 
 
-def _compete(scores: Tensor, masks: Tensor, sizes: ImageSizes, max_pixels: int) -> _Owners:
-    query = torch.empty(sizes.output, dtype=torch.int64, device=masks.device)
+def _compete(pairs: Pairs, masks: Tensor, sizes: ImageSizes, max_pixels: int) -> _Owners:
+    count = len(pairs.query)
+    pair = torch.empty(sizes.output, dtype=torch.int64, device=masks.device)
     inside = torch.empty(sizes.output, dtype=torch.bool, device=masks.device)
-    areas = torch.zeros(len(masks), dtype=torch.int64, device=masks.device)
-    for rows in strips(len(masks), sizes, max_pixels):
-        probability = enlarge_rows(masks, sizes, rows).sigmoid_()
+    areas = torch.zeros(count, dtype=torch.int64, device=masks.device)
+    for rows in strips(count, sizes, max_pixels):
+        probability = enlarge_rows(masks, sizes, rows, pairs.query).sigmoid_()
         solid = probability >= 0.5
         areas += solid.flatten(1).sum(1, dtype=torch.int32)  # int64 takes a CPU twice as long
-        query[rows] = probability.mul_(scores[:, None, None]).max(0).indices  # as does argmax
-        inside[rows] = solid.gather(0, query[rows][None])[0]
-    return _Owners(query, inside, areas)
+        pair[rows] = probability.mul_(pairs.scores[:, None, None]).max(0).indices  # as does argmax
+        inside[rows] = solid.gather(0, pair[rows][None])[0]
+    return _Owners(pair, inside, areas)
 
 
 def _number(labels: list[int], kept: list[bool], num_things: int) -> tuple[list[int], list[int]]:

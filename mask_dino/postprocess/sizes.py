@@ -32,15 +32,19 @@ def strips(num_masks: int, sizes: ImageSizes, max_pixels: int) -> Iterator[slice
         yield slice(start, min(start + height, sizes.output[0]))
 
 
-def enlarge_rows(masks: Tensor, sizes: ImageSizes, rows: slice) -> Tensor:
+def enlarge_rows(masks: Tensor, sizes: ImageSizes, rows: slice, query: Tensor | None = None) -> Tensor:
     """Return rows of what :func:`enlarge` returns, (N, rows, width), up to rounding, and compute no others.
 
     Bilinear interpolation is separable: both steps are taken for the rows first, so that few of them are made wide.
+
+    Args:
+        query: Which masks are wanted, (N,) indices; the others are not even copied.
     """
     wanted = _Rows.of(sizes.resized[0], sizes.output[0], rows, masks)
     between = slice(int(wanted.low[0]), int(wanted.high[-1]) + 1)
-    masks = _Rows.of(masks.shape[1], sizes.padded[0], between, masks).pick(masks)
-    masks = wanted.pick(masks, between.start)
+    which = slice(None) if query is None else query[:, None]
+    masks = _Rows.of(masks.shape[1], sizes.padded[0], between, masks).pick(masks, which)
+    masks = wanted.pick(masks, first=between.start)
     return _widen(_widen(masks, sizes.padded[1])[..., : sizes.resized[1]], sizes.output[1])
 
 
@@ -63,9 +67,9 @@ class _Rows(NamedTuple):
         low = position.long()
         return cls(low, (low + 1).clamp(max=source - 1), (position - low)[:, None])
 
-    def pick(self, masks: Tensor, first: int = 0) -> Tensor:
-        """Interpolate masks (N, h, w), whose rows begin with row ``first`` of the source."""
-        return torch.lerp(masks[:, self.low - first], masks[:, self.high - first], self.weight)
+    def pick(self, masks: Tensor, which: slice | Tensor = slice(None), first: int = 0) -> Tensor:
+        """Interpolate masks (Q, h, w), of which ``which`` are wanted, and whose rows begin with row ``first``."""
+        return torch.lerp(masks[which, self.low - first], masks[which, self.high - first], self.weight)
 
 
 def scale_boxes(boxes: Tensor, sizes: ImageSizes) -> Tensor:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mask_dino.postprocess import ImageSizes, best_pairs, binarise, enlarge, instances
+from mask_dino.postprocess import ImageSizes, Pairs, best_pairs, binarise, enlarge, instances, scale_boxes
 
 
 @pytest.mark.parametrize('max_pixels', [1, 3 * 80 * 120, 10**9])
@@ -10,14 +10,35 @@ def test_chunks_of_masks_change_no_result(max_pixels):
     masks = torch.randn(7, 12, 16)
     sizes = ImageSizes((48, 64), (40, 60), (80, 120))
     logits = enlarge(masks, sizes)
-    binary, quality = binarise(masks, sizes, max_pixels)
-    assert binary.equal(logits > 0)
-    expected = torch.stack([x.sigmoid()[x > 0].mean() for x in logits])
+    query, binary = torch.tensor([6, 0, 2]), torch.zeros(4, *sizes.output, dtype=torch.bool)
+    quality = binarise(masks, query, sizes, max_pixels, binary)
+    assert binary[:3].equal(logits[query] > 0)
+    assert not binary[3].any()
+    expected = torch.stack([x.sigmoid()[x > 0].mean() for x in logits[query]])
     torch.testing.assert_close(quality, expected)
 
 
+@pytest.mark.parametrize('max_pixels', [1, 3 * 80 * 120, 10**9])
+def test_instances_are_sorted_whole_also_where_queries_have_several_classes(max_pixels):
+    generator = torch.Generator().manual_seed(0)
+    masks, boxes = torch.randn(7, 12, 16, generator=generator), torch.rand(7, 4, generator=generator)
+    sizes = ImageSizes((48, 64), (40, 60), (80, 120))
+    pairs = Pairs(torch.rand(6, generator=generator), torch.tensor([3, 1, 3, 6, 1, 3]), torch.arange(6))
+    found = instances(pairs, boxes, masks, sizes, max_pixels)
+    logits = enlarge(masks, sizes)
+    scores = [
+        score * logits[q].sigmoid()[logits[q] > 0].mean() for score, q in zip(pairs.scores, pairs.query, strict=True)
+    ]
+    order = torch.stack(scores).argsort(descending=True)
+    assert found.labels.equal(order)
+    assert found.masks.equal(logits[pairs.query[order]] > 0)
+    torch.testing.assert_close(found.scores, torch.stack(scores)[order])
+    assert found.boxes.equal(scale_boxes(boxes, sizes)[pairs.query[order]])
+
+
 def test_an_empty_mask_scores_zero():
-    binary, quality = binarise(torch.full((1, 4, 4), -5.0), ImageSizes((16, 16), (16, 16), (16, 16)), 10**6)
+    binary, first = torch.ones(1, 16, 16, dtype=torch.bool), torch.tensor([0])
+    quality = binarise(torch.full((1, 4, 4), -5.0), first, ImageSizes(*[(16, 16)] * 3), 10**6, binary)
     assert not binary.any()
     assert quality.tolist() == [0]
 
