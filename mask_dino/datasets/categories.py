@@ -6,6 +6,8 @@ from typing import Any
 
 from .findings import Finding, error, some, warning
 
+SEMANTIC_HEADS = ('decode_head', 'auxiliary_head')
+
 
 def check_categories(content: dict, file: str, classes: Any) -> list[Finding]:
     """Compare the categories of a COCO file with ``metainfo.classes``: mmdet drops silently what does not match.
@@ -38,7 +40,7 @@ def check_heads(heads: Mapping[str, Any], metainfo: Mapping) -> list[Finding]:
     findings = []
     for field, names in wanted.items():
         # Configs count the classes of semantic heads in one field, those of the others by kind.
-        concerned = {name: head for name, head in heads.items() if (name == 'decode_head') == (field == 'num_classes')}
+        concerned = {name: head for name, head in heads.items() if (name in SEMANTIC_HEADS) == (field == 'num_classes')}
         given = {name: getattr(head, field) for name, head in concerned.items() if hasattr(head, field)}
         if any(count != len(names) for count in given.values()):
             counts = ' and '.join(f'model.{name}.{field} is {count}' for name, count in given.items())

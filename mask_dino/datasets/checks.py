@@ -7,7 +7,7 @@ from typing import Any
 from mmdet.registry import DATASETS
 from mmengine.dataset import BaseDataset
 
-from .categories import check_heads, check_same_classes
+from .categories import SEMANTIC_HEADS, check_heads, check_same_classes
 from .coco import check_annotation_file, reads_coco
 from .coco_file import read_coco
 from .findings import DataError, Finding, error, error_messages, some
@@ -18,7 +18,7 @@ from .panoptic.dataset import check_maps, check_panoptic_file, reads_panoptic
 from .survey import check_images, check_objects, survey
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
-HEADS = ('panoptic_head', 'panoptic_fusion_head', 'decode_head')
+HEADS = ('panoptic_head', 'panoptic_fusion_head', *SEMANTIC_HEADS)
 METRICS = (
     'CocoMetric',
     'CompleteCocoMetric',

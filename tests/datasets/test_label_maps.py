@@ -33,7 +33,8 @@ def problems(folder: Path, num_classes: int = 3, **options: object) -> list[str]
     options = dict(metainfo=META) | options
     prefix = dict(img_path='images', seg_map_path='maps')
     dataset = BaseSegDataset(data_root=str(folder), data_prefix=prefix, **options)
-    model = type('Model', (), dict(decode_head=type('Head', (), dict(num_classes=num_classes, num_things_classes=0))))
+    head = type('Head', (), dict(num_classes=num_classes, num_things_classes=0))
+    model = type('Model', (), dict(decode_head=head, auxiliary_head=head))
     return error_messages(check_loaders(dict(train_dataloader=dataset), {}, model))
 
 
@@ -80,7 +81,8 @@ def test_damaged_images_are_named(folder):
 
 def test_class_counts_must_agree(folder):
     (found,) = problems(folder, num_classes=19)
-    assert 'model.decode_head.num_classes is 19' in found and 'decode_head=dict(num_classes=3)' in found
+    for head in ('decode_head', 'auxiliary_head'):
+        assert f'model.{head}.num_classes is 19' in found and f'{head}=dict(num_classes=3)' in found
 
 
 def test_labels_may_be_what_mmseg_turns_into_classes():
