@@ -78,7 +78,7 @@ def compute(model: nn.Module, images: list[Image], reference: dict[str, np.ndarr
     mask_features, memory = head.pixel_decoder(feats)
     queries, encoder = head.queries(memory, head.prediction, mask_features)
     refined = head.decoder(queries, memory, head.prediction)
-    layers = [head.prediction.read(queries), *(head.prediction(queries) for queries in refined)]
+    layers = [head.prediction.read(queries) for queries in (queries, *refined)]
     last = model(**data, mode='tensor')
 
     arrays = dict(padded_shape=torch.tensor(data['inputs'].shape), mask_features=mask_features[:, ::8])

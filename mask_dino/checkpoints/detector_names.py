@@ -18,6 +18,7 @@ class Naming(NamedTuple):
     backbone: list[Pair]
     head: list[Pair]
     branches: list[Pair]
+    boxes: list[Pair]  # of a decoder layer before the last, which is ``L``
     dropped: list[str]
 
     def pairs(self, num_layers: int) -> list[Pair]:
@@ -26,7 +27,12 @@ class Naming(NamedTuple):
             Pair(source.replace('N', str(num_layers - 1)).replace('E', str(num_layers)), target)
             for source, target in self.branches
         )
-        return [*self.head, *branches]
+        boxes = (
+            Pair(source.replace('L', str(layer)), target.replace('L', str(layer)))
+            for layer in range(num_layers - 1)
+            for source, target in self.boxes
+        )
+        return [*self.head, *branches, *boxes]
 
 
 MMDET = Naming(
@@ -54,6 +60,10 @@ MMDET = Naming(
             (f'reg_branches.{number}.2.*', 'box_embed.layers.1.*'),
             (f'reg_branches.{number}.4.*', 'box_embed.layers.2.*'),
         )
+    ],
+    boxes=[
+        Pair(f'bbox_head.reg_branches.L.{2 * number}.*', f'decoder.box_embeds.L.layers.{number}.*')
+        for number in range(3)
     ],
     dropped=['bbox_head.cls_branches.?.*', 'bbox_head.reg_branches.?.*'],
 )
@@ -98,6 +108,7 @@ ORIGINAL = Naming(
         Pair('class_embed.N.*', 'prediction.class_embed.*'),
         Pair('bbox_embed.N.*', 'prediction.box_embed.*'),
     ],
+    boxes=[Pair('bbox_embed.L.*', 'decoder.box_embeds.L.*')],
     dropped=[
         'class_embed.?.*',
         'bbox_embed.?.*',

@@ -1,5 +1,6 @@
 """Where the weights of a detector need more than another name."""
 
+import re
 from collections.abc import Mapping
 
 import torch
@@ -18,10 +19,11 @@ def completed(
         layer, _, _ = name.removeprefix(f'{head}.decoder.layers.').partition('.')
         last = name.replace(f'.decoder.layers.{layer}.', f'.decoder.layers.{num_layers - 1}.', 1)
         token_norm = name.replace('.encoder_prediction.norm.', '.queries.proj.1.')
+        shared = re.sub(r'\.decoder\.box_embeds\.\d+\.', '.prediction.box_embed.', name)
         if name in taken:
             continue
-        if token_norm in taken or last in taken:
-            found[name] = taken[token_norm if token_norm in taken else last]
+        if like := next((other for other in (token_norm, last, shared) if other in taken), None):
+            found[name] = taken[like]
         elif '.input_convs.' in name and name.endswith('.conv.bias'):  # mmdet has none before a norm
             found[name] = torch.zeros_like(value)
     return found

@@ -29,9 +29,11 @@ class FromDetector(NamedTuple):
 def convert_detector(state: Mapping[str, Tensor], model: nn.Module) -> FromDetector:
     """Fill a model with the weights of a DINO, of mmdet or of the original implementation.
 
-    - DINO has branches for every decoder layer, the model has one set: it takes those of the last layer, and with
-      ``queries.separate_branches`` those of the encoder, too.
-    - The model normalises once more before it classifies: the class branch makes up for it on average.
+    - DINO has branches for every decoder layer, the model has one set: it takes those of the last layer; with
+      ``queries.separate_branches`` those of the encoder, too, and with ``decoder.like_dino`` the box branches of all
+      layers.
+    - Without ``decoder.like_dino``, the model normalises once more before it classifies: the class branch makes up
+      for it on average.
     - Decoder layers beyond those of the detector begin as its last one.
     - The mask branch keeps its initial values.
 
@@ -52,7 +54,8 @@ def convert_detector(state: Mapping[str, Tensor], model: nn.Module) -> FromDetec
     unknown += [renamed.origin[name] for name in renamed.state if name not in target]
     if problems := compare(unknown, taken, target):
         raise CheckpointError('the detector does not fit the model:\n' + '\n'.join(problems))
-    normalise_once(taken, f'{head}.prediction')
+    if not part.decoder.like_dino:
+        normalise_once(taken, f'{head}.prediction')
     return FromDetector({**target, **taken}, cover(taken, target), dropped, differences(part))
 
 
@@ -122,6 +125,7 @@ def differences(head: Any) -> list[str]:
         'queries.learned_content=True': getattr(queries, 'content', None) is not None,
         'queries.separate_branches=True': getattr(queries, 'separate_branches', False),
         'queries.boxes_from_masks=False': not getattr(queries, 'boxes_from_masks', False),
+        'decoder.like_dino=True': head.decoder.like_dino,
     }
     return [setting for setting, holds in wanted.items() if not holds]
 

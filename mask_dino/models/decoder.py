@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ..structures import Memory, Queries
 from .layers import LayerSizes, apply, decoder_layers
-from .prediction import PredictionHead
+from .prediction import PredictionHead, box_branch
 
 
 @MODELS.register_module()
@@ -15,10 +15,12 @@ class MaskDINODecoder(nn.Module):
     """Deformable decoder with iterative box refinement and look-forward-twice, as in DINO (arXiv 2203.03605).
 
     Differs from mmdet's ``DinoTransformerDecoder`` in the clamp of the inverse sigmoid (1e-5, as the original), in
-    what it returns (content with the reference it refines, so that one head predicts for every layer), and in that
-    the box branch is shared by the layers.
+    what it returns (content with its box, so that one head reads every layer), and in that the box branch is shared
+    by the layers.
 
     Args:
+        like_dino: Whether layers have box branches of their own, the last one that of the head, and their content is
+            normalised once for classes and masks, not twice: what a converted DINO needs to detect as before.
         with_cp: Whether layers are computed again for their gradients instead of kept.
     """
 
@@ -30,12 +32,15 @@ class MaskDINODecoder(nn.Module):
         feedforward_channels: int = 2048,
         num_heads: int = 8,
         num_points: int = 4,
+        like_dino: bool = False,
         with_cp: bool = False,
     ) -> None:
         super().__init__()
+        self.like_dino = like_dino
         self.with_cp = with_cp
         sizes = LayerSizes(embed_dims, num_levels, feedforward_channels, num_heads, num_points)
         self.layers = decoder_layers(num_layers, sizes)
+        self.box_embeds = nn.ModuleList(box_branch(embed_dims) for _ in range(num_layers - 1) if like_dino)
         self.ref_point_head = MLP(2 * embed_dims, embed_dims, embed_dims, 2)
         for layer in self.ref_point_head.layers:
             nn.init.xavier_uniform_(layer.weight)
@@ -43,7 +48,7 @@ class MaskDINODecoder(nn.Module):
     def forward(
         self, queries: Queries, memory: Memory, head: PredictionHead, attn_mask: Tensor | None = None
     ) -> list[Queries]:
-        """Return, for each layer, its normalised content with the reference it refines.
+        """Return, for each layer, the content that the head reads with the reference of its box.
 
         Args:
             attn_mask: (Q, Q) bool, True where self-attention is blocked.
@@ -51,13 +56,20 @@ class MaskDINODecoder(nn.Module):
         content = queries.content
         boxes = reference = queries.reference.sigmoid()
         refined = []
-        for layer in self.layers:
+        for layer, box_embed in zip(self.layers, self.branches(head), strict=True):
             content = self.attend(layer, content, boxes, memory, attn_mask)
-            refined.append(Queries(head.norm(content), inverse_sigmoid(reference)))
+            normed = head.norm(content)
+            box = inverse_sigmoid(reference) + box_embed(normed)
+            refined.append(Queries(content if self.like_dino else normed, box))
             # The next layer attends around this box, and predicts from it with its gradient: look forward twice.
-            reference = (head.box_embed(content) + inverse_sigmoid(boxes)).sigmoid()
+            reference = (box_embed(content) + inverse_sigmoid(boxes)).sigmoid()
             boxes = reference.detach()
         return refined
+
+    def branches(self, head: PredictionHead) -> list[nn.Module]:
+        """Return the box branch of each layer."""
+        shared = [head.box_embed] * len(self.layers)
+        return [*self.box_embeds, head.box_embed] if self.like_dino else shared
 
     def attend(
         self, layer: nn.Module, content: Tensor, boxes: Tensor, memory: Memory, attn_mask: Tensor | None

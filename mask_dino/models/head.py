@@ -90,8 +90,8 @@ class MaskDINOHead(BaseModule):
         queries, encoder = self.queries(memory, self.encoder_prediction or self.prediction, mask_features)
         noised = self.denoising(targets, queries.content.shape[1])
         queries = concatenate(noised.queries, queries)
-        refined = stack(self.decoder(queries, memory, self.prediction, noised.attn_mask))
-        layers = self.prediction.read(stack([queries])).cat(self.prediction(refined))
+        refined = self.decoder(queries, memory, self.prediction, noised.attn_mask)
+        layers = self.prediction.read(stack([queries, *refined]))
         denoising, matching = layers.split(noised.queries.content.shape[1])
         return Outputs(mask_features, matching, encoder, denoising, noised.matches)
 
@@ -105,5 +105,5 @@ class MaskDINOHead(BaseModule):
         mask_features, memory = self.pixel_decoder(feats)
         queries, _ = self.queries(memory, self.encoder_prediction or self.prediction, mask_features)
         refined = self.decoder(queries, memory, self.prediction)
-        predictions: QueryPredictions = self.prediction(refined[-1]).decode(mask_features)
+        predictions: QueryPredictions = self.prediction.read(refined[-1]).decode(mask_features)
         return predictions

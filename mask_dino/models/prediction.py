@@ -8,6 +8,14 @@ from torch import Tensor, nn
 from ..structures import Predictions, Queries
 
 
+def box_branch(embed_dims: int) -> MLP:
+    """Return what moves a reference; at first it does not, so that every box starts as its reference."""
+    branch = MLP(embed_dims, embed_dims, 4, 3)
+    nn.init.zeros_(branch.layers[-1].weight)
+    nn.init.zeros_(branch.layers[-1].bias)
+    return branch
+
+
 class PredictionHead(nn.Module):
     """Class, box and mask branches, shared by the encoder tokens, the initial queries and every decoder layer.
 
@@ -22,11 +30,8 @@ class PredictionHead(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(embed_dims)
         self.class_embed = nn.Linear(embed_dims, num_logits)
-        self.box_embed = MLP(embed_dims, embed_dims, 4, 3)
+        self.box_embed = box_branch(embed_dims)
         self.mask_embed = MLP(embed_dims, embed_dims, embed_dims, 3)
-        # Every box starts as its reference.
-        nn.init.zeros_(self.box_embed.layers[-1].weight)
-        nn.init.zeros_(self.box_embed.layers[-1].bias)
         if prior_prob is not None:
             nn.init.constant_(self.class_embed.bias, -math.log((1 - prior_prob) / prior_prob))
 
@@ -38,8 +43,8 @@ class PredictionHead(nn.Module):
     def read(self, queries: Queries) -> Predictions:
         """Predict with the reference itself as the box.
 
-        The content is normalised here even where it comes out of a decoder layer normalised already: the original
-        does, and its weights depend on it.
+        The content is normalised here, as in the original even where it comes out of a decoder layer normalised
+        already: its weights depend on it.
         """
         content: Tensor = self.norm(queries.content)
         return Predictions(self.class_embed(content), queries.reference.sigmoid(), self.mask_embed(content))

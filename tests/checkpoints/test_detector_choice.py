@@ -62,8 +62,8 @@ def test_published_detectors_fill_all_but_the_mask_branch(name, options, chosen)
     assert found.differences == []
     new = sum(any(part in name for part in MASK_BRANCH) for name in model.state_dict())
     assert sum(total - taken for taken, total in found.coverage.values()) == new
-    # Branches of all layers but the last: two tensors of classes and six of boxes in each.
-    assert len(found.dropped) == 5 * 8
+    # Weight and bias of the class branches of all layers but the last.
+    assert len(found.dropped) == 5 * 2
 
 
 def test_a_detector_without_a_config_is_described():
