@@ -1,4 +1,5 @@
-# Nothing is published: ConvNeXt-T under the model and the training of ResNet-50. It needs mmpretrain.
+# Nothing is published: ConvNeXt-T under the model and the training of ResNet-50. It needs mmpretrain, which
+# imports torchvision.
 _base_ = './maskdino_r50_8xb2-lsj-50e_coco.py'
 
 pretrained = (
