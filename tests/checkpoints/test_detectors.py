@@ -7,7 +7,7 @@ import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.registry import init_default_scope
-from tiny import tiny_config
+from tiny import random_targets, tiny_config
 from torch import nn
 
 from mask_dino.checkpoints import CheckpointError
@@ -148,6 +148,16 @@ def both(model: nn.Module, detector: nn.Module) -> tuple:
     inside = ((boxes > 0.01) & (boxes < 0.99)).all(-1)
     assert inside.float().mean() > 0.5
     return ours, logits, boxes, inside
+
+
+@pytest.mark.parametrize('count', [0, 3])
+def test_every_parameter_learns(count):
+    model = make_model().train()
+    targets = random_targets(count, torch.Generator().manual_seed(0), SIZE)
+    losses = model.panoptic_head.loss(model.extract_feat(torch.randn(1, 3, *SIZE)), [targets])
+    sum(losses.values()).backward()
+    frozen = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert not frozen
 
 
 def test_everything_but_the_mask_branch_is_covered():
