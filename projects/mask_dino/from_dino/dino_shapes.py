@@ -74,7 +74,7 @@ model = dict(
     test_cfg=dict(max_per_img=100),
 )
 
-max_iters = 800
+max_iters = 600
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
@@ -86,5 +86,6 @@ optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=5e-4, weight_decay=1e-4),
     clip_grad=dict(max_norm=0.1, norm_type=2),
 )
+randomness = dict(seed=0)
 val_evaluator = dict(metric='bbox')
 test_evaluator = val_evaluator

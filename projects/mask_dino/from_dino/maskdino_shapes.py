@@ -12,13 +12,14 @@ model = dict(
             learned_content=True,
             separate_branches=True,
         ),
-        decoder=dict(num_layers=3, feedforward_channels=512),
+        decoder=dict(num_layers=3, feedforward_channels=512, like_dino=True),
     ),
     test_cfg=dict(max_per_image=100),
 )
 
-max_iters = 400
-train_cfg = dict(max_iters=max_iters, val_interval=50)
+max_iters = 150
+train_cfg = dict(max_iters=max_iters, val_interval=30)
+randomness = dict(seed=0)
 optim_wrapper = dict(optimizer=dict(lr=5e-4))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=20),
