@@ -50,7 +50,7 @@ def test_published_systems_are_there():
 def test_classes_are_those_of_the_data(config):
     classes = DATASETS.get(config.train_dataloader.dataset.type).METAINFO['classes']
     head = config.model.decode_head
-    assert head.num_classes == len(classes)
+    assert head.num_classes == config.model.get('auxiliary_head', head).num_classes == len(classes)
     assert head.criterion.loss_cls.class_weight == [1.0] * len(classes) + [0.1]
     assert config.val_dataloader.dataset.type == config.train_dataloader.dataset.type
 

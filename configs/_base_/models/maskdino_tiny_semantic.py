@@ -19,11 +19,27 @@ model = dict(
         pixel_decoder=dict(in_channels=[24, 48, 96, 192], num_layers=1, feedforward_channels=256),
         queries=dict(num_queries=20),
         decoder=dict(num_layers=3, feedforward_channels=256),
-        denoising=dict(num_queries=30),
+        # Half of the labels say nothing, so that classes have to be seen in the image.
+        denoising=dict(num_queries=30, flip_prob=0.5),
         criterion=dict(
             matcher=dict(num_points=num_points),
             loss_cls=dict(class_weight=[1.0] * num_classes + [0.1]),
             point_sampler=dict(num_points=num_points),
         ),
+    ),
+    # Classes of pixels, in training alone: they tell a backbone that knows nothing yet what things look like.
+    auxiliary_head=dict(
+        type='FCNHead',
+        num_classes=num_classes,
+        in_channels=[48, 96, 192],
+        in_index=[1, 2, 3],
+        input_transform='resize_concat',
+        channels=64,
+        kernel_size=1,
+        num_convs=1,
+        concat_input=False,
+        dropout_ratio=0.0,
+        norm_cfg=dict(type='BN', requires_grad=True),
+        loss_decode=dict(type='CrossEntropyLoss', loss_weight=10.0),
     ),
 )
