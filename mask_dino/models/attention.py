@@ -50,5 +50,5 @@ class DeformableAttention(MultiScaleDeformableAttention):
                 values, shapes, starts, locations, weights, self.im2col_step
             )
         else:
-            output = sample_maps(values, shapes.tolist(), locations, weights)
+            output = sample_maps(values, shapes, locations, weights)
         return output

@@ -12,23 +12,25 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-Sizes = Sequence[tuple[int, int]]
+Sizes = Sequence[Sequence[int]]
 
 BORDER = 2
 """Zeros around each map. Places beyond are moved to where all four neighbours are zeros: nobody asks who is inside."""
 
 
-def sample_maps(values: Tensor, sizes: Sizes, locations: Tensor, weights: Tensor) -> Tensor:
+def sample_maps(values: Tensor, shapes: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
     """Return weighted sums of bilinear values, zero outside of the maps: what mmcv's kernel computes on a GPU.
 
     Args:
-        values: (B, L, heads, C), levels of ``sizes`` (h, w) one after another, row by row.
+        values: (B, L, heads, C), levels one after another, row by row.
+        shapes: (V, 2), height and width of each level.
         locations: (B, Q, heads, V, points, 2), xy in [0, 1] of each of V levels.
         weights: (B, Q, heads, V, points).
 
     Returns:
         (B, Q, heads * C).
     """
+    sizes = shapes.tolist()
     maps = zip(values.split([h * w for h, w in sizes], 1), sizes, strict=True)
     around = (0, 0, 0, 0) + (BORDER,) * 4
     bordered = torch.cat([F.pad(x.unflatten(1, size), around).flatten(1, 2) for x, size in maps], 1)

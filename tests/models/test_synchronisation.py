@@ -9,6 +9,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mask_dino.models.matcher import HybridMatcher
+from mask_dino.models.sampling import sample_maps
 
 WAITING = {'_local_scalar_dense', 'nonzero', 'unique_dim', '_unique2', 'masked_select', 'bincount', 'equal'}
 TO_HOST = {'cpu', 'numpy', 'tolist'}
@@ -49,8 +50,8 @@ class Transfers(TorchFunctionMode):
 def counted():
     """Yield what is found, but for what happens on the host anyway.
 
-    That is what the matcher does after its transfer, and the one-hot classes of mmdet's focal loss, which are made on
-    a CPU alone.
+    That is what the matcher does after its transfer, and what runs on a CPU alone: the sampling of deformable
+    attention, and the one-hot classes of mmdet's focal loss.
     """
     found = []
 
@@ -66,6 +67,7 @@ def counted():
     with (
         patch.object(HybridMatcher, 'finite', on_host(HybridMatcher.finite)),
         patch.object(HybridMatcher, 'assign', staticmethod(on_host(HybridMatcher.assign))),
+        patch('mask_dino.models.attention.sample_maps', on_host(sample_maps)),
         patch('torch.nn.functional.one_hot', on_host(torch.nn.functional.one_hot)),
         Operations(found),
         Transfers(found),

@@ -11,7 +11,6 @@ model = dict(
         base_channels=24,
         norm_cfg=dict(type='BN', requires_grad=True),
         norm_eval=False,
-        zero_init_residual=False,
         init_cfg=None,
     ),
     decode_head=dict(

@@ -15,11 +15,11 @@ measure() { # NAME TOOL ARGUMENT...
 measure dense step "$config" tests/tools/configs/dense_r50.py --modes train --sizes 512 1024 --objects 10 50 --rounds 2
 measure textbook step "$config" tests/tools/configs/textbook_r50.py --modes train --objects 10 50 --rounds 2
 measure dino step "$config" tests/tools/configs/dino_r50_300q.py --modes test --sizes 512 800x1333 --rounds 5
+measure postprocessing postprocessing --rounds 5
 measure area step "$config" --modes train --sizes 256 512 768 1024 1280 1536 --rounds 1
 measure objects step "$config" --modes train --objects 1 10 50 100 200 300 --rounds 1
 measure bf16 step "$config" --modes train --rounds 2 --amp bf16
 measure checkpointing step "$config" --modes train --sizes 512 1024 --rounds 1 \
     --cfg-options model.backbone.with_cp=True $layers.pixel_decoder.with_cp=True $layers.decoder.with_cp=True
-measure postprocessing postprocessing --rounds 5
 measure loading loading "$config" --images 100 --threads 1
 measure fps fps "$config" --images 5

@@ -6,7 +6,7 @@ model = dict(
     backbone=dict(zero_init_residual=True),
     panoptic_head=dict(
         embed_dims=256,
-        pixel_decoder=dict(num_levels=4, num_layers=1, num_heads=8, feedforward_channels=512, temperature=20),
+        pixel_decoder=dict(num_levels=4, num_layers=1, feedforward_channels=512, temperature=20),
         queries=dict(
             num_queries=100,
             anchor_sizes=[0.05, 0.1, 0.2, 0.4],
