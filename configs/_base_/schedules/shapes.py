@@ -1,5 +1,5 @@
 # Minutes on a CPU, in batches of 8.
-max_iters = 2250
+max_iters = 2000
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
@@ -8,7 +8,7 @@ optim_wrapper = dict(
     type='OptimWrapper',
     constructor='MaskDINOOptimWrapperConstructor',
     # Short second moments: the gradients of a training this short keep changing in size.
-    optimizer=dict(type='AdamW', lr=2e-3, betas=(0.9, 0.98), weight_decay=0.05, fused=True),
+    optimizer=dict(type='AdamW', lr=1.5e-3, betas=(0.9, 0.98), weight_decay=0.05, fused=True),
     clip_grad=dict(max_norm=0.1, norm_type=2),
 )
 param_scheduler = [
