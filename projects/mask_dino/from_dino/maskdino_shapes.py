@@ -15,6 +15,9 @@ model = dict(
             separate_branches=True,
         ),
         decoder=dict(num_layers=3, feedforward_channels=512, like_dino=True),
+        # as published: the detector knows classes, so that they need no more weight
+        denoising=dict(num_queries=30, flip_prob=0.2),
+        criterion=dict(loss_cls=dict(loss_weight=4.0)),
     ),
     test_cfg=dict(max_per_image=100),
 )
