@@ -90,8 +90,7 @@ def test_batch_norm_is_frozen_or_there_is_none(path):
     init_default_scope('mmdet')
     backbone = Config.fromfile(path).model.backbone
     if path in COCO and backbone.type == 'ResNet':
-        assert backbone.norm_cfg.requires_grad is False
-        assert backbone.norm_eval is True
+        assert backbone.norm_cfg.type == 'mmdet.FrozenBN'
         assert backbone.frozen_stages == -1
 
 

@@ -88,9 +88,9 @@ def has_place(pair: Pair, target: Mapping[str, Tensor]) -> bool:
 
 
 def prepared(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Bring the pixels that the original's Swin merges to mmdet's order; leave its derived buffers out."""
+    """Bring the pixels that the original's Swin merges to mmdet's order; leave derived buffers out."""
     merging = pattern('backbone.0.layers.#.downsample.*')
-    kept = {name: value for name, value in state.items() if not name.endswith('relative_position_index')}
+    kept = {name: value for name, value in state.items() if not name.endswith(DERIVED)}
     return {name: reorder_pixels(value) if merging.fullmatch(name) else value for name, value in kept.items()}
 
 

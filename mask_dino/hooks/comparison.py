@@ -55,7 +55,7 @@ def compare(checkpoint: Mapping[str, Shape], model: Mapping[str, Shape]) -> Comp
         taken=[name for name in shared if name not in reshaped],
         reshaped=reshaped,
         missing=[name for name in model if name not in checkpoint and not name.endswith(DERIVED)],
-        unknown=[name for name in checkpoint if name not in model],
+        unknown=[name for name in checkpoint if name not in model and not name.endswith(DERIVED)],
     )
 
 

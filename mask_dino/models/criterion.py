@@ -1,20 +1,15 @@
 """The losses of Mask DINO: the same for every set of predictions, given its matches."""
 
-from functools import partial
-
 import torch
 from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
 from mmdet.utils import reduce_mean
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from ..structures import Matches, Outputs, Predictions, Targets
 from .mask_points import MaskPoints, PointSampler
 from .matched import Matched, denoising_sets, matching_sets
-
-# There is nothing random in it, whose state would be asked of the device.
-recomputed = partial(checkpoint, use_reentrant=False, preserve_rng_state=False)
+from .recomputing import recomputed
 
 
 @MODELS.register_module()
@@ -135,13 +130,14 @@ class MaskDINOCriterion(nn.Module):
             rows = embed.gather(1, query[..., None].expand(-1, -1, embed.shape[-1])).flatten(0, 1)
             parts = self.sample_points.pick(rows, image, target.flatten())
             # What is between logits and losses takes little time, and more memory than both: it is computed again.
-            losses = [recomputed(self.row_losses, *part) for part in parts]
+            losses = [recomputed(self.row_losses, *part, image.masks) for part in parts]
             sums.append(torch.cat(losses, 1).unflatten(1, query.shape).sum(-1))
         values = torch.stack(sums).sum(0) / matched.normalizer[0]
         return dict(zip(('loss_mask', 'loss_dice'), values, strict=True))
 
-    def row_losses(self, logits: Tensor, wanted: Tensor) -> Tensor:
-        """Return the cross-entropy and dice losses (2, M) of masks at their points (M, P)."""
+    def row_losses(self, logits: Tensor, index: Tensor, masks: Tensor) -> Tensor:
+        """Return the cross-entropy and dice losses (2, M) of logits (M, P) for values of masks with indices (M, P)."""
+        wanted = masks.take(index.long())
         assert self.loss_mask is not None and self.loss_dice is not None  # or there were no points
         cross_entropy = self.loss_mask(logits, wanted, reduction_override='none').mean(-1)
         return torch.stack((cross_entropy, self.loss_dice(logits, wanted, reduction_override='none')))

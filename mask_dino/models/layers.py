@@ -3,14 +3,18 @@
 from typing import Any, NamedTuple
 
 import torch
+from mmcv.cnn.bricks.transformer import FFN
 from mmdet.models.layers.transformer.deformable_detr_layers import (
     DeformableDetrTransformerDecoderLayer,
     DeformableDetrTransformerEncoderLayer,
 )
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from .attention import DeformableAttention
+from .recomputing import recomputed
+
+MAX_TOKENS = 512
+"""Tokens of an image that a feed-forward network takes at once in training on a CPU; changes no value."""
 
 
 class LayerSizes(NamedTuple):
@@ -35,6 +39,27 @@ class LayerSizes(NamedTuple):
         return dict(embed_dims=self.embed_dims, feedforward_channels=self.feedforward_channels, num_fcs=2, ffn_drop=0.0)
 
 
+class FeedForward(FFN):
+    """mmcv's network of two products, whose hidden layer, half of what an encoder keeps, is computed again.
+
+    On a CPU this takes no time, because it goes by a few tokens, whose hidden values stay in the cache.
+    """
+
+    def forward(self, x: Tensor, identity: Tensor | None = None) -> Tensor:
+        """Add to x (B, L, C) what the network makes of it."""
+        parts = (x,) if x.is_cuda or not torch.is_grad_enabled() else x.split(MAX_TOKENS, 1)
+        return x + torch.cat([recomputed(self.layers, part) for part in parts], 1)
+
+
+class SelfAttention(nn.MultiheadAttention):
+    """torch's attention without its weights, which nobody asks for: memory grows with the queries, not their square."""
+
+    def forward(self, *inputs: Any, **named: Any) -> tuple[Tensor, None]:
+        """Return the attended values, as torch does, and no weights."""
+        values, _ = super().forward(*inputs, **{**named, 'need_weights': False})
+        return values, None
+
+
 def encoder_layers(num_layers: int, sizes: LayerSizes) -> nn.ModuleList:
     """Return deformable self-attention layers, initialised."""
     attention = sizes.deformable_attention()
@@ -46,6 +71,7 @@ def encoder_layers(num_layers: int, sizes: LayerSizes) -> nn.ModuleList:
     )
     for layer in layers:
         layer.self_attn = DeformableAttention(**attention)
+        layer.ffn = FeedForward(**sizes.feedforward())
     return _initialise(layers)
 
 
@@ -62,6 +88,7 @@ def decoder_layers(num_layers: int, sizes: LayerSizes) -> nn.ModuleList:
         for _ in range(num_layers)
     )
     for layer in layers:
+        layer.get_submodule('self_attn').attn = SelfAttention(sizes.embed_dims, sizes.num_heads)
         layer.cross_attn = DeformableAttention(**attention)
     return _initialise(layers)
 
@@ -73,10 +100,7 @@ def apply(layer: nn.Module, tokens: Tensor, with_cp: bool, **arguments: Any) -> 
         with_cp: Whether to checkpoint; it changes no number.
         arguments: What the layer takes beside the tokens.
     """
-    if with_cp and torch.is_grad_enabled():
-        output: Tensor = checkpoint(layer, tokens, use_reentrant=False, **arguments)
-        return output
-    output = layer(tokens, **arguments)
+    output: Tensor = recomputed(layer, tokens, **arguments) if with_cp else layer(tokens, **arguments)
     return output
 
 

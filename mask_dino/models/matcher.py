@@ -12,8 +12,8 @@ from torch import Tensor
 from ..structures import Matches, Predictions, Targets
 from .points import random_points, sample_features, sample_masks
 
-MAX_POINT_LOGITS = 2**20
-"""Mask logits at points that are compared at once: fits the cache of a CPU, bounds memory, changes no cost."""
+MAX_POINT_LOGITS = 2**22
+"""Mask logits at points that are compared at once: bounds memory, changes no cost."""
 
 
 @TASK_UTILS.register_module()

@@ -18,11 +18,11 @@ def test_values_and_gradients_are_those_of_the_whole_product(count, limit, monke
     sampler = PointSampler(num_points=40)
     embed, features = torch.randn(count, 8, requires_grad=True), torch.randn(8, 130, requires_grad=True)
     masks, target = torch.rand(3, 130), torch.randint(3, (count,))
-    logits, wanted = picked(sampler, embed, MaskPoints(features, masks), target)
+    logits, of_masks = picked(sampler, embed, MaskPoints(features, masks), target)
     everywhere = embed @ features
     index = sampler.least_certain(everywhere.detach())
     torch.testing.assert_close(logits, everywhere.gather(1, index))
-    assert torch.equal(wanted, masks[target].gather(1, index))
+    assert torch.equal(masks.take(of_masks.long()), masks[target].gather(1, index))
     upstream = torch.randn_like(logits)
     ours = torch.autograd.grad(logits, (embed, features), upstream)
     expected = torch.autograd.grad(everywhere.gather(1, index), (embed, features), upstream)

@@ -21,8 +21,7 @@ model = dict(
         out_indices=(0, 1, 2, 3),
         frozen_stages=-1,
         # Statistics and affine parameters stay as pre-trained, in every stage.
-        norm_cfg=dict(type='BN', requires_grad=False),
-        norm_eval=True,
+        norm_cfg=dict(type='mmdet.FrozenBN'),
         style='pytorch',
         init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet50'),
     ),
