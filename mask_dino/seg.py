@@ -31,7 +31,7 @@ __all__ = [
     'shapes_semantic',
 ]
 
-MAX_MASK_PIXELS = 2**25
+MAX_MASK_PIXELS = 2**22
 TEMPERATURE = 0.06
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .sizes import ImageSizes, enlarge_rows, strips
@@ -23,7 +24,7 @@ def label_pixels(classes: Tensor, masks: Tensor, sizes: ImageSizes, max_pixels: 
     """
     labels = torch.empty(sizes.output, dtype=torch.int64, device=masks.device)
     for rows, votes in _votes(classes, masks, sizes, max_pixels):
-        labels[rows] = votes.max(0).indices  # argmax takes a CPU twice as long
+        labels[rows] = votes.max(-1).indices
     return labels
 
 
@@ -33,10 +34,14 @@ def score_pixels(classes: Tensor, masks: Tensor, sizes: ImageSizes, max_pixels: 
     Arguments are those of :func:`label_pixels`.
     """
     for rows, votes in _votes(classes, masks, sizes, max_pixels):
-        out[:, rows] = votes
+        out[:, rows] = votes.permute(2, 0, 1)
 
 
 def _votes(classes: Tensor, masks: Tensor, sizes: ImageSizes, max_pixels: int) -> Iterator[tuple[slice, Tensor]]:
-    """Yield the scores (num_classes, rows, width) of rows of the output."""
+    """Yield the scores (rows, width, num_classes) of rows of the output."""
+    num_classes = classes.shape[1]
+    classes = F.pad(classes, (0, -num_classes % 16))  # products of round sizes take a CPU two thirds of the time
     for rows in strips(max(classes.shape), sizes, max_pixels):
-        yield rows, torch.einsum('qc,qhw->chw', classes, enlarge_rows(masks, sizes, rows).sigmoid_())
+        probabilities = enlarge_rows(masks, sizes, rows).sigmoid().flatten(1)  # (Q, pixels)
+        votes = (probabilities.T @ classes)[:, :num_classes]
+        yield rows, votes.unflatten(0, (-1, sizes.output[1]))

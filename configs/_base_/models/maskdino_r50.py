@@ -86,6 +86,6 @@ model = dict(
         iou_thr=0.8,
         temperature=0.06,
         # Pixels of enlarged masks held in float at once: bounds memory, changes no result.
-        max_mask_pixels=2**25,
+        max_mask_pixels=2**22,
     ),
 )

@@ -51,5 +51,5 @@ model = dict(
         ),
     ),
     train_cfg=dict(),
-    test_cfg=dict(mode='whole', max_mask_pixels=2**25),
+    test_cfg=dict(mode='whole', max_mask_pixels=2**22),
 )

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measure the figures of README.md on a CPU, one after another: about 25 minutes on two cores that do nothing else.
+# Measure the figures of README.md on a CPU, one after another: about half an hour on two cores that do nothing else.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 export PYTHONPATH=tests
@@ -12,11 +12,10 @@ measure() { # NAME TOOL ARGUMENT...
     "${PYTHON:-python}" "tools/analysis_tools/benchmark_$2.py" "${@:3}" --out "$folder/cpu-$1.json"
 }
 
-measure dense step "$config" tests/tools/configs/dense_r50.py --modes train --sizes 512 1024 --objects 10 50 --rounds 2
-measure textbook step "$config" tests/tools/configs/textbook_r50.py --modes train --objects 10 50 --rounds 2
+measure training step "$config" tests/tools/configs/{textbook,dense}_r50.py --modes train --sizes 512 1024 --objects 10 50 --rounds 2
 measure dino step "$config" tests/tools/configs/dino_r50_300q.py --modes test --sizes 512 800x1333 --rounds 5
 measure postprocessing postprocessing --rounds 5
-measure area step "$config" --modes train --sizes 256 512 768 1024 1280 1536 --rounds 1
+measure area step "$config" --modes train --sizes 512 768 1024 1280 1536 --rounds 1
 measure objects step "$config" --modes train --objects 1 10 50 100 200 300 --rounds 1
 measure bf16 step "$config" --modes train --rounds 2 --amp bf16
 measure checkpointing step "$config" --modes train --sizes 512 1024 --rounds 1 \
