@@ -46,9 +46,10 @@ class FeedForward(FFN):
     """
 
     def forward(self, x: Tensor, identity: Tensor | None = None) -> Tensor:
-        """Add to x (B, L, C) what the network makes of it."""
+        """Add what the network makes of x (B, L, C) to it, or to ``identity``."""
         parts = (x,) if x.is_cuda or not torch.is_grad_enabled() else x.split(MAX_TOKENS, 1)
-        return x + torch.cat([recomputed(self.layers, part) for part in parts], 1)
+        made = torch.cat([recomputed(self.layers, part) for part in parts], 1)
+        return made + (x if identity is None else identity)
 
 
 class SelfAttention(nn.MultiheadAttention):

@@ -41,6 +41,7 @@ def test_feed_forward_networks_are_those_of_mmcv(max_tokens, monkeypatch):
     assert_same_gradients(values, expected, [x], [list(module.parameters()) for module in (ours, theirs)])
     with torch.no_grad():
         torch.testing.assert_close(ours(x), expected)
+        torch.testing.assert_close(ours(x, x + 1), theirs(x, x + 1))
 
 
 def test_hidden_layers_are_not_kept():

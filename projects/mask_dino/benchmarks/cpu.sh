@@ -12,13 +12,15 @@ measure() { # NAME TOOL ARGUMENT...
     "${PYTHON:-python}" "tools/analysis_tools/benchmark_$2.py" "${@:3}" --out "$folder/cpu-$1.json"
 }
 
-measure training step "$config" tests/tools/configs/{textbook,dense}_r50.py --modes train --sizes 512 1024 --objects 10 50 --rounds 2
+others=(tests/tools/configs/{textbook,dense}_r50.py)
+measure training step "$config" "${others[@]}" --modes train --sizes 512 --objects 10 50 --rounds 5
+measure training-1024 step "$config" "${others[@]}" --modes train --sizes 1024 --objects 10 50 --rounds 1
 measure dino step "$config" tests/tools/configs/dino_r50_300q.py --modes test --sizes 512 800x1333 --rounds 5
 measure postprocessing postprocessing --rounds 5
-measure area step "$config" --modes train --sizes 512 768 1024 1280 1536 --rounds 1
+measure area step "$config" --modes train --sizes 512 768 1024 1536 --rounds 1
 measure objects step "$config" --modes train --objects 1 10 50 100 200 300 --rounds 1
 measure bf16 step "$config" --modes train --rounds 2 --amp bf16
-measure checkpointing step "$config" --modes train --sizes 512 1024 --rounds 1 \
+measure checkpointing step "$config" --modes train --sizes 1024 --rounds 1 \
     --cfg-options model.backbone.with_cp=True $layers.pixel_decoder.with_cp=True $layers.decoder.with_cp=True
 measure loading loading "$config" --images 100 --threads 1
 measure fps fps "$config" --images 5
