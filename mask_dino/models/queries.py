@@ -78,9 +78,9 @@ class QuerySelection(nn.Module):
             content = content.detach()
         return Queries(content, inverse_sigmoid(boxes)), predictions
 
-    @torch.no_grad()
     def select(self, tokens: Tensor, head: PredictionHead) -> Tensor:
         """Return the indices (B, Q) of the tokens (B, L, C) of highest class score."""
+        # Not under no_grad: in mixed precision, torch 2.4 keeps the weights that it casts there, and none would learn.
         scores = head.class_embed(self.proj(tokens)).amax(-1)
         return scores.topk(min(self.num_queries, scores.shape[1]), dim=1).indices
 

@@ -125,6 +125,21 @@ def test_mixed_precision_follows_float32(dtype, images, generator):
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
 
 
+def test_no_weights_are_used_without_gradients_in_training(images, generator):
+    """Autocast of torch 2.4 and before keeps what it casts then, and gives these weights no gradient in that step."""
+    model = build()
+    careless = set()
+
+    def watch(module, *_):
+        if any(p.requires_grad for p in module.parameters(recurse=False)) and not torch.is_grad_enabled():
+            careless.add(module)
+
+    for module in model.modules():
+        module.register_forward_hook(watch)
+    model.panoptic_head.loss(model.extract_feat(images), [random_targets(n, generator) for n in (2, 3)])
+    assert not careless
+
+
 def test_gradient_checkpointing_changes_no_number(images):
     targets = [random_targets(count, torch.Generator().manual_seed(count)) for count in (3, 1)]
     results = []
