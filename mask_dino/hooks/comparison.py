@@ -4,12 +4,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from ..checkpoints.convert import DERIVED
 from ..datasets.findings import number, some
 
 Shape = tuple[int, ...]
 
-DERIVED = ('.num_batches_tracked', '.relative_position_index')
-"""Buffers that need no checkpoint: one is of no effect, the other follows from the config."""
 FEW = 0.1
 """Share of a model's tensors below which a checkpoint is that of another model."""
 ORIGINAL = 'sem_seg_head.'
