@@ -50,11 +50,11 @@ def _compete(pairs: Pairs, masks: Tensor, sizes: ImageSizes, max_pixels: int) ->
     inside = torch.empty(sizes.output, dtype=torch.bool, device=masks.device)
     areas = torch.zeros(count, dtype=torch.int64, device=masks.device)
     for rows in strips(count, sizes, max_pixels):
-        probability = enlarge_rows(masks, sizes, rows, pairs.query).sigmoid_()
+        probability = enlarge_rows(masks, sizes, rows, pairs.query).sigmoid()
         solid = probability >= 0.5
-        areas += solid.flatten(1).sum(1, dtype=torch.int32)  # int64 takes a CPU twice as long
-        pair[rows] = probability.mul_(pairs.scores[:, None, None]).max(0).indices  # as does argmax
-        inside[rows] = solid.gather(0, pair[rows][None])[0]
+        areas += solid.sum((0, 1), dtype=torch.int32)  # int64 takes a CPU twice as long
+        pair[rows] = probability.mul_(pairs.scores).max(-1).indices  # as does argmax
+        inside[rows] = solid.gather(-1, pair[rows][..., None])[..., 0]
     return _Owners(pair, inside, areas)
 
 

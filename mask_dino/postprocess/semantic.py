@@ -42,6 +42,4 @@ def _votes(classes: Tensor, masks: Tensor, sizes: ImageSizes, max_pixels: int) -
     num_classes = classes.shape[1]
     classes = F.pad(classes, (0, -num_classes % 16))  # products of round sizes take a CPU two thirds of the time
     for rows in strips(max(classes.shape), sizes, max_pixels):
-        probabilities = enlarge_rows(masks, sizes, rows).sigmoid().flatten(1)  # (Q, pixels)
-        votes = (probabilities.T @ classes)[:, :num_classes]
-        yield rows, votes.unflatten(0, (-1, sizes.output[1]))
+        yield rows, (enlarge_rows(masks, sizes, rows).sigmoid() @ classes)[..., :num_classes]

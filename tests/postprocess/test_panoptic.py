@@ -9,7 +9,7 @@ NUM_THINGS = 3
 
 def plain(scores, labels, masks, overlap) -> Segments:
     """Segment by segment over the whole map, without a budget."""
-    probability = enlarge_rows(masks, SIZES, slice(0, SIZES.output[0])).sigmoid()
+    probability = enlarge_rows(masks, SIZES, slice(0, SIZES.output[0])).sigmoid().permute(2, 0, 1)
     owner = (scores[:, None, None] * probability).argmax(0)
     index, found = torch.full(SIZES.output, -1), []
     for k, label in enumerate(labels.tolist()):

@@ -16,14 +16,20 @@ def test_strips_of_masks_are_rows_of_the_whole(sizes, max_pixels):
     assert rows[-1].stop == sizes.output[0]
     parts = [enlarge_rows(masks, sizes, r) for r in rows]
     assert max(part.numel() for part in parts) <= max(max_pixels, 5 * sizes.output[1])
-    torch.testing.assert_close(torch.cat(parts, 1), enlarge(masks, sizes), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(torch.cat(parts).permute(2, 0, 1), enlarge(masks, sizes), atol=1e-5, rtol=1e-5)
 
 
 def test_a_strip_is_the_same_to_the_bit_however_the_rows_are_cut():
     masks = torch.randn(5, 12, 16, generator=torch.Generator().manual_seed(0))
     whole = enlarge_rows(masks, LARGER, slice(0, 83))
     for rows in strips(5, LARGER, 5 * 121 * 7):
-        assert enlarge_rows(masks, LARGER, rows).equal(whole[:, rows])
+        assert enlarge_rows(masks, LARGER, rows).equal(whole[rows])
+
+
+def test_only_the_wanted_masks_are_enlarged():
+    masks = torch.randn(5, 12, 16, generator=torch.Generator().manual_seed(0))
+    rows, query = slice(20, 33), torch.tensor([3, 0, 3])
+    torch.testing.assert_close(enlarge_rows(masks, LARGER, rows, query), enlarge_rows(masks, LARGER, rows)[..., query])
 
 
 def test_boxes_leave_through_the_padded_size():
