@@ -17,7 +17,7 @@ measure training step "$config" "${others[@]}" --modes train --sizes 512 --objec
 measure training-1024 step "$config" "${others[@]}" --modes train --sizes 1024 --objects 10 50 --rounds 1
 measure dino step "$config" tests/tools/configs/dino_r50_300q.py --modes test --sizes 512 800x1333 --rounds 5
 measure postprocessing postprocessing --rounds 5
-measure area step "$config" --modes train --sizes 512 768 1024 1536 --rounds 1
+measure area step "$config" --modes train --sizes 512 768 1024 1536 --rounds 2
 measure objects step "$config" --modes train --objects 1 10 50 100 200 300 --rounds 1
 measure bf16 step "$config" --modes train --rounds 2 --amp bf16
 measure checkpointing step "$config" --modes train --sizes 1024 --rounds 1 \
