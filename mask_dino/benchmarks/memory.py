@@ -11,7 +11,7 @@ import torch
 
 CLEAR, STATUS = Path('/proc/self/clear_refs'), Path('/proc/self/status')
 RESET_PEAK = '5'  # see proc(5)
-M_MMAP_THRESHOLD, PAGES, USUAL = -3, 2**16, 2**25  # see mallopt(3)
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, PAGES, USUAL = -1, -3, 2**16, 2**25  # see mallopt(3)
 
 
 class Peak:
@@ -29,8 +29,9 @@ def keep_nothing() -> None:
 
 
 def keep_as_usual() -> None:
-    """Undo :func:`keep_nothing`."""
+    """Undo :func:`keep_nothing`: keep what glibc does in a process that has had large tensors."""
     _glibc('mallopt', M_MMAP_THRESHOLD, USUAL)
+    _glibc('mallopt', M_TRIM_THRESHOLD, 2 * USUAL)
 
 
 @contextmanager

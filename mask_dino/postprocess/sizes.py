@@ -41,8 +41,8 @@ def enlarge_rows(masks: Tensor, sizes: ImageSizes, rows: slice, query: Tensor | 
     Args:
         query: Which masks are wanted, (N,) indices; the others are not even copied.
     """
-    between = _Rows.of(sizes.resized[0], sizes.output[0], rows, masks)
-    first = _Rows.of(masks.shape[1], sizes.padded[0], between.source(), masks)
+    between = _Rows.of(sizes.resized[0], sizes.output[0], rows)
+    first = _Rows.of(masks.shape[1], sizes.padded[0], between.source())
     masks = masks[:, first.source()]
     masks = (masks if query is None else masks[query]).permute(1, 2, 0).contiguous()
     masks = between.pick(first.pick(masks))
@@ -57,17 +57,19 @@ def _widen(masks: Tensor, width: int) -> Tensor:
 
 
 class _Rows(NamedTuple):
-    """Which two rows of its source every row of an enlarged map lies between, and how near to the second it is."""
+    """Which two rows of its source every row of an enlarged map lies between, and how near to the second it is.
+
+    The host holds them, so that no device has to be asked which rows are needed.
+    """
 
     low: Tensor  # (R,) indices
     high: Tensor  # (R,)
     weight: Tensor  # (R, 1, 1) of the second
 
     @classmethod
-    def of(cls, source: int, target: int, rows: slice, like: Tensor) -> '_Rows':
+    def of(cls, source: int, target: int, rows: slice) -> '_Rows':
         """Interpolate ``rows`` of ``target`` rows from ``source`` rows, as with ``align_corners=False``."""
-        index = torch.arange(rows.start, rows.stop, device=like.device, dtype=like.dtype)
-        position = ((index + 0.5) * (source / target) - 0.5).clamp(min=0)
+        position = ((torch.arange(rows.start, rows.stop) + 0.5) * (source / target) - 0.5).clamp(min=0)
         low = position.long()
         return cls(low, (low + 1).clamp(max=source - 1), (position - low)[:, None, None])
 
@@ -77,8 +79,8 @@ class _Rows(NamedTuple):
 
     def pick(self, masks: Tensor) -> Tensor:
         """Interpolate masks (rows, w, N) that begin with the first row needed."""
-        low, high = self.low - self.low[0], self.high - self.low[0]
-        return torch.lerp(masks.index_select(0, low), masks.index_select(0, high), self.weight)
+        low, high = (masks.index_select(0, (x - self.low[0]).to(masks.device)) for x in (self.low, self.high))
+        return torch.lerp(low, high, self.weight.to(masks))
 
 
 def scale_boxes(boxes: Tensor, sizes: ImageSizes) -> Tensor:
