@@ -41,9 +41,9 @@ def enlarge_rows(masks: Tensor, sizes: ImageSizes, rows: slice, query: Tensor | 
     Args:
         query: Which masks are wanted, (N,) indices; the others are not even copied.
     """
-    between = _Rows.of(sizes.resized[0], sizes.output[0], rows)
-    first = _Rows.of(masks.shape[1], sizes.padded[0], between.source())
-    masks = masks[:, first.source()]
+    between = _Rows.of(sizes.resized[0], sizes.output[0], rows, masks)
+    first = _Rows.of(masks.shape[1], sizes.padded[0], between.needed, masks)
+    masks = masks[:, first.needed]
     masks = (masks if query is None else masks[query]).permute(1, 2, 0).contiguous()
     masks = between.pick(first.pick(masks))
     return _widen(_widen(masks, sizes.padded[1])[:, : sizes.resized[1]], sizes.output[1])
@@ -59,28 +59,27 @@ def _widen(masks: Tensor, width: int) -> Tensor:
 class _Rows(NamedTuple):
     """Which two rows of its source every row of an enlarged map lies between, and how near to the second it is.
 
-    The host holds them, so that no device has to be asked which rows are needed.
+    The host finds them, so that no device has to be asked which rows are needed.
     """
 
-    low: Tensor  # (R,) indices
+    needed: slice  # of the source
+    low: Tensor  # (R,) indices among those
     high: Tensor  # (R,)
     weight: Tensor  # (R, 1, 1) of the second
 
     @classmethod
-    def of(cls, source: int, target: int, rows: slice) -> '_Rows':
+    def of(cls, source: int, target: int, rows: slice, like: Tensor) -> '_Rows':
         """Interpolate ``rows`` of ``target`` rows from ``source`` rows, as with ``align_corners=False``."""
         position = ((torch.arange(rows.start, rows.stop) + 0.5) * (source / target) - 0.5).clamp(min=0)
         low = position.long()
-        return cls(low, (low + 1).clamp(max=source - 1), (position - low)[:, None, None])
-
-    def source(self) -> slice:
-        """Return the rows of the source that are needed."""
-        return slice(int(self.low[0]), int(self.high[-1]) + 1)
+        high = (low + 1).clamp(max=source - 1)
+        needed = slice(int(low[0]), int(high[-1]) + 1)
+        indices = (x.sub(needed.start).to(like.device, non_blocking=True) for x in (low, high))
+        return cls(needed, *indices, (position - low)[:, None, None].to(like, non_blocking=True))
 
     def pick(self, masks: Tensor) -> Tensor:
-        """Interpolate masks (rows, w, N) that begin with the first row needed."""
-        low, high = (masks.index_select(0, (x - self.low[0]).to(masks.device)) for x in (self.low, self.high))
-        return torch.lerp(low, high, self.weight.to(masks))
+        """Interpolate the rows needed of masks (rows, w, N)."""
+        return torch.lerp(masks.index_select(0, self.low), masks.index_select(0, self.high), self.weight)
 
 
 def scale_boxes(boxes: Tensor, sizes: ImageSizes) -> Tensor:
