@@ -50,7 +50,7 @@ def _compete(pairs: Pairs, masks: Tensor, sizes: ImageSizes, max_pixels: int) ->
     inside = torch.empty(sizes.output, dtype=torch.bool, device=masks.device)
     areas = torch.zeros(count, dtype=torch.int64, device=masks.device)
     for rows in strips(count, sizes, max_pixels):
-        probability = enlarge_rows(masks, sizes, rows, pairs.query).sigmoid()
+        probability = enlarge_rows(masks, sizes, rows, pairs.query).sigmoid_()
         solid = probability >= 0.5
         areas += solid.sum((0, 1), dtype=torch.int32)  # int64 takes a CPU twice as long
         pair[rows] = probability.mul_(pairs.scores).max(-1).indices  # as does argmax
