@@ -50,10 +50,14 @@ print(nothing, faults())
 """
 
 
+def printed(code):
+    """Numbers from a process of its own, as the benchmarks are: an older one has holes that the allocator fills."""
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    return map(int, done.stdout.split())
+
+
 def test_the_peak_is_what_is_held_at_once_and_was_not_before():
-    """In a process of its own, as the benchmarks are: in a long-lived one, the allocator has holes to fill."""
-    done = subprocess.run([sys.executable, '-c', CODE], capture_output=True, text=True, check=True)
-    nothing, single, triple = map(int, done.stdout.split())
+    nothing, single, triple = printed(CODE)
     assert nothing < 0.1 * SIZE
     assert single == pytest.approx(SIZE, rel=0.1)
     assert triple == pytest.approx(3 * SIZE, rel=0.1)
@@ -61,6 +65,5 @@ def test_the_peak_is_what_is_held_at_once_and_was_not_before():
 
 def test_memory_is_kept_as_usual_when_time_is_measured():
     """Or else every tensor would be timed with the pages that the system has to give it."""
-    done = subprocess.run([sys.executable, '-c', AGAIN], capture_output=True, text=True, check=True)
-    nothing, usual = map(int, done.stdout.split())
+    nothing, usual = printed(AGAIN)
     assert usual < 0.2 * nothing
