@@ -74,8 +74,9 @@ class _Rows(NamedTuple):
         low = position.long()
         high = (low + 1).clamp(max=source - 1)
         needed = slice(int(low[0]), int(high[-1]) + 1)
-        indices = (x.sub(needed.start).to(like.device, non_blocking=True) for x in (low, high))
-        return cls(needed, *indices, (position - low)[:, None, None].to(like, non_blocking=True))
+        weight = (position - low)[:, None, None].to(like, non_blocking=True)
+        low, high = (torch.stack((low, high)) - needed.start).to(like.device, non_blocking=True)
+        return cls(needed, low, high, weight)
 
     def pick(self, masks: Tensor) -> Tensor:
         """Interpolate the rows needed of masks (rows, w, N)."""
