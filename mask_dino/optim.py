@@ -1,7 +1,12 @@
 """The parameter-wise settings of the published recipes."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
-from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
+from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
+from mmengine.runner import autocast
 from torch import nn
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.GroupNorm, nn.LayerNorm)
@@ -34,3 +39,14 @@ def has_no_decay(model: nn.Module, name: str) -> bool:
     owner, _, parameter = name.rpartition('.')
     module = model.get_submodule(owner)
     return isinstance(module, (*NORMS, nn.Embedding)) or parameter in POSITIONS
+
+
+@OPTIM_WRAPPERS.register_module()
+class BFloat16OptimWrapper(OptimWrapper):
+    """Trains in bfloat16 on any device: mmengine's AmpOptimWrapper, which also scales losses, insists on a GPU."""
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Run the forward pass under autocast."""
+        with super().optim_context(model), autocast(dtype=torch.bfloat16):
+            yield

@@ -5,6 +5,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from helpers.tiny import SIZE
 from mmengine.registry import init_default_scope
 
 import mask_dino.det  # noqa: F401  registers the model
@@ -23,3 +24,15 @@ def seeds():
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    """Return a generator of random numbers, the same for every test."""
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def images(generator: torch.Generator) -> torch.Tensor:
+    """Return a batch of two random images for the small model."""
+    return torch.randn(2, 3, *SIZE, generator=generator)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.tiny import NUM_CLASSES, SIZE, random_targets
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
-from tiny import NUM_CLASSES, SIZE, random_targets
 
 CONFIGS = Path('configs/maskdino')
 SWIN = dict(depths=[1, 1, 1, 1])

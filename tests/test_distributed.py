@@ -6,7 +6,7 @@ from unittest.mock import patch
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from tiny import SIZE, build, random_targets
+from helpers.tiny import SIZE, build, random_targets
 from torch import Tensor
 
 from mask_dino.structures import Targets
@@ -28,7 +28,7 @@ def step(images: Tensor, targets: list[Targets]) -> tuple[dict[str, Tensor], dic
     model = build(denoising=dict(noise_scale=0.0)).train()  # which puts batch norm into evaluation
     with (
         patch('mask_dino.models.matcher.random_points', fixed_points),
-        patch('mask_dino.models.mask_points.random_points', fixed_points),
+        patch('mask_dino.models.points.random_points', fixed_points),
     ):
         losses = model.panoptic_head.loss(model.extract_feat(images), targets)
     sum(losses.values()).backward()

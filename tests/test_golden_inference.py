@@ -2,13 +2,13 @@
 
 from types import SimpleNamespace
 
-import golden
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import golden
+from helpers.reference import DATA, Image, align, build, compute, preprocess
 from mmdet.evaluation.functional import INSTANCE_OFFSET
-from reference import DATA, Image, align, build, compute, preprocess
 
 TOLERANCE = dict(atol=1e-3, rtol=1e-3)
 INSTANCES = ['r50_instance', 'swinl_instance']

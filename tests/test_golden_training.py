@@ -4,17 +4,17 @@ import gzip
 import json
 import re
 
-import golden
 import numpy as np
 import pytest
 import torch
+from helpers import golden
+from helpers.reference import DATA, build
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
 from mmengine.structures import InstanceData
-from reference import DATA, build
 
-from mask_dino.checkpoints.convert import convert_original
-from mask_dino.det import to_targets
+from mask_dino.checkpoints.maskdino import convert_original
+from mask_dino.det.detector import to_targets
 
 NAME = 'train_r50_instance'
 SEEDS = 12

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from helpers.tiny import tiny_config
 from mmengine.config import Config
-from tiny import tiny_config
 
-from mask_dino.benchmarks.samples import Load
+from mask_dino.benchmarks.inputs import Load
 from mask_dino.benchmarks.step import Subject
 
 STEPS = 8

@@ -1,6 +1,6 @@
+from helpers.tiny import build
 from mmdet.registry import MODELS
 from mmengine.optim import build_optim_wrapper
-from tiny import build
 from torch import nn
 
 SETTINGS = dict(

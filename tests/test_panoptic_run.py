@@ -9,18 +9,18 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from helpers.tiny import tiny_config
+from helpers.truth import perfect
 from mmdet.apis import DetInferencer
 from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
-from tiny import tiny_config
-from truth import perfect
 
 import mask_dino.det  # noqa: F401  registers data sets and metrics
-from mask_dino.datasets.shapes.make import make
-from mask_dino.datasets.shapes.world import World
+from mask_dino.datasets.shapes.options import World
+from mask_dino.datasets.shapes.write import make
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = Path(os.environ.get('COCO_SAMPLE', ROOT.parent / 'shared/coco_sample'))

@@ -12,9 +12,9 @@ import torch
 from mmengine.config import Config
 from mmseg.apis import MMSegInferencer, inference_model, init_model
 
-from mask_dino.checkpoints.files import build_model
-from mask_dino.datasets.shapes.make import make
-from mask_dino.datasets.shapes.world import World
+from mask_dino.checkpoints.io import build_model
+from mask_dino.datasets.shapes.options import World
+from mask_dino.datasets.shapes.write import make
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / 'configs/maskdino/maskdino_tiny_shapes-semantic.py'

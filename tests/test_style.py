@@ -13,13 +13,13 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / 'mask_dino'
 
-FILE_LINES, BODY_LINES, FORWARD_LINES = 150, 30, 25
+FILE_LINES, BODY_LINES, FORWARD_LINES = 250, 30, 25
 ARGUMENTS, CONSTRUCTOR_ARGUMENTS = 8, 12
 NESTING = 2
 
 # (place, rule) -> why it is allowed
 EXCEPTIONS: dict[tuple[str, str], str] = {
-    ('visualization.py:PanopticVisualizer.add_datasample', 'arguments'): "mmdet's signature",
+    ('det/visualizer.py:PanopticVisualizer.add_datasample', 'arguments'): "mmdet's signature",
 }
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -142,13 +142,13 @@ def forbidden(module: str, name: str) -> bool:
     if module in FOUNDATIONS:
         own = name == 'mask_dino' or any(part in FOUNDATIONS for part in prefixes(name))
         return top not in {'torch', '__future__', *sys.stdlib_module_names} and not own
-    if module.startswith('mask_dino.models'):
+    if module.startswith(('mask_dino.models', 'mask_dino.ops')):
         shells = ('mask_dino.det', 'mask_dino.seg', 'mmdet.models.detectors', 'mmseg')
         samples = name.startswith('mmdet.structures.') and name.split('.')[2] not in ('bbox', 'mask')
         return samples or name.endswith('DataSample') or any(part in shells for part in prefixes(name))
-    if module == 'mask_dino.det':
+    if 'mask_dino.det' in prefixes(module):
         return top == 'mmseg'
-    return module == 'mask_dino.seg' and 'mask_dino.det' in prefixes(name)
+    return 'mask_dino.seg' in prefixes(module) and 'mask_dino.det' in prefixes(name)
 
 
 def package_graph() -> dict[str, set[str]]:
@@ -211,8 +211,8 @@ def function(body_lines: int, name: str = 'f') -> str:
 @pytest.mark.parametrize(
     ('source', 'expected'),
     [
-        ('x = 1\n' * 149, []),
-        ('x = 1\n' * 150, ['lines']),
+        ('x = 1\n' * 249, []),
+        ('x = 1\n' * 250, ['lines']),
         (function(30), []),
         (function(31), ['f lines']),
         (function(25, 'forward'), []),

@@ -14,10 +14,10 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mask_dino.datasets.shapes.make import make
-from mask_dino.datasets.shapes.world import World
-from mask_dino.pictures import draw_page
-from mask_dino.progress import PREFIX
+from mask_dino.datasets.shapes.options import World
+from mask_dino.datasets.shapes.write import make
+from mask_dino.demo_page import draw_page
+from mask_dino.hooks.progress import PREFIX
 
 CONFIG = Path('configs/maskdino/maskdino_tiny_shapes-panoptic.py')
 DATA = Path('data/shapes')

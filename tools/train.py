@@ -5,7 +5,7 @@ import sys
 
 from mask_dino.checkpoints import CheckpointError
 from mask_dino.cli import common, training
-from mask_dino.datasets.findings import DataError
+from mask_dino.messages import DataError
 
 
 def arguments() -> argparse.ArgumentParser:

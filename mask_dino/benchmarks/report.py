@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from .comparison import Spread
+from .measure import Spread
 
 MEGABYTE = 2**20
 PACKAGES = ('torch', 'mmcv', 'mmengine', 'mmdet', 'mmseg', 'mask_dino')

@@ -9,12 +9,11 @@ from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.runner import autocast
 
-from ..checkpoints.files import build_model
-from ..cli.amp import BFloat16OptimWrapper
+from ..checkpoints.io import build_model
+from ..optim import BFloat16OptimWrapper
+from .inputs import Classes, Load, detection_batch, segmentation_batch
 from .memory import peak_memory
-from .parts import watched
-from .samples import Classes, Load, detection_batch, segmentation_batch
-from .spans import OTHER, Spans
+from .timing import OTHER, Spans, watched
 
 TRAIN, TEST = 'train', 'test'
 DTYPES = dict(bf16=torch.bfloat16, fp16=torch.float16)

@@ -3,8 +3,7 @@
 Importing this package makes mmengine read checkpoints through it.
 """
 
-from .loading import CheckpointError, load_checkpoint_safely
-from .schemes import register
+from .loading import CheckpointError, load_checkpoint_safely, register
 
 __all__ = ['CheckpointError', 'load_checkpoint_safely', 'register']
 

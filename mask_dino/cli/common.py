@@ -11,9 +11,9 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from ..checkpoints import register
-from ..datasets.findings import DataError
-from ..datasets.folders import folder_problems
-from ..packages import resolve
+from ..compat import resolve
+from ..datasets.checks.images import folder_problems
+from ..messages import DataError
 
 
 class UsageError(ValueError):

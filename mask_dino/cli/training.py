@@ -6,7 +6,7 @@ from mmengine.config import Config
 from mmengine.runner import find_latest_checkpoint
 
 from ..checkpoints import load_checkpoint_safely
-from .amp import BFloat16OptimWrapper
+from ..optim import BFloat16OptimWrapper
 from .common import UsageError, check_checkpoint, on_cpu
 
 

@@ -6,11 +6,11 @@ from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS
 from mmengine.dataset import BaseDataset
 
-from .annotations import Usage
-from .coco_file import check_coco, read_coco
-from .findings import DataError, Finding, error_messages
-from .images import file_problem, image_problem, size_problem
-from .masks import usable_mask
+from ..messages import DataError, Finding, error_messages
+from .checks.annotations import Usage
+from .checks.coco_file import check_coco, read_coco
+from .checks.images import file_problem, image_problem, size_problem
+from .checks.masks import usable_mask
 
 
 class NamedFailures(BaseDataset):

@@ -1,8 +1,7 @@
 """Metrics of panoptic models that need nothing beyond mmdet."""
 
-from .coco import CompleteCocoMetric
+from .average_precision import CompleteCocoMetric, StuffAPMetric, ThingAPMetric
 from .panoptic import PanopticQualityMetric
-from .precision import StuffAPMetric, ThingAPMetric
 from .semantic import PanopticIoUMetric
 
 __all__ = ['CompleteCocoMetric', 'PanopticIoUMetric', 'PanopticQualityMetric', 'StuffAPMetric', 'ThingAPMetric']

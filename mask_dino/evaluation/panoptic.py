@@ -9,11 +9,19 @@ from mmdet.registry import METRICS
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
-from ..datasets.findings import DataError
-from .files import PanopticFiles
-from .quality import Prediction, Quality, add_up, average, class_qualities, count_matches, parse_panoptic
-from .tables import class_table, quality_table
-from .truth import load_truth
+from ..messages import DataError
+from .ground_truth import PanopticFiles, load_truth
+from .pq import (
+    Prediction,
+    Quality,
+    add_up,
+    average,
+    class_qualities,
+    class_table,
+    count_matches,
+    parse_panoptic,
+    quality_table,
+)
 
 ImageResult = tuple[np.ndarray | None, dict | None]
 """Rows of count_matches and the entry of the JSON file; mmengine takes no named tuples through its collection."""

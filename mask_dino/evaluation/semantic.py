@@ -8,10 +8,9 @@ from mmdet.registry import METRICS
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
-from ..datasets.findings import DataError
-from .quality import add_up
-from .tables import iou_table
-from .truth import load_truth
+from ..messages import DataError
+from .ground_truth import load_truth
+from .pq import add_up, iou_table
 
 
 @METRICS.register_module()

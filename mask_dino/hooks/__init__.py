@@ -1,6 +1,7 @@
 """Hooks of the runner."""
 
-from .checkpoint import CheckCheckpointHook
-from .data import CheckDataHook
+from .check_checkpoint import CheckCheckpointHook
+from .check_data import CheckDataHook
+from .progress import ProgressHook
 
-__all__ = ['CheckCheckpointHook', 'CheckDataHook']
+__all__ = ['CheckCheckpointHook', 'CheckDataHook', 'ProgressHook']

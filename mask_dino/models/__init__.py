@@ -1,11 +1,10 @@
 """The network: importing it registers every part with mmdet."""
 
-from .costs import MaskCrossEntropyCost
 from .criterion import MaskDINOCriterion
 from .decoder import MaskDINODecoder
 from .denoising import UnifiedDenoising
 from .head import MaskDINOHead
-from .matcher import HybridMatcher
+from .matcher import HybridMatcher, MaskCrossEntropyCost
 from .pixel_decoder import MaskDINOPixelDecoder
 from .queries import LearnedQueries, QuerySelection
 

@@ -5,8 +5,8 @@ from mmdet.models.layers.transformer.utils import MLP, coordinate_to_encoding, i
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
+from ..ops.transformer_layers import LayerSizes, apply, decoder_layers
 from ..structures import Memory, Queries
-from .layers import LayerSizes, apply, decoder_layers
 from .prediction import PredictionHead, box_branch
 
 

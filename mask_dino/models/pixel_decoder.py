@@ -10,8 +10,8 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from ..boxes import token_centers
+from ..ops.transformer_layers import LayerSizes, apply, encoder_layers
 from ..structures import Memory
-from .layers import LayerSizes, apply, encoder_layers
 
 
 @MODELS.register_module()

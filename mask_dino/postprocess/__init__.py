@@ -2,8 +2,8 @@
 
 from .instances import Instances, Pairs, best_pairs, binarise, instances
 from .panoptic import Segments, merge
+from .resize import ImageSizes, enlarge, enlarge_rows, scale_boxes, strips
 from .semantic import label_pixels, score_pixels, sharpen
-from .sizes import ImageSizes, enlarge, enlarge_rows, scale_boxes, strips
 
 __all__ = [
     'ImageSizes',

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .sizes import ImageSizes, enlarge, scale_boxes, strips
+from .resize import ImageSizes, enlarge, scale_boxes, strips
 
 
 class Pairs(NamedTuple):

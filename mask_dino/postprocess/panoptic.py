@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .instances import Pairs
-from .sizes import ImageSizes, enlarge_rows, strips
+from .resize import ImageSizes, enlarge_rows, strips
 
 
 class Segments(NamedTuple):

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .sizes import ImageSizes, enlarge_rows, strips
+from .resize import ImageSizes, enlarge_rows, strips
 
 
 def sharpen(logits: Tensor, temperature: float) -> Tensor:

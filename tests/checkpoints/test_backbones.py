@@ -1,12 +1,12 @@
 """Backbones are converted as mmdet's own converter does it."""
 
 import torch
+from helpers.originals import names
 from mmdet.models.backbones.swin import swin_converter
-from originals import names
 
-from mask_dino.checkpoints.layout import Levels, straighten
-from mask_dino.checkpoints.original import DERIVED, pairs
-from mask_dino.checkpoints.renaming import rename
+from mask_dino.checkpoints.level_order import Levels, straighten
+from mask_dino.checkpoints.maskdino_names import DERIVED, pairs
+from mask_dino.checkpoints.rename import rename
 
 
 def test_swin():

@@ -1,15 +1,13 @@
 """Released systems without a reference case: their checkpoints are those of a reference case with other sizes."""
 
 import pytest
+from helpers.originals import published_shapes
 from mmengine.config import Config
-from originals import published_shapes
-from test_choice import CITYSCAPES, CONFIGS, R50, SWIN, narrow_encoder, to_cityscapes, to_panoptic
+from test_select_config import CITYSCAPES, CONFIGS, R50, SWIN, narrow_encoder, to_cityscapes, to_panoptic
 
-from mask_dino.checkpoints.architecture import read_architecture
-from mask_dino.checkpoints.choice import choose_config
-from mask_dino.checkpoints.convert import convert_original
-from mask_dino.checkpoints.files import build_model
-from mask_dino.checkpoints.restore import restore_original
+from mask_dino.checkpoints.io import build_model
+from mask_dino.checkpoints.maskdino import convert_original, restore_original
+from mask_dino.checkpoints.select_config import choose_config, read_architecture
 
 # Buffers that the original makes itself.
 OWN = ('criterion.empty_weight', 'relative_position_index')

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pycocotools.mask as coco_mask
 import pytest
-from coco_folder import HEIGHT, PIPELINE, WIDTH, build_dataset, coco_content, write_coco
+from helpers.coco_folder import HEIGHT, PIPELINE, WIDTH, build_dataset, coco_content, write_coco
 
-from mask_dino.datasets.findings import DataError
+from mask_dino.messages import DataError
 
 SMALL = coco_mask.encode(np.zeros((8, 8), np.uint8, order='F'))['counts'].decode()
 UNUSABLE = [

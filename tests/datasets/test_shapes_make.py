@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from mask_dino.datasets.shapes import write
-from mask_dino.datasets.shapes.make import STAMP, make
-from mask_dino.datasets.shapes.world import World
+from mask_dino.datasets.shapes.options import World
+from mask_dino.datasets.shapes.write import STAMP, make
 
 ROOT = Path(__file__).parents[2]
 WORLD = World(train=2, val=1, size=32)

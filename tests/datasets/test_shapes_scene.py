@@ -7,10 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
-from mask_dino.datasets.shapes.forms import OUTLINES, REACH, RING_HOLE, STAR_NOTCH, STAR_TIP, Form, paint
-from mask_dino.datasets.shapes.layers import Layer
+from mask_dino.datasets.shapes.options import CLASSES, PALETTE, STUFF, THINGS, VOID, World
+from mask_dino.datasets.shapes.outlines import OUTLINES, REACH, RING_HOLE, STAR_NOTCH, STAR_TIP, Form, Layer, paint
 from mask_dino.datasets.shapes.scene import MIN_AREA, MIN_SHARE, SAMPLES, Scene, compose
-from mask_dino.datasets.shapes.world import CLASSES, PALETTE, STUFF, THINGS, VOID, World
 
 AREAS = {  # of the unsqueezed outlines of radius 1
     'ellipse': math.pi,

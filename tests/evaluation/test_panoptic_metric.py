@@ -6,9 +6,7 @@ from collections import Counter, defaultdict
 import cv2
 import numpy as np
 import pytest
-from mmdet.evaluation.functional import INSTANCE_OFFSET
-from mmengine.logging import MMLogger
-from panoptic_folder import (
+from helpers.panoptic_folder import (
     CATEGORY,
     CLASSES,
     META,
@@ -22,9 +20,11 @@ from panoptic_folder import (
     truth_files,
     write_panoptic,
 )
+from mmdet.evaluation.functional import INSTANCE_OFFSET
+from mmengine.logging import MMLogger
 
-from mask_dino.datasets.findings import DataError
-from mask_dino.evaluation.quality import parse_panoptic
+from mask_dino.evaluation.pq import parse_panoptic
+from mask_dino.messages import DataError
 
 
 def regions(picture: Picture) -> dict[int, set]:

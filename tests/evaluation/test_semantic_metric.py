@@ -3,10 +3,19 @@
 import numpy as np
 import pytest
 import torch
+from helpers.panoptic_folder import (
+    CLASSES,
+    Picture,
+    evaluate,
+    guess,
+    prediction,
+    random_picture,
+    truth_files,
+    write_panoptic,
+)
 from mmengine.structures import PixelData
-from panoptic_folder import CLASSES, Picture, evaluate, guess, prediction, random_picture, truth_files, write_panoptic
 
-from mask_dino.datasets.findings import DataError
+from mask_dino.messages import DataError
 
 VOID = len(CLASSES)
 

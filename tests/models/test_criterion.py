@@ -1,10 +1,10 @@
-import dense
 import pytest
 import torch
+from helpers import dense
+from helpers.tiny import NUM_CLASSES, build, random_targets, tiny_config
 from mmdet.registry import MODELS
-from tiny import NUM_CLASSES, build, random_targets, tiny_config
 
-from mask_dino.models.matched import Matched
+from mask_dino.models.criterion import Matched
 from mask_dino.structures import Predictions
 
 NUM_POINTS = 128

@@ -1,7 +1,7 @@
 import pytest
 import torch
+from helpers.tiny import NUM_CLASSES, random_targets
 from mmdet.models.layers.transformer.utils import inverse_sigmoid
-from tiny import NUM_CLASSES, random_targets
 
 from mask_dino.models.denoising import UnifiedDenoising, attention_mask
 from mask_dino.structures import Targets

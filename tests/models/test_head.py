@@ -1,6 +1,6 @@
 import pytest
 import torch
-from tiny import build, random_targets
+from helpers.tiny import build, random_targets
 
 from mask_dino.structures import Predictions, Queries
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from mask_dino.models import mask_points
-from mask_dino.models.mask_points import MaskPoints, PointSampler
+from mask_dino.models import points as mask_points
+from mask_dino.models.points import MaskPoints, PointSampler
 
 
 def picked(sampler, embed, points, target):

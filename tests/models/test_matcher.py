@@ -2,8 +2,8 @@ from itertools import permutations
 
 import pytest
 import torch
+from helpers.tiny import NUM_CLASSES, random_targets, tiny_config
 from mmdet.registry import TASK_UTILS
-from tiny import NUM_CLASSES, random_targets, tiny_config
 
 from mask_dino.models.matcher import HybridMatcher
 from mask_dino.structures import Predictions, Targets

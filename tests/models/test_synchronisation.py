@@ -4,12 +4,12 @@ from contextlib import contextmanager
 from unittest.mock import patch
 
 import torch
-from tiny import build, random_targets
+from helpers.tiny import build, random_targets
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mask_dino.models.matcher import HybridMatcher
-from mask_dino.models.sampling import sample_maps
+from mask_dino.ops.deformable_attention import sample_maps
 
 WAITING = {'_local_scalar_dense', 'nonzero', 'unique_dim', '_unique2', 'masked_select', 'bincount', 'equal'}
 TO_HOST = {'cpu', 'numpy', 'tolist'}
@@ -67,7 +67,7 @@ def counted():
     with (
         patch.object(HybridMatcher, 'finite', on_host(HybridMatcher.finite)),
         patch.object(HybridMatcher, 'assign', staticmethod(on_host(HybridMatcher.assign))),
-        patch('mask_dino.models.attention.sample_maps', on_host(sample_maps)),
+        patch('mask_dino.ops.deformable_attention.sample_maps', on_host(sample_maps)),
         patch('torch.nn.functional.one_hot', on_host(torch.nn.functional.one_hot)),
         Operations(found),
         Transfers(found),

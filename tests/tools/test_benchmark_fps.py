@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from coco_folder import coco_content, dataset_config, write_coco
+from helpers.coco_folder import coco_content, dataset_config, write_coco
+from helpers.tiny import tiny_config
 from mmengine.config import Config
-from tiny import tiny_config
 
-from mask_dino.benchmarks.pace import from_data, made_up, pace
-from mask_dino.benchmarks.samples import Load
+from mask_dino.benchmarks.inputs import Load
+from mask_dino.benchmarks.measure import from_data, made_up, pace
 from mask_dino.benchmarks.step import Subject
 
 ROOT = Path(__file__).resolve().parents[2]

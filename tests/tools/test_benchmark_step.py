@@ -7,14 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.tiny import tiny_config
 from mmengine.config import Config
-from tiny import tiny_config
 
-from mask_dino.benchmarks.parts import BACKWARD, OPTIMISER, PARTS, watched
+from mask_dino.benchmarks.inputs import Load
 from mask_dino.benchmarks.report import table
-from mask_dino.benchmarks.samples import Load
-from mask_dino.benchmarks.spans import OTHER, Spans
 from mask_dino.benchmarks.step import TEST, TRAIN, Subject
+from mask_dino.benchmarks.timing import BACKWARD, OPTIMISER, OTHER, PARTS, Spans, watched
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device('cpu')

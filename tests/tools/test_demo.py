@@ -6,7 +6,7 @@ import cv2
 import demo
 import pytest
 
-from mask_dino.datasets.shapes.world import World
+from mask_dino.datasets.shapes.options import World
 
 CONFIG = """
 _base_ = '{base}'

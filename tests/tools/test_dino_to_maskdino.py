@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.originals import CLASSES, config
 from mmengine.config import Config
-from originals import CLASSES, config
 
-from mask_dino.checkpoints.detector_names import MMDET, extra_levels
-from mask_dino.checkpoints.files import build_model
-from mask_dino.checkpoints.renaming import rename
+from mask_dino.checkpoints.dino_names import MMDET, extra_levels
+from mask_dino.checkpoints.io import build_model
+from mask_dino.checkpoints.rename import rename
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'model_converters' / 'dino_to_maskdino.py'
 NUM_LAYERS = 2

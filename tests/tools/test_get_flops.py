@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mask_dino.checkpoints.files import build_model
+from mask_dino.checkpoints.io import build_model
 
 ROOT = Path(__file__).parents[2]
 NAMES = ['maskdino_tiny_shapes', 'maskdino_tiny_shapes-semantic']

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.originals import CLASSES, config, state_for
 from mmdet.apis import DetInferencer, inference_detector, init_detector
-from originals import CLASSES, config, state_for
 
 from mask_dino.checkpoints import CheckpointError
-from mask_dino.checkpoints.files import build_model
-from mask_dino.checkpoints.verify import fingerprint
+from mask_dino.checkpoints.io import build_model
+from mask_dino.checkpoints.maskdino import fingerprint
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'model_converters' / 'maskdino_to_mmdet.py'
 

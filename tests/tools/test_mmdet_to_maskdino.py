@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from originals import config, state_for
+from helpers.originals import config, state_for
 
-from mask_dino.checkpoints.convert import convert_original
-from mask_dino.checkpoints.files import build_model, checkpoint_for, write
+from mask_dino.checkpoints.io import build_model, checkpoint_for, write
+from mask_dino.checkpoints.maskdino import convert_original
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'model_converters' / 'mmdet_to_maskdino.py'
 

@@ -26,7 +26,7 @@ CONFIGS = HERE / 'configs'
 
 def run(*command, code=0, **environment):
     """Run a tool and return what it wrote."""
-    path = os.pathsep.join([str(TOOLS.parent), str(HERE), os.environ.get('PYTHONPATH', '')])
+    path = os.pathsep.join([str(TOOLS.parent), str(HERE.parent), os.environ.get('PYTHONPATH', '')])
     environment = {**os.environ, 'PYTHONPATH': path, 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1', **environment}
     start = ['bash'] if str(command[0]).endswith('.sh') else [sys.executable]
     done = subprocess.run(

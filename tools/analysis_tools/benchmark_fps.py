@@ -9,9 +9,9 @@ from pathlib import Path
 
 from mmengine.runner import load_checkpoint
 
-from mask_dino.benchmarks.pace import from_data, made_up, pace
+from mask_dino.benchmarks.inputs import Load
+from mask_dino.benchmarks.measure import from_data, made_up, pace
 from mask_dino.benchmarks.report import save, table
-from mask_dino.benchmarks.samples import Load
 from mask_dino.benchmarks.step import Subject
 from mask_dino.checkpoints import register
 from mask_dino.cli import benchmarks

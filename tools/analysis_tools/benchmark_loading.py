@@ -14,7 +14,7 @@ from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 
 from mask_dino.benchmarks.report import save, table
-from mask_dino.benchmarks.spans import Spans
+from mask_dino.benchmarks.timing import Spans
 from mask_dino.cli import benchmarks
 from mask_dino.cli.common import UsageError
 

@@ -11,7 +11,7 @@ import torch
 from mmdet.datasets import CocoPanopticDataset
 from mmdet.evaluation.functional import INSTANCE_OFFSET
 
-from mask_dino.datasets.panoptic.maps import write_ids
+from mask_dino.datasets.panoptic_png import write_ids
 from mask_dino.evaluation import PanopticIoUMetric, PanopticQualityMetric
 
 META = CocoPanopticDataset.METAINFO

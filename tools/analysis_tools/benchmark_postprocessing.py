@@ -17,13 +17,13 @@ from mmdet.structures import DetDataSample
 from mmengine.config import Config, ConfigDict
 from torch import Tensor
 
+from mask_dino.benchmarks.inputs import Load
 from mask_dino.benchmarks.memory import keep_as_usual, peak_memory
 from mask_dino.benchmarks.report import save, step_tables
-from mask_dino.benchmarks.samples import Load
-from mask_dino.benchmarks.spans import Spans
+from mask_dino.benchmarks.timing import Spans
 from mask_dino.cli import benchmarks
 from mask_dino.cli.common import UsageError
-from mask_dino.det import MaskDINOFusionHead
+from mask_dino.det.detector import MaskDINOFusionHead
 from mask_dino.structures import QueryPredictions
 
 THINGS, STUFF = 80, 53

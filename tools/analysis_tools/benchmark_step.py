@@ -9,9 +9,9 @@ import argparse
 from itertools import product
 from pathlib import Path
 
-from mask_dino.benchmarks.comparison import Case, measure
+from mask_dino.benchmarks.inputs import Load
+from mask_dino.benchmarks.measure import Case, measure
 from mask_dino.benchmarks.report import save, step_tables
-from mask_dino.benchmarks.samples import Load
 from mask_dino.benchmarks.step import TEST, TRAIN, Subject
 from mask_dino.cli import benchmarks
 from mask_dino.cli.common import UsageError

@@ -7,7 +7,7 @@ from mmengine.analysis import get_model_complexity_info
 from mmengine.config import DictAction
 from mmengine.model import revert_sync_batchnorm
 
-from mask_dino.checkpoints.files import build_model
+from mask_dino.checkpoints.io import build_model
 from mask_dino.cli import benchmarks
 from mask_dino.cli.common import UsageError
 

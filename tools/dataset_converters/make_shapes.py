@@ -4,8 +4,8 @@ import argparse
 import time
 from pathlib import Path
 
-from mask_dino.datasets.shapes.make import make
-from mask_dino.datasets.shapes.world import World
+from mask_dino.datasets.shapes.options import World
+from mask_dino.datasets.shapes.write import make
 
 
 def parse_args() -> tuple[argparse.ArgumentParser, argparse.Namespace]:

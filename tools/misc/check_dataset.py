@@ -9,7 +9,7 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
 from mask_dino.datasets.checks import check_config
-from mask_dino.datasets.findings import error_messages
+from mask_dino.messages import error_messages
 
 
 def parse_args() -> tuple[argparse.ArgumentParser, argparse.Namespace]:

@@ -11,9 +11,9 @@ from mmengine.config import Config
 from torch import Tensor
 
 from mask_dino.checkpoints import CheckpointError
-from mask_dino.checkpoints.detector_choice import choose_detector_config
-from mask_dino.checkpoints.detectors import convert_detector
-from mask_dino.checkpoints.files import build_model, check_paths, checkpoint_for, read_detector, write
+from mask_dino.checkpoints.dino import convert_detector
+from mask_dino.checkpoints.io import build_model, check_paths, checkpoint_for, read_detector, write
+from mask_dino.checkpoints.select_config import choose_detector_config
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'maskdino'
 

@@ -12,12 +12,10 @@ from mmengine.config import Config
 from torch import Tensor
 
 from mask_dino.checkpoints import CheckpointError
-from mask_dino.checkpoints.architecture import read_architecture
-from mask_dino.checkpoints.choice import choose_config, unseen_settings
-from mask_dino.checkpoints.convert import convert_original
-from mask_dino.checkpoints.files import build_model, check_paths, checkpoint_for, read_original, write
-from mask_dino.checkpoints.layout import read_levels
-from mask_dino.checkpoints.verify import fingerprint
+from mask_dino.checkpoints.io import build_model, check_paths, checkpoint_for, read_original, write
+from mask_dino.checkpoints.level_order import read_levels
+from mask_dino.checkpoints.maskdino import convert_original, fingerprint
+from mask_dino.checkpoints.select_config import choose_config, read_architecture, unseen_settings
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'maskdino'
 

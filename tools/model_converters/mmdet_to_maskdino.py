@@ -10,8 +10,8 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mask_dino.checkpoints import CheckpointError
-from mask_dino.checkpoints.files import build_model, check_paths, configured, read_ours, write
-from mask_dino.checkpoints.restore import restore_original
+from mask_dino.checkpoints.io import build_model, check_paths, configured, read_ours, write
+from mask_dino.checkpoints.maskdino import restore_original
 
 
 def parse_args() -> argparse.Namespace:

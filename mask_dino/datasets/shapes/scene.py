@@ -6,11 +6,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from mask_dino.datasets.shapes.forms import Form, paint
-from mask_dino.datasets.shapes.layers import Layer
-from mask_dino.datasets.shapes.render import render
-from mask_dino.datasets.shapes.textures import smooth_noise
-from mask_dino.datasets.shapes.world import STUFF, THINGS, VOID, World
+from .appearance import render, smooth_noise
+from .options import STUFF, THINGS, VOID, World
+from .outlines import Form, Layer, paint
 
 SAMPLES = 3  # per pixel and axis; odd, so that two owners never tie
 MIN_AREA = 20  # pixels a segment must keep

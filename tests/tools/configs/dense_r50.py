@@ -1,4 +1,4 @@
-# The R50 model with the textbook criterion of tests/dense.py, to be timed beside its own: PYTHONPATH=tests is needed.
+# The R50 model with the textbook criterion of tests/helpers/dense.py. To run it, set PYTHONPATH=tests.
 _base_ = '../../../configs/maskdino/maskdino_r50_8xb2-lsj-50e_coco.py'
-custom_imports = dict(imports=['mask_dino.det', 'dense'], allow_failed_imports=False)
+custom_imports = dict(imports=['mask_dino.det', 'helpers.dense'], allow_failed_imports=False)
 model = dict(panoptic_head=dict(criterion=dict(type='DenseCriterion')))

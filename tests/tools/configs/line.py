@@ -1,6 +1,6 @@
 """The least that trains and tests; its checkpoints hold all that mmengine's can."""
 
-custom_imports = dict(imports=['line'], allow_failed_imports=False)
+custom_imports = dict(imports=['helpers.line'], allow_failed_imports=False)
 model = dict(type='Line')
 train_dataloader = dict(
     batch_size=2, num_workers=0, sampler=dict(type='InfiniteSampler', shuffle=True), dataset=dict(type='Points')

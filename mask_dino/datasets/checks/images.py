@@ -1,0 +1,182 @@
+"""Image files that are missing, cut short, or of another size than their annotations say."""
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import cv2
+import mmcv
+from mmdet.registry import DATASETS
+from mmengine.registry import Registry
+from PIL import Image
+
+from ...messages import Finding, error, number, some
+
+JPEG_START, JPEG_END = b'\xff\xd8', b'\xff\xd9'
+# Inside a scan, bytes 255 of the image are followed by 0, and restart markers are part of it.
+JPEG_MARKER = re.compile(rb'\xff[^\x00\x01\xd0-\xd8\xff]')
+ORIENTATION = 0x0112  # the tag of EXIF
+ROTATED = 5  # orientations from here on exchange width and height
+COPY_AGAIN = 'copy or download it again, or remove the image and its annotations'
+
+
+def is_local(path: str) -> bool:
+    """Tell whether a path lies on this machine, not in a store that mmengine reads by its backends."""
+    return '://' not in path
+
+
+def check_presence(paths: Iterable[str]) -> list[Finding]:
+    """Report files that are missing or empty, by folder; a folder is read once, which is quick for many files."""
+    folders: defaultdict[str, list[str]] = defaultdict(list)
+    for path in filter(is_local, paths):
+        folder, name = os.path.split(path)
+        folders[folder or '.'].append(name)
+    return [finding for folder, names in folders.items() for finding in _check_folder(folder, names)]
+
+
+def image_problem(path: str, stated: tuple[int, int], decode: bool) -> str | None:
+    """Say what is wrong with an image file.
+
+    Args:
+        stated: Width and height in the annotations.
+        decode: Whether to decode all of it; otherwise its header has to do.
+    """
+    if problem := file_problem(path):
+        return problem
+    size = _decoded_size(path) if decode else header_size(path)
+    if size == (0, 0):
+        return f'{path} cannot be decoded: it is damaged or cut short; {COPY_AGAIN}'
+    return size_problem(path, size, stated)
+
+
+def file_problem(path: str) -> str | None:
+    """Say what keeps a file from being an image, without decoding it."""
+    if not is_local(path):
+        return None
+    if not os.path.isfile(path):
+        return f'{path} does not exist; {COPY_AGAIN}'
+    if not os.path.getsize(path):
+        return f'{path} is empty; {COPY_AGAIN}'
+    if not cv2.haveImageReader(path):
+        return f'{path} is not an image that OpenCV can read; {COPY_AGAIN}'
+    return f'{path} is a JPEG that was cut short; {COPY_AGAIN}' if _is_cut_short(path) else None
+
+
+def size_problem(path: str, size: tuple[int, int] | None, stated: tuple[int, int]) -> str | None:
+    """Say in what an image's width and height differ from those of its annotations; None is not known."""
+    if size is None or size == stated:
+        return None
+    turned = ', turned upright by its EXIF orientation,' if _read_header(path)[1] >= ROTATED else ''
+    return (
+        f'{path} is {size[0]} x {size[1]} pixels{turned} but width x height in its annotations is {stated[0]} x '
+        f'{stated[1]}: masks and boxes would be misplaced. Restore the image that was annotated, or annotate this one'
+    )
+
+
+def _check_folder(folder: str, names: Sequence[str]) -> list[Finding]:
+    if not os.path.isdir(folder):
+        remedy = 'Correct data_root or data_prefix of the dataset in the config'
+        return [error(f'{folder}: the folder of images does not exist. {remedy}.')]
+    with os.scandir(folder) as entries:
+        sizes = {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+    findings = []
+    if missing := [name for name in names if name not in sizes]:
+        folded = {name.lower(): name for name in sizes}
+        others = [f' ({name} is called {folded[name.lower()]} there)' for name in missing if name.lower() in folded]
+        remedy = (
+            'Correct data_prefix of the dataset in the config, or file_name of the images; or remove their entries.'
+        )
+        listed = some(missing, 5) + ''.join(others[:1])
+        count = f'{len(missing)} of {number(len(names), "image")}'
+        findings.append(error(f'{folder}: {count} missing: {listed}. {remedy}'))
+    if empty := [name for name in names if sizes.get(name) == 0]:
+        findings.append(error(f'{folder}: {number(len(empty), "empty file")}: {some(empty, 5)}; {COPY_AGAIN}'))
+    return findings
+
+
+def _is_cut_short(path: str) -> bool:
+    """Tell whether a JPEG ends before its end marker; older OpenCV fills what is missing with grey."""
+    with open(path, 'rb') as file:
+        if file.read(2) != JPEG_START:
+            return False
+        file.seek(-2, os.SEEK_END)
+        if file.read() == JPEG_END:
+            return False
+    # Cameras append data of their own.
+    content = Path(path).read_bytes()
+    position = 2
+    while marker := JPEG_MARKER.search(content, position):
+        if marker[0] == JPEG_END:
+            return False
+        length = content[marker.end() : marker.end() + 2]
+        position = marker.end() + int.from_bytes(length, 'big')
+    return True
+
+
+def _decoded_size(path: str) -> tuple[int, int]:
+    image = mmcv.imread(path)
+    return (0, 0) if image is None else (image.shape[1], image.shape[0])
+
+
+def header_size(path: str) -> tuple[int, int] | None:
+    """Return the size at which OpenCV would load an image, or None for what Pillow does not know."""
+    size, orientation = _read_header(path)
+    return (size[1], size[0]) if size and orientation >= ROTATED else size
+
+
+def _read_header(path: str) -> tuple[tuple[int, int] | None, int]:
+    """Return width and height as stored, and the EXIF orientation."""
+    try:
+        with Image.open(path) as image:
+            return image.size, int(image.getexif().get(ORIENTATION, 1))
+    except (OSError, ValueError, TypeError, SyntaxError, Image.DecompressionBombError):
+        return None, 1
+
+
+def folder_problems(config: Mapping, loaders: Iterable[str]) -> list[str]:
+    """Say of each data loader why its data set will find no image, which mmseg's do not put into words.
+
+    Args:
+        loaders: Their names, of which those in the config are looked at.
+    """
+    found = [(loader, part) for loader in loaders for part in leaves((config.get(loader) or {}).get('dataset'))]
+    with DATASETS.switch_scope_and_registry(config.get('default_scope')) as registry:
+        return [f'{loader}: {problem}' for loader, part in found if (problem := folder_problem(part, registry))]
+
+
+def leaves(dataset: Any) -> Iterator[Mapping]:
+    """Yield the configs of the data sets inside wrappers."""
+    if not isinstance(dataset, Mapping):
+        return
+    inner = dataset.get('datasets') or [dataset.get('dataset')]
+    if inner == [None]:
+        yield dataset
+    for part in inner:
+        yield from leaves(part)
+
+
+def folder_problem(dataset: Mapping, registry: Registry) -> str | None:
+    """Say why the data set of a config finds no image; nothing is said of those that read the names from a file."""
+    suffix = dataset.get('img_suffix') or default_suffix(registry.get(dataset['type']))
+    folder = os.path.join(dataset.get('data_root') or '', (dataset.get('data_prefix') or {}).get('img_path') or '')
+    if suffix is None or dataset.get('ann_file') or not is_local(folder):
+        return None
+    if not os.path.isdir(folder):
+        return f'{folder}: the folder of images does not exist. Correct data_root or data_prefix of the dataset'
+    names = [name for _, _, files in os.walk(folder) for name in files]
+    if any(name.endswith(suffix) for name in names):
+        return None
+    others = sorted({os.path.splitext(name)[1] for name in names})
+    remedy = f'names end in {", ".join(others)}: set img_suffix of the dataset' if others else 'it is empty'
+    return f'{folder} has no image whose name ends in {suffix}; {remedy}'
+
+
+def default_suffix(kind: Any) -> str | None:
+    """Return with what the names of images end that a type of data set lists; None if it lists none."""
+    parameters = (signature(parent.__init__).parameters for parent in getattr(kind, '__mro__', ()))
+    defaults = (found['img_suffix'].default for found in parameters if 'img_suffix' in found)
+    return next(defaults, None)

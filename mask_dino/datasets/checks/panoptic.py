@@ -1,0 +1,123 @@
+"""What is wrong with the JSON file of panoptic annotations."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ...messages import Finding, error, some
+from ..panoptic_png import EXPORT, IDS, VOID
+from .annotations import BOX_FORM, EXAMPLES, box_defect
+from .coco_file import check_categories, check_structure
+
+FORM = "it is not in COCO's panoptic format"
+CROWD = 'iscrowd is neither 0 nor 1; write 1 for a region of many objects, else 0'
+
+
+def check_panoptic(
+    content: Any, file: str, metainfo: Mapping[str, Any], evaluation: bool, by_name: bool
+) -> list[Finding]:
+    """Report everything that is wrong with a file or does not fit the classes of the config.
+
+    Args:
+        by_name: Whether the data set numbers classes by their names in the config, not in the order of the file.
+    """
+    if findings := _check_lists(content, file, evaluation) or _check_annotations(content, file, evaluation):
+        return findings
+    segments = [segment for entry in content.get('annotations', ()) for segment in entry['segments_info']]
+    segments = [segment for segment in segments if isinstance(segment, dict)]
+    place = {name: number for number, name in enumerate(metainfo['classes'])}
+    categories = content['categories']
+    ordered = sorted(categories, key=lambda c: place.get(c['name'], len(place))) if by_name else categories
+    findings = check_categories(dict(annotations=segments, categories=ordered), file, metainfo['classes'])
+    return findings + _check_kinds(content['categories'], file, metainfo) + _check_segments(content, file)
+
+
+def _check_lists(content: Any, file: str, evaluation: bool) -> list[Finding]:
+    """Report what makes a file unreadable as a whole; test sets may keep their annotations secret."""
+    known = isinstance(content, dict)
+    if findings := check_structure(content | dict(annotations=[]) if known else content, file):
+        return findings
+    annotations = content.get('annotations', [] if evaluation else None)
+    if not isinstance(annotations, list) or not all(isinstance(entry, dict) for entry in annotations):
+        return [error(f"{file} has no list 'annotations' of objects: {FORM}. Convert it.")]
+    if broken := [category for category in content['categories'] if category.get('isthing') not in (0, 1)]:
+        listed = some((category['name'] for category in broken), 5)
+        return [error(f'{file}: categories without isthing: {listed}. Write 1 for things and 0 for stuff.')]
+    return []
+
+
+def _check_annotations(content: dict, file: str, evaluation: bool) -> list[Finding]:
+    """Report entries that belong to no image, to one that has another, or that are not whole."""
+    entries, images = content.get('annotations', []), {image['id']: image for image in content['images']}
+    forms = dict(file_name=str, segments_info=list)
+    for field, kind in forms.items():
+        if broken := [entry.get('image_id') for entry in entries if not isinstance(entry.get(field), kind)]:
+            listed = some(broken, 5)
+            return [error(f'{file}: annotations without {field}, of the images with id {listed}: {FORM}. {EXPORT}.')]
+    names = Counter(entry['file_name'] for entry in entries)
+    counts = Counter(entry.get('image_id') for entry in entries)
+    findings = []
+    if twice := [name for name, count in names.items() if count > 1]:
+        findings.append(error(f'{file}: annotations share the PNG {some(twice, 5)}. Name the one of each image.'))
+    if twice := [number for number, count in counts.items() if count > 1]:
+        findings.append(error(f'{file}: more than one annotation of the images with id {some(twice, 5)}. Keep one.'))
+    if unknown := [number for number in counts if number not in images]:
+        findings.append(
+            error(f'{file}: annotations of images that it lacks: image_id {some(unknown, 5)}. Remove them.')
+        )
+    missing = [image['file_name'] for number, image in images.items() if number not in counts]
+    if missing and (entries or not evaluation):
+        findings.append(error(f'{file}: images without annotation: {some(missing, 5)}. Add it, or remove the images.'))
+    return findings
+
+
+def _check_kinds(categories: list[dict], file: str, metainfo: Mapping[str, Any]) -> list[Finding]:
+    """Report classes that are things in one place and stuff in the other."""
+    classes, kinds = list(metainfo['classes']), [[*metainfo.get(f'{k}_classes', ())] for k in ('thing', 'stuff')]
+    if len(classes) > VOID:
+        return [error(f'metainfo.classes: {len(classes)} classes, but panoptic data can have {VOID} at most.')]
+    if [*kinds[0], *kinds[1]] != classes:
+        fix = ', '.join(
+            f'{k}_classes={tuple(c["name"] for c in categories if c["isthing"] == is_thing)!r}'
+            for k, is_thing in (('thing', 1), ('stuff', 0))
+        )
+        message = 'metainfo.thing_classes and metainfo.stuff_classes, one after the other, are not metainfo.classes'
+        return [error(f'{message}. Write the things of {file} first: metainfo=dict(classes=..., {fix}).')]
+    wrong = [c['name'] for c in categories if c['name'] in classes and c['isthing'] != (c['name'] in kinds[0])]
+    if not wrong:
+        return []
+    remedy = 'Correct isthing there, or metainfo in the config.'
+    return [error(f'{file}: isthing differs from metainfo.thing_classes for {some(wrong, 5)}. {remedy}')]
+
+
+def _check_segments(content: dict, file: str) -> list[Finding]:
+    """Report segments that cannot be used, each kind of problem once with its number and examples."""
+    categories = {category['id'] for category in content['categories']}
+    images = {image['id']: image for image in content['images']}
+    places: dict[str, list[str]] = {}
+    for entry in content.get('annotations', ()):
+        for segment_id, problem in _problems(entry['segments_info'], categories, images[entry['image_id']]):
+            places.setdefault(problem, []).append(f'id {segment_id} on {entry["file_name"]}')
+    return [
+        error(f'{file}: segments_info: {problem} ({some(found, EXAMPLES, "; ")}).') for problem, found in places.items()
+    ]
+
+
+def _problems(segments: list[Any], categories: set, image: dict) -> Iterator[tuple[Any, str]]:
+    """Yield the id and the problem of segments of one image."""
+    whole = [segment for segment in segments if isinstance(segment, dict)]
+    if len(whole) < len(segments):
+        yield None, f'an entry that is no object. {EXPORT}'
+    counts = Counter(repr(segment.get('id')) for segment in whole)
+    for segment in whole:
+        number = segment.get('id')
+        if not isinstance(number, int) or not 0 < number < IDS:
+            yield number, f'id is not a whole number from 1 to {IDS - 1}. {EXPORT}'
+        if counts[repr(number)] > 1:
+            yield number, 'more than one segment of an image has the same id; number them anew, in the PNG, too'
+        if segment.get('category_id') not in categories:
+            yield number, 'category_id is not among the categories of the file; correct it, or add the category'
+        if segment.get('iscrowd', 0) not in (0, 1):
+            yield number, CROWD
+        if box_defect(segment.get('bbox'), image['width'], image['height']) == BOX_FORM:
+            yield number, f'bbox {BOX_FORM.problem}; write x, y, width, height in pixels'

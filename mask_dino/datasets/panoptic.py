@@ -1,0 +1,174 @@
+"""mmdet's COCO panoptic data set, without crowds among the objects, and with messages that name files."""
+
+import os.path as osp
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from mmdet.datasets import ADE20KPanopticDataset, CityscapesDataset, CocoPanopticDataset
+from mmdet.registry import DATASETS
+
+from ..messages import DataError, Finding, error, number, some
+from .checks.coco_file import read_coco
+from .checks.panoptic import check_panoptic
+from .coco import NamedFailures
+from .panoptic_png import Segment, read_map
+
+
+class PanopticImage(NamedTuple):
+    """An image with its segments; those without annotation, as in test sets, have no map."""
+
+    id: Any
+    file_name: str
+    size: tuple[int, int]  # height, width in pixels
+    map_name: str | None
+    segments: list[Segment]
+    boxes: list[list[float]]  # x, y, width, height of each segment
+
+
+def parse_images(content: Mapping[str, Any], classes: Sequence[str]) -> list[PanopticImage]:
+    """Return the images of a file, in its order, with labels by the order of the classes."""
+    labels = {name: label for label, name in enumerate(classes)}
+    categories = {category['id']: labels.get(category['name']) for category in content['categories']}
+    annotations = {annotation['image_id']: annotation for annotation in content.get('annotations', ())}
+    return [_parse_image(image, annotations.get(image['id']), categories) for image in content['images']]
+
+
+def _parse_image(image: dict, annotation: dict | None, categories: Mapping[Any, int | None]) -> PanopticImage:
+    segments = annotation['segments_info'] if annotation else []
+    return PanopticImage(
+        image['id'],
+        image['file_name'],
+        (image['height'], image['width']),
+        annotation['file_name'] if annotation else None,
+        [Segment(s['id'], categories[s['category_id']], bool(s.get('iscrowd', 0)), s.get('area')) for s in segments],
+        [s['bbox'] for s in segments],
+    )
+
+
+MAPS = 200
+"""Panoptic maps of a data set, evenly spread, that are read beforehand; the others are checked when loaded."""
+
+
+@DATASETS.register_module()
+class CheckedCocoPanopticDataset(NamedFailures, CocoPanopticDataset):
+    """COCO panoptic data set for training, validation and test sets whose annotations are secret.
+
+    Arguments are those of mmdet's, which differs: it lists crowds as stuff of a thing's class, looks for the PNG by the
+    name of the image instead of the one in the JSON file, and says nothing about what does not fit.
+    """
+
+    def load_data_list(self) -> list[dict]:
+        """Return the images with their segments: those of classes that the config leaves out are void."""
+        content = read_coco(self.ann_file, self.backend_args)
+        classes = self.metainfo['classes']
+        self.cat_ids = [category['id'] for category in content['categories'] if category['name'] in classes]
+        self.cat2label = {number: label for label, number in enumerate(self.cat_ids)}
+        return [self.describe(image) for image in parse_images(content, classes)]
+
+    def describe(self, image: PanopticImage) -> dict:
+        """Return an image in mmdet's form."""
+        things = len(self.metainfo['thing_classes'])
+        infos, instances = [], []
+        for segment, (x, y, w, h) in zip(image.segments, image.boxes, strict=True):
+            label = segment.label
+            is_thing = label is not None and label < things and not segment.is_crowd
+            infos.append(dict(id=segment.id, category=label, is_thing=is_thing, iscrowd=segment.is_crowd))
+            if is_thing:
+                instances.append(dict(bbox=[x, y, x + w, y + h], bbox_label=label, ignore_flag=0))
+        folder = self.data_prefix.get('seg')
+        return dict(
+            img_id=image.id,
+            img_path=osp.join(self.data_prefix['img'] or '', image.file_name),
+            seg_map_path=osp.join(folder, image.map_name) if folder and image.map_name else None,
+            height=image.size[0],
+            width=image.size[1],
+            segments_info=infos,
+            instances=instances,
+        )
+
+    def check_file(self) -> list[Finding]:
+        """Report everything that is wrong with the annotation file."""
+        return check_panoptic_file(self)
+
+
+@DATASETS.register_module()
+class CheckedADE20KPanopticDataset(CheckedCocoPanopticDataset):
+    """The same for the 150 classes of ADE20K, as named by mmdet and its converter."""
+
+    METAINFO = ADE20KPanopticDataset.METAINFO
+
+
+def reads_panoptic(dataset: Any) -> bool:
+    """Tell whether a data set reads COCO's panoptic format, as mmdet's does or ours."""
+    return isinstance(dataset, CocoPanopticDataset)
+
+
+def check_panoptic_file(dataset: CocoPanopticDataset) -> list[Finding]:
+    """Report everything that is wrong with the annotation file of a data set, mmdet's own or ours."""
+    content = read_coco(dataset.ann_file, dataset.backend_args)
+    by_name = isinstance(dataset, CheckedCocoPanopticDataset)
+    findings = check_panoptic(content, dataset.ann_file, dataset.metainfo, dataset.test_mode, by_name)
+    if not (dataset.test_mode or dataset.data_prefix.get('seg')):
+        findings.append(error('data_prefix of the training data names no maps. Add seg=..., the folder of the PNGs.'))
+    return findings
+
+
+def check_maps(dataset: CocoPanopticDataset, decode: bool) -> list[Finding]:
+    """Report panoptic maps that do not fit their segments.
+
+    Args:
+        decode: Whether to read all of them; otherwise some.
+    """
+    indices = range(0, len(dataset), 1 if decode else -(-len(dataset) // MAPS) or 1)
+    problems = [problem for index in indices if (problem := _map_problem(dataset.get_data_info(index)))]
+    if not problems:
+        return []
+    return [error(f'{number(len(problems), "panoptic map")} of {len(indices)} looked at: {some(problems, 3, "; ")}.')]
+
+
+def _map_problem(info: dict) -> str | None:
+    if not info.get('seg_map_path'):
+        return None
+    segments = [Segment(segment['id'], segment['category'], False, None) for segment in info['segments_info']]
+    try:
+        read_map(info['seg_map_path'], segments, (info['height'], info['width']))
+    except DataError as reason:
+        return str(reason)
+    return None
+
+
+THINGS = CityscapesDataset.METAINFO
+STUFF = {
+    'road': (128, 64, 128),
+    'sidewalk': (244, 35, 232),
+    'building': (70, 70, 70),
+    'wall': (102, 102, 156),
+    'fence': (190, 153, 153),
+    'pole': (153, 153, 153),
+    'traffic light': (250, 170, 30),
+    'traffic sign': (220, 220, 0),
+    'vegetation': (107, 142, 35),
+    'terrain': (152, 251, 152),
+    'sky': (70, 130, 180),
+}
+META = dict(
+    classes=(*THINGS['classes'], *STUFF),
+    thing_classes=THINGS['classes'],
+    stuff_classes=tuple(STUFF),
+    palette=[*THINGS['palette'], *STUFF.values()],
+)
+
+
+@DATASETS.register_module()
+class CityscapesPanopticDataset(CheckedCocoPanopticDataset):
+    """The 19 classes of Cityscapes in COCO's panoptic format, as written by its ``createPanopticImgs.py``.
+
+    That tool names the images after the files of labels; they lie in folders of their cities.
+    """
+
+    METAINFO = META
+
+    def describe(self, image: PanopticImage) -> dict:
+        """Return an image in mmdet's form."""
+        city = image.file_name.partition('_')[0]
+        return super().describe(image._replace(file_name=f'{city}/{image.file_name.replace("_gtFine_", "_")}'))

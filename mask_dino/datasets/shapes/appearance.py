@@ -1,0 +1,153 @@
+"""Colours of surfaces: those of stuff are its own, those of things say nothing of their class."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from .options import THINGS
+from .outlines import Form, Layer, local_axes
+
+
+class Paint(NamedTuple):
+    """Two RGB colours in [0, 1] that a pattern blends."""
+
+    dark: np.ndarray
+    light: np.ndarray
+
+
+class Range(NamedTuple):
+    """Colours: hue in degrees, saturation and value in [0, 1], each from ``low`` to ``high``."""
+
+    low: tuple[float, float, float]
+    high: tuple[float, float, float]
+
+
+ANY = Range((0, 0.15, 0.25), (360, 0.9, 0.95))
+# In the order of the stuff classes: sky, ground, water.
+NATURAL = (
+    Range((195, 0.15, 0.75), (225, 0.45, 0.95)),
+    Range((25, 0.3, 0.3), (95, 0.6, 0.6)),
+    Range((195, 0.6, 0.25), (240, 0.9, 0.55)),
+)
+
+
+def natural_paint(rng: np.random.Generator, stuff: int, spread: float) -> Paint:
+    """Draw colours of a kind of stuff, as they are in nature."""
+    return _around(rng, _draw(rng, NATURAL[stuff], 1)[0], spread)
+
+
+def contrasting_paint(rng: np.random.Generator, others: Sequence[Paint], spread: float) -> Paint:
+    """Draw colours that stand out, sometimes barely, from those already in the picture."""
+    contrast = rng.uniform(0.3, 0.6)  # RGB distance
+    candidates = _draw(rng, ANY, 16)
+    used = np.array([(p.dark + p.light) / 2 for p in others]).reshape(-1, 1, 3)
+    distance = np.linalg.norm(candidates - used, axis=2).min(axis=0, initial=2.0)
+    far = distance >= contrast
+    return _around(rng, candidates[far.argmax() if far.any() else distance.argmax()], spread)
+
+
+def _draw(rng: np.random.Generator, colours: Range, count: int) -> np.ndarray:
+    """Random RGB colours, (count, 3)."""
+    drawn = rng.uniform(*colours, size=(count, 3)).astype(np.float32)
+    return cv2.cvtColor(drawn[None], cv2.COLOR_HSV2RGB)[0]
+
+
+def _around(rng: np.random.Generator, mean: np.ndarray, spread: float) -> Paint:
+    shift = rng.uniform(0.5, 1, size=3) * spread / 2
+    return Paint(mean - shift, mean + shift)
+
+
+Pattern = Callable[[np.random.Generator, np.ndarray, np.ndarray], np.ndarray]
+
+
+def smooth_noise(rng: np.random.Generator, cells: int, size: int) -> np.ndarray:
+    """A (size, size) random field of about unit variance whose bumps are ``size / cells`` pixels wide."""
+    field = rng.standard_normal((cells, cells), dtype=np.float32)
+    return cv2.resize(field, (size, size), interpolation=cv2.INTER_CUBIC)
+
+
+def flat(rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """One value everywhere."""
+    return np.full_like(u, 0.5)
+
+
+def gradient(rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """A ramp in any direction."""
+    return np.clip(0.5 + 0.5 * _along(u, v, rng.uniform(0, math.tau)), 0, 1)
+
+
+def stripes(rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Parallel bands in any direction."""
+    wave = np.sin(_along(u, v, rng.uniform(0, math.tau)) * rng.uniform(6, 11) + rng.uniform(0, math.tau))
+    return 0.5 + 0.5 * np.clip(wave * 1.5, -1, 1)
+
+
+def speckles(rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Scattered spots."""
+    return np.clip(smooth_noise(rng, len(u) // 2, len(u)) * 1.5 - 0.8, 0, 1)
+
+
+def sky(rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """A smooth ramp with a few soft clouds."""
+    return np.clip(gradient(rng, u, v) + 0.1 * smooth_noise(rng, 5, len(u)), 0, 1)
+
+
+def ground(rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Grain of one or two pixels on broad blotches."""
+    size = len(u)
+    grain = rng.standard_normal((size, size), dtype=np.float32) + smooth_noise(rng, size // 2, size)
+    return np.clip(0.5 + 0.2 * grain + 0.1 * smooth_noise(rng, 8, size), 0, 1)
+
+
+def water(rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Wavy stripes, mostly level."""
+    size = len(u)
+    length = max(rng.uniform(0.05, 0.09), 3.5 / size)  # of the picture; below 3.5 pixels stripes would alias
+    along = 0.5 * _along(u, v, rng.normal(math.pi / 2, 0.35)) + 0.02 * smooth_noise(rng, 6, size)
+    return 0.5 + 0.5 * np.sin(along * (math.tau / length) + rng.uniform(0, math.tau))
+
+
+def _along(u: np.ndarray, v: np.ndarray, angle: float) -> np.ndarray:
+    return u * math.cos(angle) + v * math.sin(angle)
+
+
+THING_PATTERNS: tuple[Pattern, ...] = (flat, gradient, stripes, speckles)
+STUFF_PATTERNS: tuple[Pattern, ...] = (sky, ground, water)  # in the order of the stuff classes
+
+
+def render(rng: np.random.Generator, coverage: np.ndarray, layers: Sequence[Layer]) -> np.ndarray:
+    """Colour every layer and blend them by coverage, which smooths the edges.
+
+    Args:
+        coverage: (N, H, W) float: the share of each pixel that each layer owns.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    size = coverage.shape[1]
+    centres = np.arange(size, dtype=np.float32) + 0.5
+    image, paints = np.zeros((3, size, size), np.float32), list[Paint]()
+    for layer, share in zip(layers, coverage, strict=True):
+        surface = layer.forms[0] if len(layer.forms) == 1 else Form(0, size / 2, size / 2, size / 2, 0, 1)
+        blend = _pattern(rng, layer)(rng, *local_axes(surface, centres, centres))
+        paints.append(_paint(rng, layer, paints))
+        dark, light = np.array(paints[-1], np.float32)[:, :, None, None]
+        image += share * dark + share * blend * (light - dark)
+    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
+
+
+def _paint(rng: np.random.Generator, layer: Layer, others: Sequence[Paint]) -> Paint:
+    spread = rng.uniform(0.15, 0.35)
+    if layer.forms:
+        return contrasting_paint(rng, others, spread)
+    return natural_paint(rng, layer.label - len(THINGS), spread)
+
+
+def _pattern(rng: np.random.Generator, layer: Layer) -> Pattern:
+    """The pattern tells the class of stuff and says nothing about the class of a thing."""
+    if layer.forms:
+        return THING_PATTERNS[rng.integers(len(THING_PATTERNS))]
+    return STUFF_PATTERNS[layer.label - len(THINGS)]

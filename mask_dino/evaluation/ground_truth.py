@@ -1,0 +1,87 @@
+"""Panoptic ground truth for metrics: read once, whatever their number."""
+
+import json
+import os.path as osp
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..datasets.checks.coco_file import read_coco
+from ..datasets.panoptic import PanopticImage, parse_images
+from ..datasets.panoptic_png import SegmentMap, read_map, write_ids, write_whole
+from ..messages import DataError, some
+from .pq import Prediction
+
+MAPS = 16
+"""Maps kept, so that every metric of a batch sees the same."""
+
+
+class PanopticTruth:
+    """Images of a JSON file with their segments, whose maps are read when asked for.
+
+    Raises:
+        DataError: If the file is missing or no JSON.
+    """
+
+    def __init__(self, ann_file: str, seg_prefix: str, classes: tuple[str, ...]) -> None:
+        content = read_coco(ann_file)
+        self.file, self.folder = ann_file, seg_prefix
+        self.images: dict[Any, PanopticImage] = {image.id: image for image in parse_images(content, classes)}
+        self.segments = lru_cache(MAPS)(self._read)
+
+    def of(self, sample: Mapping[str, Any]) -> SegmentMap:
+        """Return the segments of the image of a data sample.
+
+        Raises:
+            DataError: If the file lacks the image or its annotation, or the map does not fit.
+        """
+        return self.segments(sample['img_id'])
+
+    def _read(self, image_id: Any) -> SegmentMap:
+        image = self.images.get(image_id)
+        if image is None or image.map_name is None:
+            missing = 'no image' if image is None else 'no annotation of the image'
+            remedy = 'Name the ann_file of the data set in the evaluator; test sets without annotation need format_only'
+            raise DataError(f'{self.file} has {missing} with id {image_id}. {remedy}=True')
+        return read_map(osp.join(self.folder, image.map_name), image.segments, image.size)
+
+
+@lru_cache(1)
+def load_truth(ann_file: str, seg_prefix: str, classes: tuple[str, ...]) -> PanopticTruth:
+    """Return the ground truth, shared by the metrics that ask for the same; clear the cache after an evaluation."""
+    return PanopticTruth(ann_file, seg_prefix, classes)
+
+
+class PanopticFiles:
+    """Writes results of classes by the category ids of a JSON file.
+
+    Raises:
+        DataError: If the file is missing, no JSON, or has not all the categories.
+    """
+
+    def __init__(self, prefix: str, ann_file: str, classes: Sequence[str]) -> None:
+        self.folder, self.json = Path(f'{prefix}.panoptic'), Path(f'{prefix}.panoptic.json')
+        ids = {category['name']: category['id'] for category in read_coco(ann_file).get('categories', ())}
+        if absent := [name for name in classes if name not in ids]:
+            remedy = 'Name the file that has the categories of the training data'
+            raise DataError(f'{ann_file}: no categories called {some(absent)}. {remedy} in ann_file of the evaluator.')
+        self.categories = [ids[name] for name in classes]
+
+    def write_map(self, prediction: Prediction, sample: dict) -> dict:
+        """Write the PNG of an image, whose segments have the ids 1, 2, ..., and return its entry of the JSON file."""
+        name = f'{Path(sample["img_path"]).stem}.png'
+        write_ids(self.folder / name, prediction.pixels)
+        areas = np.bincount(prediction.pixels.ravel(), minlength=len(prediction.labels) + 1)[1:].tolist()
+        segments: list[dict[str, Any]] = [
+            dict(id=number, category_id=self.categories[label], area=area)
+            for number, (label, area) in enumerate(zip(prediction.labels, areas, strict=True), start=1)
+        ]
+        return dict(image_id=sample['img_id'], file_name=name, segments_info=segments)
+
+    def write_json(self, entries: Sequence[dict | None]) -> Path:
+        """Write the JSON file of all images and return its path."""
+        write_whole(self.json, json.dumps(dict(annotations=list(entries))).encode())
+        return self.json

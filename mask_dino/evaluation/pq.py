@@ -1,0 +1,117 @@
+"""Panoptic quality (arXiv 1801.00868), with void and crowds as panopticapi treats them."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from terminaltables import AsciiTable
+
+from ..datasets.panoptic_png import SegmentMap
+
+
+class Prediction(NamedTuple):
+    """Predicted segments of one image."""
+
+    pixels: np.ndarray  # (H, W) int: number of the segment, from 1, and 0 where there is none
+    labels: np.ndarray  # (P,) int64
+
+
+class Quality(NamedTuple):
+    """Averages over classes, in percent; NaN if no class occurs."""
+
+    pq: float
+    sq: float
+    rq: float
+    classes: int  # that occur
+
+
+def parse_panoptic(values: np.ndarray, offset: int, num_classes: int) -> Prediction:
+    """Number the segments of mmdet's panoptic map (H, W), class + instance * ``offset`` with classes from 0.
+
+    Classes from ``num_classes`` on are void.
+    """
+    present = np.zeros(int(values.max(initial=0)) + 1, bool)
+    present[values] = True
+    ids = np.flatnonzero(present)
+    ids = ids[ids % offset < num_classes]
+    numbers = np.zeros(len(present), np.int64)
+    numbers[ids] = np.arange(1, len(ids) + 1)
+    return Prediction(numbers[values], ids % offset)
+
+
+def count_matches(prediction: Prediction, truth: SegmentMap) -> np.ndarray:
+    """Return rows (label, true positives, false positives, false negatives, sum of IoUs) of one image.
+
+    A predicted and a true segment of one class match if their IoU, void pixels aside, exceeds one half. A predicted
+    segment without match is no false positive if more than half of it is void or crowd of its class; where there are
+    several crowds of a class, the last one counts, as in panopticapi.
+    """
+    labels, (rows, columns) = prediction.labels, (len(truth.labels) + 1, len(prediction.labels) + 1)
+    pairs = truth.pixels.astype(np.int64) * columns + prediction.pixels
+    overlaps = np.bincount(pairs.ravel(), minlength=rows * columns).reshape(rows, columns)
+    areas, void, overlaps = overlaps[:, 1:].sum(0), overlaps[0, 1:], overlaps[1:, 1:]
+    unions = truth.areas[:, None] + areas - overlaps - void
+    ious = np.divide(overlaps, unions, where=overlaps > 0, out=np.zeros(overlaps.shape))
+    counted = ~truth.is_crowd & (truth.labels >= 0)
+    ious[(truth.labels[:, None] != labels) | ~counted[:, None]] = 0
+    matches = ious > 0.5
+    ignored = void.copy()
+    for crowd in {truth.labels[number]: number for number in np.flatnonzero(truth.is_crowd)}.values():
+        ignored += overlaps[crowd] * (labels == truth.labels[crowd])
+    false = labels[~matches.any(0) & (ignored / np.maximum(areas, 1) <= 0.5)]
+    missed = truth.labels[counted & ~matches.any(1)]
+    matched, predicted = np.nonzero(matches)
+    return _rows(truth.labels[matched], false, missed, ious[matched, predicted])
+
+
+def _rows(matched: np.ndarray, false: np.ndarray, missed: np.ndarray, ious: np.ndarray) -> np.ndarray:
+    """Count the labels (N,) of each kind, by class; only classes that occur have a row."""
+    labels = np.concatenate((matched, false, missed))
+    present, number = np.unique(labels, return_inverse=True)
+    kinds = np.repeat([1, 2, 3], [len(matched), len(false), len(missed)])
+    counts = np.bincount(number * 4 + kinds, minlength=len(present) * 4).reshape(-1, 4)
+    sums = np.bincount(number[: len(matched)], ious, len(present))
+    return np.column_stack((present, counts[:, 1:], sums))
+
+
+def add_up(rows: Sequence[np.ndarray], num_classes: int, kinds: int) -> np.ndarray:
+    """Return the counts (num_classes, kinds) of all images, from their rows (N, 1 + kinds) that begin with a label."""
+    columns = np.concatenate([np.zeros((0, 1 + kinds)), *rows]).T
+    labels = columns[0].astype(np.int64)
+    return np.stack([np.bincount(labels, column, num_classes) for column in columns[1:]], 1)
+
+
+def class_qualities(counts: np.ndarray) -> np.ndarray:
+    """Return PQ, SQ and RQ (C, 3) in percent of counts (C, 4): NaN for classes that do not occur."""
+    true, false, missed, iou = counts.T
+    weight = true + false / 2 + missed / 2
+    occurs = weight > 0
+    weight = np.where(occurs, weight, np.nan)
+    return 100 * np.stack((iou / weight, np.where(occurs, iou / np.maximum(true, 1), np.nan), true / weight), 1)
+
+
+def average(qualities: np.ndarray) -> Quality:
+    """Return the averages over classes of (C, 3), those aside that do not occur."""
+    occurring = qualities[~np.isnan(qualities[:, 0])]
+    pq, sq, rq = occurring.mean(0).tolist() if len(occurring) else [float('nan')] * 3
+    return Quality(pq, sq, rq, len(occurring))
+
+
+def quality_table(averages: Mapping[str, Quality]) -> str:
+    """Return the table of averages, a row for each kind of classes."""
+    rows = [
+        [kind, *(f'{value:.3f}' for value in quality[:3]), str(quality.classes)] for kind, quality in averages.items()
+    ]
+    return str(AsciiTable([['', 'PQ', 'SQ', 'RQ', 'categories'], *rows]).table)
+
+
+def class_table(qualities: np.ndarray, classes: Sequence[str]) -> str:
+    """Return the table of PQ, SQ and RQ (C, 3) of classes."""
+    rows = [[name, *(f'{value:.3f}' for value in row)] for name, row in zip(classes, qualities, strict=True)]
+    return str(AsciiTable([['category', 'PQ', 'SQ', 'RQ'], *rows]).table)
+
+
+def iou_table(ious: np.ndarray, classes: Sequence[str]) -> str:
+    """Return the table of IoUs (C,) of classes."""
+    rows = [[name, f'{value:.3f}'] for name, value in zip(classes, ious, strict=True)]
+    return str(AsciiTable([['category', 'IoU'], *rows]).table)

@@ -1,0 +1,105 @@
+"""Damaged images are told from sound ones, without decoding where a header tells."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from mask_dino.datasets.checks.images import check_presence, file_problem, image_problem
+
+SIZE = (48, 32)
+PICTURE = np.random.default_rng(0).integers(0, 256, (SIZE[1], SIZE[0], 3), np.uint8)
+
+
+def save(path, **options: object) -> str:
+    Image.fromarray(PICTURE).save(path, **options)
+    return str(path)
+
+
+def rotated(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+@pytest.mark.parametrize('decode', [False, True])
+@pytest.mark.parametrize(
+    ('name', 'pixels'),
+    [
+        ('colour.jpg', PICTURE),
+        ('grey.jpg', PICTURE[..., 0]),
+        ('colour.png', PICTURE),
+        ('grey.png', PICTURE[..., 0]),
+        ('deep.png', PICTURE.astype(np.uint16) * 257),
+        ('alpha.png', np.dstack((PICTURE, PICTURE[..., :1]))),
+        ('plain.bmp', PICTURE),
+    ],
+)
+def test_sound_images_of_all_kinds_pass(tmp_path, name, pixels, decode):
+    path = str(tmp_path / name)
+    assert cv2.imwrite(path, pixels)
+    assert image_problem(path, SIZE, decode) is None
+    assert str(SIZE[0] + 1) in image_problem(path, (SIZE[0] + 1, SIZE[1]), decode)
+
+
+@pytest.mark.parametrize('progressive', [False, True])
+def test_a_jpeg_cut_short_anywhere_is_noticed(tmp_path, progressive):
+    content = Path(save(tmp_path / 'whole.jpg', progressive=progressive)).read_bytes()
+    path = tmp_path / 'cut.jpg'
+    for length in (*range(4, len(content) - 2, 97), len(content) - 2, len(content) - 1):
+        path.write_bytes(content[:length])
+        assert 'cut' in (file_problem(str(path)) or ''), length
+
+
+def test_data_behind_the_end_and_a_thumbnail_before_it_are_no_damage(tmp_path):
+    content = Path(save(tmp_path / 'whole.jpg')).read_bytes()
+    path = tmp_path / 'camera.jpg'
+    path.write_bytes(content + b'\xff\xda' + bytes(50))
+    assert file_problem(str(path)) is None
+    # A segment of application data that holds a whole JPEG, as cameras write it.
+    thumbnail = b'\xff\xe1' + (len(content) + 2).to_bytes(2, 'big') + content
+    path.write_bytes(content[:2] + thumbnail + content[2:])
+    assert file_problem(str(path)) is None
+    path.write_bytes(content[:2] + thumbnail + content[2 : len(content) // 2])
+    assert 'cut short' in file_problem(str(path))
+
+
+@pytest.mark.parametrize('name', ['half.png', 'half.bmp'])
+def test_decoding_finds_what_headers_hide(tmp_path, name):
+    path = tmp_path / name
+    save(path)
+    path.write_bytes(path.read_bytes()[:2000])
+    assert 'decoded' in image_problem(str(path), SIZE, decode=True)
+
+
+@pytest.mark.parametrize(('content', 'word'), [(b'', 'empty'), (b'<html>not found</html>', 'not an image')])
+def test_what_is_no_image_is_called_so(tmp_path, content, word):
+    path = tmp_path / 'x.jpg'
+    path.write_bytes(content)
+    message = image_problem(str(path), SIZE, decode=False)
+    assert str(path) in message and word in message
+    path.unlink()
+    assert 'does not exist' in image_problem(str(path), SIZE, decode=False)
+
+
+@pytest.mark.parametrize('decode', [False, True])
+def test_exif_orientation_counts_as_it_is_loaded(tmp_path, decode):
+    turned = save(tmp_path / 'turned.jpg', exif=rotated(6))
+    assert cv2.imread(turned).shape[:2] == SIZE
+    assert image_problem(turned, SIZE[::-1], decode) is None
+    assert 'EXIF' in image_problem(turned, SIZE, decode)
+    assert image_problem(save(tmp_path / 'upside_down.jpg', exif=rotated(3)), SIZE, decode) is None
+
+
+def test_missing_and_empty_files_are_listed_by_folder(tmp_path):
+    here = [save(tmp_path / f'{index}.png') for index in range(3)]
+    assert check_presence(here) == check_presence(['s3://bucket/1.png']) == []
+    (tmp_path / '1.png').write_bytes(b'')
+    (tmp_path / '2.png').rename(tmp_path / '2.PNG')
+    missing, empty = (message for _, message in check_presence([*here, str(tmp_path / 'x.png')]))
+    assert str(tmp_path) in missing and '2 of 4' in missing and 'x.png' in missing and '2.PNG' in missing
+    assert '1.png' in empty and '0.png' not in empty + missing
+    ((_, message),) = check_presence([str(tmp_path / 'nowhere/1.png')])
+    assert 'nowhere' in message and 'data_prefix' in message

@@ -1,0 +1,92 @@
+"""Label maps that would ruin a training are named before it."""
+
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from mmengine.registry import init_default_scope
+from mmseg.datasets import BaseSegDataset
+from PIL import Image
+
+from mask_dino.datasets.checks import check_loaders
+from mask_dino.datasets.checks.label_maps import allowed_labels
+from mask_dino.messages import error_messages
+
+SIZE = (20, 30)
+META = dict(classes=('a', 'b', 'c'))
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    for name in ('images', 'maps'):
+        (tmp_path / name).mkdir()
+    for index in range(3):
+        cv2.imwrite(str(tmp_path / f'images/{index}.jpg'), np.zeros((*SIZE, 3), np.uint8))
+        cv2.imwrite(str(tmp_path / f'maps/{index}.png'), np.tile(np.array([0, 2, 255], np.uint8), (20, 10)))
+    return tmp_path
+
+
+def problems(folder: Path, num_classes: int = 3, **options: object) -> list[str]:
+    init_default_scope('mmseg')
+    options = dict(metainfo=META) | options
+    prefix = dict(img_path='images', seg_map_path='maps')
+    dataset = BaseSegDataset(data_root=str(folder), data_prefix=prefix, **options)
+    head = type('Head', (), dict(num_classes=num_classes, num_things_classes=0))
+    model = type('Model', (), dict(decode_head=head, auxiliary_head=head))
+    return error_messages(check_loaders(dict(train_dataloader=dataset), {}, model))
+
+
+def test_good_maps_pass_palettes_included(folder):
+    palette = Image.fromarray(np.ones(SIZE, np.uint8), mode='P')
+    palette.putpalette([10, 20, 30, 40, 50, 60])
+    palette.save(folder / 'maps/1.png')
+    assert problems(folder) == []
+
+
+@pytest.mark.parametrize(
+    ('values', 'message'),
+    [
+        (np.full(SIZE, 3, np.uint8), r'1\.png has the labels 3, which no class has.*reduce_zero_label'),
+        (np.full(SIZE, 300, np.uint16), r'1\.png has the labels 300'),
+        (np.zeros((20, 29), np.uint8), r'1\.png is 29 x 20 pixels, its image .*1\.jpg 30 x 20'),
+        (np.zeros((*SIZE, 3), np.uint8), r'1\.png is an image of colours, 3 channels.*index of the class'),
+    ],
+)
+def test_bad_maps_are_named(folder, values, message):
+    cv2.imwrite(str(folder / 'maps/1.png'), values)
+    (found,) = problems(folder)
+    assert found.startswith('1 label map of 3')
+    assert re.search(message, found)
+
+
+def test_damaged_and_missing_maps_are_named(folder):
+    path = folder / 'maps/2.png'
+    path.write_bytes(path.read_bytes()[:50])
+    assert '2.png cannot be decoded' in problems(folder)[0]
+    path.unlink()
+    (found,) = problems(folder)
+    assert '2.png' in found and 'missing' in found
+
+
+def test_damaged_images_are_named(folder):
+    path = folder / 'images/2.jpg'
+    good = path.read_bytes()
+    for content, message in ((good[:300], 'was cut short'), (b'a web page', 'is not an image')):
+        path.write_bytes(content)
+        (found,) = problems(folder)
+        assert found.startswith('1 image of 3') and '2.jpg' in found and message in found
+
+
+def test_class_counts_must_agree(folder):
+    (found,) = problems(folder, num_classes=19)
+    for head in ('decode_head', 'auxiliary_head'):
+        assert f'model.{head}.num_classes is 19' in found and f'{head}=dict(num_classes=3)' in found
+
+
+def test_labels_may_be_what_mmseg_turns_into_classes():
+    assert allowed_labels(3, None, False, 255) == {0, 1, 2, 255}
+    assert allowed_labels(3, None, True, 255) == {0, 1, 2, 3, 255}
+    # Classes 'b' and 'c' of a data set with four, of which the others are ignored.
+    assert allowed_labels(2, {0: 255, 1: 0, 2: 1, 3: 255}, False, 255) == {0, 1, 2, 3, 255}

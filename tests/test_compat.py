@@ -1,0 +1,124 @@
+"""Configs and tools are found where the package is installed, and its metafiles say what the configs say."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from mmengine.config import Config
+
+from mask_dino import compat
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = ROOT / 'configs' / 'maskdino'
+META = yaml.safe_load((ROOT / 'projects' / 'mask_dino' / 'metafile.yml').read_text())
+SOURCES = ('setup.py', 'setup.cfg', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE', 'requirements.txt')
+FOLDERS = ('mask_dino', 'configs', 'tools')
+SCRIPT = """
+from mmengine.config import Config
+from mmengine.hub import get_config
+import mask_dino
+from mask_dino import compat
+assert mask_dino.__file__.startswith({site!r}), mask_dino.__file__
+hub = get_config('mask_dino::maskdino/maskdino_tiny_shapes.py')
+base = Config.fromfile('mine.py')
+assert hub.model == base.model and base.model.type == 'MaskDINO', base.model
+print(compat.root())
+"""
+
+
+@pytest.fixture(scope='module')
+def site(tmp_path_factory):
+    """A folder in which the wheel is installed, built from a copy that no earlier build has touched."""
+    source, target = tmp_path_factory.mktemp('source'), tmp_path_factory.mktemp('site')
+    for name in (*SOURCES, 'model-index.yml'):
+        shutil.copy(ROOT / name, source)
+    for name in FOLDERS:
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns('__pycache__', '.mim'))
+    (source / 'projects' / 'mask_dino').mkdir(parents=True)
+    shutil.copy(ROOT / 'projects' / 'mask_dino' / 'metafile.yml', source / 'projects' / 'mask_dino')
+    pip = [sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--no-build-isolation', '--no-index']
+    subprocess.run([*pip, '--target', str(target), str(source)], check=True)
+    return target
+
+
+def python(site, *arguments, **options):
+    """Run Python with the installed package before any other; return what it prints."""
+    environment = dict(PATH='/usr/bin:/bin', PYTHONPATH=str(site), OMP_NUM_THREADS='1')
+    command = [sys.executable, *map(str, arguments)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, **options)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def files(folder):
+    """The names of a folder's files, compiled ones aside."""
+    return {path.relative_to(folder) for path in folder.rglob('*.*') if path.suffix != '.pyc'}
+
+
+def test_a_wheel_carries_configs_tools_and_metafiles(site):
+    carried = site / 'mask_dino' / '.mim'
+    for folder in ('configs', 'tools'):
+        left_out = ('env', 'demo.py')
+        assert files(carried / folder) == {path for path in files(ROOT / folder) if path.parts[0] not in left_out}
+    index = yaml.safe_load((carried / 'model-index.yml').read_text())
+    models = [m for path in index['Import'] for m in yaml.safe_load((carried / path).read_text())['Models']]
+    assert models == META['Models']
+    assert all((carried / model['Config']).is_file() for model in models)
+
+
+def test_the_prefix_in_an_installed_package(site, tmp_path):
+    (tmp_path / 'mine.py').write_text("_base_ = 'mask_dino::maskdino/maskdino_tiny_shapes.py'")
+    printed = python(site, '-c', SCRIPT.format(site=str(site)), cwd=tmp_path)
+    assert printed.splitlines()[-1] == str(site / 'mask_dino' / '.mim')
+
+
+def test_installed_tools_start(site, tmp_path):
+    """mim runs this file, and torch.distributed.run does."""
+    tool = site / 'mask_dino' / '.mim' / 'tools' / 'train.py'
+    assert '--auto-scale-lr' in python(site, tool, '--help', cwd=tmp_path)
+
+
+@pytest.mark.parametrize('name', ['maskdino_tiny_shapes', 'maskdino_tiny_shapes-semantic.py'])
+def test_a_base_with_the_prefix_is_the_config_itself(tmp_path, name):
+    """It brings no scope of its own: its parts are registered with MMDetection or MMSegmentation."""
+    (tmp_path / 'mine.py').write_text(f"_base_ = 'mask_dino::maskdino/{name}'\nmodel = dict(test_cfg=dict(extra=1))")
+    mine = Config.fromfile(tmp_path / 'mine.py')
+    assert mine.model.test_cfg.pop('extra') == 1
+    assert mine._cfg_dict == Config.fromfile(CONFIGS / f'{name.removesuffix(".py")}.py')._cfg_dict
+    assert '_scope_' not in mine.pretty_text
+
+
+def test_bases_of_other_packages_are_left_to_mmengine(tmp_path):
+    (tmp_path / 'mine.py').write_text("_base_ = 'mmdet::_base_/models/mask-rcnn_r50_fpn.py'")
+    assert Config.fromfile(tmp_path / 'mine.py').model._scope_ == 'mmdet'
+    compat.register_config_prefix()
+
+
+def test_a_config_that_is_not_there_is_named(tmp_path):
+    (tmp_path / 'mine.py').write_text("_base_ = 'mask_dino::maskdino/maskdino_r51.py'")
+    with pytest.raises(FileNotFoundError, match=r'mask_dino::maskdino/maskdino_r51\.py: there is no .*configs'):
+        Config.fromfile(tmp_path / 'mine.py')
+
+
+def test_every_published_config_is_in_the_metafile():
+    """With the figures that its first line names, and no others."""
+    published = {path for path in CONFIGS.glob('*.py') if path.read_text().startswith('# Published')}
+    assert published and published <= {ROOT / model['Config'] for model in META['Models']}
+    for model in META['Models']:
+        metrics = [value for result in model.get('Results', []) for value in result['Metrics'].values()]
+        first = (ROOT / model['Config']).read_text().partition('\n')[0]
+        assert {str(value) for value in metrics} <= set(re.findall(r'\d+\.\d', first)), model['Name']
+        assert model['Name'] == Path(model['Config']).stem
+
+
+def test_the_metafile_is_whole():
+    assert [collection['Name'] for collection in META['Collections']] == ['Mask DINO']
+    assert len({model['Name'] for model in META['Models']}) == len(META['Models'])
+    for model in META['Models']:
+        assert model['In Collection'] == 'Mask DINO'
+        assert model['Metadata']['Training Data']
+        assert all({'Task', 'Dataset', 'Metrics'} == result.keys() for result in model.get('Results', []))
