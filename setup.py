@@ -7,8 +7,8 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 CARRIED = ('model-index.yml', 'projects/mask_dino/metafile.yml', 'configs', 'tools')
-# They work on a clone alone.
-LEFT_OUT = shutil.ignore_patterns('__pycache__', 'env', 'demo.py')
+# These tools only work in a clone.
+LEFT_OUT = shutil.ignore_patterns('__pycache__', 'env', 'dev', 'demo.py')
 
 
 class BuildWithConfigs(build_py):

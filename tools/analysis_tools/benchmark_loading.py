@@ -54,10 +54,15 @@ def measure(transforms: list, infos: list[dict]) -> dict[str, float]:
     """Return the seconds of each transform."""
     spans = Spans(torch.device('cpu'))
     for data in infos:
-        for transform in transforms:
-            with spans.part(type(transform).__name__):
-                data = transform(data)
+        load(data, transforms, spans)
     return spans.seconds()
+
+
+def load(data: dict, transforms: list, spans: Spans) -> None:
+    """Load one image, and time every transform."""
+    for transform in transforms:
+        with spans.part(type(transform).__name__):
+            data = transform(data)
 
 
 def main() -> None:

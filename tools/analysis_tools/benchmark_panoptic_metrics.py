@@ -20,6 +20,7 @@ SIZE = (480, 640)
 
 
 def parse_args() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--images', type=int, default=200, help='images to make and evaluate (default: %(default)s)')
     parser.add_argument('--segments', type=int, default=15, help='segments of an image (default: %(default)s)')
@@ -62,6 +63,7 @@ def write(folder: Path, images: int, segments: int) -> list[dict]:
 
 
 def main() -> None:
+    """Time the metrics on made-up images and print their seconds."""
     args = parse_args()
     with tempfile.TemporaryDirectory() as folder:
         samples = write(Path(folder), args.images, args.segments)

@@ -9,6 +9,7 @@ from mask_dino.datasets.shapes.write import make
 
 
 def parse_args() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('folder', type=Path, help='where to write it, e.g. data/shapes')
     parser.add_argument('--train', type=int, default=World.train, help='training images (default: %(default)s)')
@@ -22,6 +23,7 @@ def parse_args() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
 
 
 def main() -> None:
+    """Write the data set."""
     parser, args = parse_args()
     start = time.perf_counter()
     try:

@@ -13,6 +13,7 @@ from mask_dino.messages import error_messages
 
 
 def parse_args() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('--images', action='store_true', help='decode every image, too, which takes long')
@@ -23,6 +24,7 @@ def parse_args() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
 
 
 def main() -> None:
+    """Check the data of a config and print the findings."""
     parser, args = parse_args()
     if not Path(args.config).is_file():
         parser.error(f'config {args.config} does not exist; relative paths start at {Path.cwd()}')

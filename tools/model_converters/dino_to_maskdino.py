@@ -19,6 +19,7 @@ CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'maskdino'
 
 
 def parse_args() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description='Start a Mask DINO from a DINO of MMDetection or of the original '
         '(https://github.com/IDEA-Research/DINO); its masks are to be learned'
@@ -45,6 +46,7 @@ def convert(state: dict[str, Tensor], source: Path, destination: Path, config_pa
 
 
 def main() -> None:
+    """Convert a checkpoint of a DINO detector."""
     args = parse_args()
     try:
         check_paths(args.source, args.destination)

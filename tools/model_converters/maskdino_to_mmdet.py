@@ -21,6 +21,7 @@ CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'maskdino'
 
 
 def parse_args() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description='Convert a checkpoint of the original Mask DINO (https://github.com/IDEA-Research/MaskDINO), or of '
         'detrex, for MMDetection or MMSegmentation'
@@ -54,6 +55,7 @@ def convert(state: dict[str, Tensor], source: Path, destination: Path, config_pa
 
 
 def main() -> None:
+    """Convert a checkpoint of the original implementation."""
     args = parse_args()
     try:
         check_paths(args.source, args.destination)

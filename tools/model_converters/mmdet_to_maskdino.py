@@ -15,6 +15,7 @@ from mask_dino.checkpoints.maskdino import restore_original
 
 
 def parse_args() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description='Convert a checkpoint of MMDetection or MMSegmentation for the original Mask DINO '
         '(https://github.com/IDEA-Research/MaskDINO)'
@@ -36,6 +37,7 @@ def convert(source: Path, destination: Path, config_path: Path | None) -> None:
 
 
 def main() -> None:
+    """Convert a checkpoint of this package."""
     args = parse_args()
     try:
         check_paths(args.source, args.destination)
