@@ -18,22 +18,24 @@ def masks_to_boxes(masks: Tensor, pixel_exact: bool = True) -> Tensor:
     Returns:
         (..., 4) cxcywh in [0, 1].
     """
+    height, width = masks.shape[-2:]
     x1, x2 = _extent(masks.any(-2))
     y1, y2 = _extent(masks.any(-1))
-    height, width = masks.shape[-2:]
-    scale = torch.tensor([width, height, width, height], device=masks.device)
-    empty = (x2 < 0)[..., None]
-    end = 1 if pixel_exact else 0
-    x2, y2 = x2 + end, y2 + end
-    boxes = torch.stack(((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1), -1) / scale
-    if_empty = torch.zeros(4) if pixel_exact else torch.tensor([1.0, 1.0, 0.0, 0.0])
-    return torch.where(empty, if_empty.to(boxes), boxes)
+    empty = (x2 < 0)[..., None]  # (..., 1)
+    if pixel_exact:
+        x2, y2 = x2 + 1, y2 + 1
+    center_x = (x1 + x2) / 2 / width
+    center_y = (y1 + y2) / 2 / height
+    boxes = torch.stack((center_x, center_y, (x2 - x1) / width, (y2 - y1) / height), -1)  # (..., 4)
+    box_if_empty = (0.0, 0.0, 0.0, 0.0) if pixel_exact else (1.0, 1.0, 0.0, 0.0)
+    return torch.where(empty, boxes.new_tensor(box_if_empty), boxes)
 
 
 def _extent(occupied: Tensor) -> tuple[Tensor, Tensor]:
     """Return the first and last index (...,) where ``occupied`` (..., n) holds; the last is -1 if it never does."""
-    index = torch.arange(occupied.shape[-1], device=occupied.device)
-    first = torch.where(occupied, index, occupied.shape[-1]).amin(-1)
+    size = occupied.shape[-1]
+    index = torch.arange(size, device=occupied.device)
+    first = torch.where(occupied, index, size).amin(-1)
     last = torch.where(occupied, index, -1).amax(-1)
     return first, last
 

@@ -58,13 +58,13 @@ def head_name(target: Mapping[str, Tensor]) -> str:
     return found.removesuffix(mark)
 
 
-def check_anchors(levels: Levels, queries: nn.Module) -> None:
+def check_anchors(levels: Levels, queries: Any) -> None:
     """Refuse a model whose proposals have other sizes, which no tensor shows."""
-    given = getattr(queries, 'anchor_sizes', None)
-    if given is not None and tuple(given) != levels.anchor_sizes:
+    sizes = queries.anchor_sizes
+    if sizes is not None and sizes != levels.anchor_sizes:
         raise CheckpointError(
             f'the levels of the checkpoint belong to queries.anchor_sizes={list(levels.anchor_sizes)}, '
-            f'but the config has {list(given)}; set them in the config'
+            f'but the config has {list(sizes)}; set them in the config'
         )
 
 
@@ -133,7 +133,7 @@ def original_levels(head: Any) -> Levels:
     """Return the levels as the published models of this kind have them: the anchors tell; learned queries have none."""
     pixel_decoder = head.pixel_decoder
     channels = pixel_decoder.in_channels[pixel_decoder.first_level :]
-    sizes = getattr(head.queries, 'anchor_sizes', None)
+    sizes = head.queries.anchor_sizes
     coarse_first = sizes is None or sizes[0] < sizes[-1]
     ordered = tuple(reversed(channels)) if coarse_first else tuple(channels)
     return Levels(ordered, len(pixel_decoder.input_convs) - len(channels))

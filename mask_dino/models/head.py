@@ -58,8 +58,7 @@ class MaskDINOHead(BaseModule):
         self.denoising = MODELS.build(denoising | width | classes)
         self.criterion = MODELS.build(criterion | classes | dict(num_things_classes=num_things_classes))
         self.prediction = PredictionHead(self.criterion.num_logits, embed_dims, prior_prob)
-        separate = getattr(self.queries, 'separate_branches', False)
-        self.encoder_prediction = deepcopy(self.prediction) if separate else None
+        self.encoder_prediction = deepcopy(self.prediction) if self.queries.separate_branches else None
         self.check()
         if not self.criterion.uses_masks:
             self.freeze_masks()
@@ -67,7 +66,7 @@ class MaskDINOHead(BaseModule):
     def check(self) -> None:
         """Refuse parts that do not fit together, naming what to set."""
         num_levels = len(self.pixel_decoder.input_convs)
-        anchors = getattr(self.queries, 'anchor_sizes', None)
+        anchors = self.queries.anchor_sizes
         if anchors is not None and len(anchors) != num_levels:
             raise ValueError(
                 f'queries.anchor_sizes has {len(anchors)} sizes, but pixel_decoder.num_levels={num_levels}: '
@@ -76,7 +75,7 @@ class MaskDINOHead(BaseModule):
 
     def freeze_masks(self) -> None:
         """Keep what only masks train out of the optimiser, so that every parameter left has a gradient."""
-        if getattr(self.queries, 'boxes_from_masks', False):
+        if self.queries.boxes_from_masks:
             raise ValueError('queries.boxes_from_masks needs masks, but criterion.loss_mask is off: set it to False')
         pixel_decoder = self.pixel_decoder
         unused = (pixel_decoder.lateral_conv, pixel_decoder.output_conv, pixel_decoder.mask_conv)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from mmdet.models.layers.transformer.utils import inverse_sigmoid
+from mmdet.models.layers import inverse_sigmoid
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
@@ -12,9 +12,24 @@ from ..structures import Memory, Predictions, Queries
 from .prediction import PredictionHead
 
 
+class QuerySource(nn.Module):
+    """Parent of the classes that ``queries`` of the head can name: what the other parts need to know about them."""
+
+    anchor_sizes: tuple[float, ...] | None = None
+    """Side of the square proposal at each encoder level, fine to coarse; None without proposals."""
+    boxes_from_masks = False
+    """Whether the boxes from which the decoder starts are made of masks."""
+    learned_content = False
+    """Whether the content of the queries is a parameter, not an encoder token."""
+    separate_branches = False
+    """Whether the encoder tokens have prediction branches of their own."""
+
+
 @MODELS.register_module()
-class LearnedQueries(nn.Module):
+class LearnedQueries(QuerySource):
     """The same content and reference for every image."""
+
+    learned_content = True
 
     def __init__(self, num_queries: int, embed_dims: int = 256) -> None:
         super().__init__()
@@ -23,12 +38,12 @@ class LearnedQueries(nn.Module):
 
     def forward(self, memory: Memory, head: PredictionHead, mask_features: Tensor) -> tuple[Queries, None]:
         """Return the queries; nothing of the encoder is supervised."""
-        size = (len(memory.tokens), -1, -1)
+        size = (memory.tokens.shape[0], -1, -1)
         return Queries(self.content.weight.expand(size), self.reference.weight.expand(size)), None
 
 
 @MODELS.register_module()
-class QuerySelection(nn.Module):
+class QuerySelection(QuerySource):
     """Unified query selection: the encoder tokens of highest class score become queries (paper, section 3.4).
 
     Args:
@@ -56,6 +71,7 @@ class QuerySelection(nn.Module):
         self.anchor_sizes = tuple(anchor_sizes)
         self.boxes_from_masks = boxes_from_masks
         self.pixel_exact = pixel_exact
+        self.learned_content = learned_content
         self.separate_branches = separate_branches
         self.content = nn.Embedding(num_queries, embed_dims) if learned_content else None
         self.proj = nn.Sequential(nn.Linear(embed_dims, embed_dims), nn.LayerNorm(embed_dims))
@@ -66,7 +82,7 @@ class QuerySelection(nn.Module):
         # Tokens whose anchor leaves the image are zeroed and propose nothing: their reference is infinite.
         valid = ((anchors > 0.01) & (anchors < 0.99)).all(-1, keepdim=True)
         tokens = memory.tokens * valid
-        proposals = anchors.logit().masked_fill(~valid, torch.inf).expand(len(tokens), -1, -1)
+        proposals = anchors.logit().masked_fill(~valid, torch.inf).expand(tokens.shape[0], -1, -1)
         index = self.select(tokens, head)[..., None]
         # Only the selected tokens are kept for the backward pass.
         content = self.proj(tokens.gather(1, index.expand(-1, -1, tokens.shape[-1])))
@@ -89,12 +105,8 @@ class QuerySelection(nn.Module):
         """Return the boxes (B, Q, 4) from which the decoder starts (paper, section 3.4)."""
         if not self.boxes_from_masks:
             return predictions.boxes.detach()
-        # One image at a time bounds the memory of the masks.
-        boxes = [
-            masks_to_boxes(torch.einsum('qc,chw->qhw', embed, features) > 0, self.pixel_exact)
-            for embed, features in zip(predictions.mask_embed, mask_features, strict=True)
-        ]
-        return torch.stack(boxes)
+        masks = predictions.decode(mask_features).masks  # (B, Q, h, w) logits
+        return masks_to_boxes(masks > 0, self.pixel_exact)
 
     def anchors(self, memory: Memory) -> Tensor:
         """Return one square box (L, 4), cxcywh, centred on every token."""
