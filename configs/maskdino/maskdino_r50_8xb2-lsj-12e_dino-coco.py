@@ -14,7 +14,7 @@ model = dict(
             learned_content=True,
             separate_branches=True,
         ),
-        decoder=dict(num_layers=6, like_dino=True),
+        decoder=dict(num_layers=6, separate_box_branches=True, normalise_content_once=True),
     ),
     test_cfg=dict(max_per_image=100),
 )

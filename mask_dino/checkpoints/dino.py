@@ -31,10 +31,10 @@ def convert_detector(state: Mapping[str, Tensor], model: nn.Module) -> FromDetec
     """Fill a model with the weights of a DINO, of mmdet or of the original implementation.
 
     - DINO has branches for every decoder layer, the model has one set: it takes those of the last layer; with
-      ``queries.separate_branches`` those of the encoder, too, and with ``decoder.like_dino`` the box branches of all
-      layers.
-    - Without ``decoder.like_dino``, the model normalises once more before it classifies: the class branch makes up
-      for it on average.
+      ``queries.separate_branches`` also those of the encoder, and with ``decoder.separate_box_branches`` the box
+      branches of all layers.
+    - Without ``decoder.normalise_content_once``, the model normalises once more before it classifies: the class
+      branch makes up for it on average.
     - Decoder layers beyond those of the detector begin as its last one.
     - The mask branch keeps its initial values.
 
@@ -55,7 +55,7 @@ def convert_detector(state: Mapping[str, Tensor], model: nn.Module) -> FromDetec
     unknown += [renamed.origin[name] for name in renamed.state if name not in target]
     if problems := compare(unknown, taken, target):
         raise CheckpointError('the detector does not fit the model:\n' + '\n'.join(problems))
-    if not part.decoder.like_dino:
+    if not part.decoder.normalise_content_once:
         normalise_once(taken, f'{head}.prediction')
     return FromDetector({**target, **taken}, cover(taken, target), dropped, differences(part))
 
@@ -122,11 +122,12 @@ def differences(head: Any) -> list[str]:
     anchors = tuple(0.05 * 2**level for level in range(len(head.pixel_decoder.input_convs)))
     wanted = {
         f'pixel_decoder.temperature={TEMPERATURE}': head.pixel_decoder.position.temperature == TEMPERATURE,
-        f'queries.anchor_sizes={list(anchors)}': getattr(queries, 'anchor_sizes', None) == anchors,
-        'queries.learned_content=True': getattr(queries, 'content', None) is not None,
-        'queries.separate_branches=True': getattr(queries, 'separate_branches', False),
-        'queries.boxes_from_masks=False': not getattr(queries, 'boxes_from_masks', False),
-        'decoder.like_dino=True': head.decoder.like_dino,
+        f'queries.anchor_sizes={list(anchors)}': queries.anchor_sizes == anchors,
+        'queries.learned_content=True': queries.learned_content,
+        'queries.separate_branches=True': queries.separate_branches,
+        'queries.boxes_from_masks=False': not queries.boxes_from_masks,
+        'decoder.separate_box_branches=True': head.decoder.separate_box_branches,
+        'decoder.normalise_content_once=True': head.decoder.normalise_content_once,
     }
     return [setting for setting, holds in wanted.items() if not holds]
 

@@ -19,9 +19,12 @@ class MaskDINODecoder(nn.Module):
     by the layers.
 
     Args:
-        like_dino: Whether layers have box branches of their own, the last one that of the head, and their content is
-            normalised once for classes and masks, not twice: what a converted DINO needs to detect as before.
+        separate_box_branches: Whether every layer but the last has a box branch of its own, as in DINO. The last
+            layer uses the branch of the head. By default, all layers do.
+        normalise_content_once: Whether the head gets the content of a layer before the decoder's norm, so that classes
+            and masks see it normalised once, as in DINO, and not twice, as in the original Mask DINO.
         with_cp: Whether layers are computed again for their gradients instead of kept.
+        like_dino: Refused: it was split into the two options above.
     """
 
     def __init__(
@@ -32,15 +35,24 @@ class MaskDINODecoder(nn.Module):
         feedforward_channels: int = 2048,
         num_heads: int = 8,
         num_points: int = 4,
-        like_dino: bool = False,
+        separate_box_branches: bool = False,
+        normalise_content_once: bool = False,
         with_cp: bool = False,
+        like_dino: None = None,
     ) -> None:
         super().__init__()
-        self.like_dino = like_dino
+        if like_dino is not None:
+            raise ValueError(
+                f'MaskDINODecoder: decoder.like_dino={like_dino} was split into two options; instead of it, set '
+                f'decoder.separate_box_branches={like_dino} and decoder.normalise_content_once={like_dino}'
+            )
+        self.separate_box_branches = separate_box_branches
+        self.normalise_content_once = normalise_content_once
         self.with_cp = with_cp
         sizes = LayerSizes(embed_dims, num_levels, feedforward_channels, num_heads, num_points)
         self.layers = decoder_layers(num_layers, sizes)
-        self.box_embeds = nn.ModuleList(box_branch(embed_dims) for _ in range(num_layers - 1) if like_dino)
+        num_branches = num_layers - 1 if separate_box_branches else 0
+        self.box_embeds = nn.ModuleList(box_branch(embed_dims) for _ in range(num_branches))
         self.ref_point_head = MLP(2 * embed_dims, embed_dims, embed_dims, 2)
         for layer in self.ref_point_head.layers:
             nn.init.xavier_uniform_(layer.weight)
@@ -60,7 +72,7 @@ class MaskDINODecoder(nn.Module):
             content = self.attend(layer, content, boxes, memory, attn_mask)
             normed = head.norm(content)
             box = inverse_sigmoid(reference) + box_embed(normed)
-            refined.append(Queries(content if self.like_dino else normed, box))
+            refined.append(Queries(content if self.normalise_content_once else normed, box))
             # The next layer attends around this box, and predicts from it with its gradient: look forward twice.
             reference = (box_embed(content) + inverse_sigmoid(boxes)).sigmoid()
             boxes = reference.detach()
@@ -68,8 +80,9 @@ class MaskDINODecoder(nn.Module):
 
     def branches(self, head: PredictionHead) -> list[nn.Module]:
         """Return the box branch of each layer."""
-        shared = [head.box_embed] * len(self.layers)
-        return [*self.box_embeds, head.box_embed] if self.like_dino else shared
+        if self.separate_box_branches:
+            return [*self.box_embeds, head.box_embed]
+        return [head.box_embed] * len(self.layers)
 
     def attend(
         self, layer: nn.Module, content: Tensor, boxes: Tensor, memory: Memory, attn_mask: Tensor | None

@@ -29,7 +29,7 @@ LIKE_DINO = dict(
         learned_content=True,
         separate_branches=True,
     ),
-    decoder=dict(num_layers=LAYERS, like_dino=True),
+    decoder=dict(num_layers=LAYERS, separate_box_branches=True, normalise_content_once=True),
 )
 
 
@@ -126,11 +126,11 @@ def test_it_detects_as_the_detector_does(levels, head):
 
 
 def test_one_box_branch_detects_nearly_so_where_the_detector_has_one():
-    detector, model = make_detector(), make_model(decoder=dict(num_layers=LAYERS, like_dino=False))
+    detector, model = make_detector(), make_model(decoder=dict(num_layers=LAYERS))
     share_branches(detector)
     found = convert_detector(detector.state_dict(), model)
     model.load_state_dict(found.state)
-    assert found.differences == ['decoder.like_dino=True']
+    assert found.differences == ['decoder.separate_box_branches=True', 'decoder.normalise_content_once=True']
     ours, logits, boxes, inside = both(model, detector)
     torch.testing.assert_close(ours.boxes[inside], boxes[inside], atol=1e-3, rtol=1e-3)
     # Classes are read off queries that are normalised twice, which is made up for on average.
@@ -174,7 +174,8 @@ def test_everything_but_the_mask_branch_is_covered():
 def test_further_layers_begin_as_the_last_and_further_queries_are_cut():
     detector = make_detector(num_queries=NUM_QUERIES + 7)
     state = detector.state_dict()
-    found = convert_detector(state, make_model(decoder=dict(num_layers=LAYERS + 2, like_dino=True))).state
+    decoder = LIKE_DINO['decoder'] | dict(num_layers=LAYERS + 2)
+    found = convert_detector(state, make_model(decoder=decoder)).state
     for layer, number in enumerate((0, 1, LAYERS - 1, LAYERS - 1)):
         name = f'panoptic_head.decoder.box_embeds.{layer}.layers.1.weight'
         assert found[name].equal(state[f'bbox_head.reg_branches.{number}.2.weight'])
@@ -225,7 +226,8 @@ def test_a_model_of_other_settings_takes_what_it_has_a_place_for():
         'queries.anchor_sizes',
         'queries.learned_content',
         'queries.separate_branches',
-        'decoder.like_dino',
+        'decoder.separate_box_branches',
+        'decoder.normalise_content_once',
     ]
 
 

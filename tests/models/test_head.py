@@ -89,6 +89,10 @@ def test_selection_takes_the_highest_scores(model, images):
     [
         (dict(pixel_decoder=dict(num_levels=2)), 'num_levels=2'),
         (dict(queries=dict(anchor_sizes=[0.1, 0.05])), 'anchor_sizes has 2 sizes'),
+        (
+            dict(decoder=dict(like_dino=True)),
+            'like_dino=True .*separate_box_branches=True and decoder.normalise_content_once=True',
+        ),
         (dict(embed_dims=48), 'embed_dims=48 must be a multiple of 32'),
         (dict(num_things_classes=0), 'must be 1 or more'),
     ],
