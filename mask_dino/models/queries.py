@@ -56,6 +56,8 @@ class QuerySelection(QuerySource):
         separate_branches: Whether the tokens have class, box and mask branches of their own, as in DINO.
     """
 
+    anchor_sizes: tuple[float, ...]
+
     def __init__(
         self,
         num_queries: int,
