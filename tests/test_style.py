@@ -22,8 +22,6 @@ EXCEPTIONS = {
 # Folder -> its functions that are still dense. The list only gets shorter: who unfolds a function removes its line.
 DENSE: dict[str, tuple[str, ...]] = {
     'mask_dino': (
-        'boxes.py:_extent',
-        'boxes.py:masks_to_boxes',
         'demo_page.py:draw_page',
         'demo_page.py:draw_row',
     ),
