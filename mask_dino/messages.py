@@ -1,7 +1,8 @@
-"""What checks of data and models find, and how it is put into words."""
+"""Findings of checks, the error that ends a run, and the wording that messages share."""
 
 import logging
 from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -40,13 +41,28 @@ def error_messages(findings: Iterable[Finding]) -> list[str]:
     return [finding.message for finding in findings if finding.level >= logging.ERROR]
 
 
-def number(count: int, noun: str) -> str:
+def plural(count: int, noun: str) -> str:
     """Write a count with its noun."""
     return f'{count} {noun}' if count == 1 else f'{count} {noun}s'
 
 
-def some(items: Iterable[object], limit: int = 10, separator: str = ', ') -> str:
-    """Write the first items of what may be many, and the number of the others."""
+def first_few(items: Iterable[object], limit: int = 10, separator: str = ', ') -> str:
+    """Write the first items of a list that may be long, and the number of the others."""
     listed = [str(item) for item in items]
     rest = len(listed) - limit
     return separator.join(listed[:limit]) + (f' and {rest} more' if rest > 0 else '')
+
+
+def missing_file(kind: str, path: str | Path) -> str:
+    """Say that a file does not exist, and from where its path counts; ``kind`` is 'config' or 'checkpoint'."""
+    return f'{kind} {path} does not exist; relative paths start at {Path.cwd()}'
+
+
+def is_url(path: str) -> bool:
+    """Tell whether a path names a web page or a store that mmengine reads by its backends, not a local file."""
+    return '://' in path
+
+
+def spread_evenly(count: int, limit: int) -> range:
+    """Return the indices of at most ``limit`` of ``count`` items, evenly spread; all of them if they are that few."""
+    return range(0, count, max(-(-count // limit), 1))

@@ -45,7 +45,6 @@ DENSE: dict[str, tuple[str, ...]] = {
     ),
     'mask_dino/datasets': (
         'panoptic.py:CheckedCocoPanopticDataset.load_data_list',
-        'panoptic.py:check_maps',
         'panoptic.py:parse_images',
         'panoptic_png.py:read_map',
     ),
@@ -71,7 +70,6 @@ DENSE: dict[str, tuple[str, ...]] = {
     ),
     'mask_dino/evaluation': (
         'average_precision.py:segments_as_instances',
-        'ground_truth.py:PanopticFiles.__init__',
         'pq.py:_rows',
         'pq.py:class_qualities',
         'pq.py:count_matches',

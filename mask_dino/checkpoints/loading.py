@@ -12,6 +12,7 @@ import torch
 from mmengine.dist import barrier, is_main_process
 from mmengine.runner import CheckpointLoader
 
+from ..messages import missing_file
 from .safe_types import MMENGINE, PLAIN, RefusedError
 
 MapLocation = str | torch.device | Callable[..., Any] | None
@@ -38,7 +39,7 @@ def load_checkpoint_safely(path: str | Path, map_location: MapLocation = 'cpu') 
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(f'checkpoint {path} does not exist; relative paths start at {Path.cwd()}')
+        raise FileNotFoundError(missing_file('checkpoint', path))
     try:
         checkpoint = _read(path, map_location)
     except CheckpointError:

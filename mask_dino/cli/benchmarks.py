@@ -9,6 +9,7 @@ from mmengine.hub import get_config
 from mmengine.logging import MMLogger
 
 from ..benchmarks.memory import keep_nothing
+from ..messages import missing_file
 from .common import UsageError
 
 
@@ -44,7 +45,7 @@ def read_config(name: str, options: dict) -> Config:
     elif Path(name).is_file():
         config = Config.fromfile(name)
     else:
-        raise UsageError(f'config {name} does not exist; relative paths start at {Path.cwd()}')
+        raise UsageError(missing_file('config', name))
     config.merge_from_dict(options)
     return config
 

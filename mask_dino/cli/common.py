@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from ..checkpoints import register
 from ..compat import resolve
 from ..datasets.checks.images import folder_problems
-from ..messages import DataError
+from ..messages import DataError, is_url, missing_file
 
 
 class UsageError(ValueError):
@@ -46,7 +46,7 @@ def load_config(args: argparse.Namespace) -> Config:
     """Read the config and apply the shared arguments to it."""
     args.config = resolve(args.config)
     if not Path(args.config).expanduser().is_file():
-        raise UsageError(f'config {args.config} does not exist; relative paths start at {Path.cwd()}')
+        raise UsageError(missing_file('config', args.config))
     config = Config.fromfile(args.config)
     config.merge_from_dict(args.cfg_options)
     config.work_dir = args.work_dir or config.get('work_dir') or f'./work_dirs/{Path(args.config).stem}'
@@ -58,8 +58,8 @@ def load_config(args: argparse.Namespace) -> Config:
 
 def check_checkpoint(path: str, setting: str) -> None:
     """Find a checkpoint on disk missing before any data are read; `setting` names who asks for it."""
-    if '://' not in path and not Path(path).expanduser().is_file():
-        raise UsageError(f'{setting}: checkpoint {path} does not exist; relative paths start at {Path.cwd()}')
+    if not is_url(path) and not Path(path).expanduser().is_file():
+        raise UsageError(f'{setting}: {missing_file("checkpoint", path)}')
 
 
 def on_cpu() -> bool:

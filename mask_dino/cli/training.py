@@ -6,6 +6,7 @@ from mmengine.config import Config
 from mmengine.runner import find_latest_checkpoint
 
 from ..checkpoints import load_checkpoint_safely
+from ..messages import is_url
 from ..optim import BFloat16OptimWrapper
 from .common import UsageError, check_checkpoint, on_cpu
 
@@ -56,7 +57,7 @@ def resume(config: Config, source: str) -> None:
 
 def _check_training_state(path: str) -> None:
     """Refuse weights alone here: mmengine would, after reading all data, miss a key."""
-    if '://' in path:
+    if is_url(path):
         return
     if absent := {'meta', 'message_hub'} - load_checkpoint_safely(path).keys():
         raise UsageError(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from mmdet.datasets import ADE20KPanopticDataset, CityscapesDataset, CocoPanopticDataset
 from mmdet.registry import DATASETS
 
-from ..messages import DataError, Finding, error, number, some
+from ..messages import DataError, Finding, error, first_few, plural, spread_evenly
 from .checks.coco_file import read_coco
 from .checks.panoptic import check_panoptic
 from .coco import NamedFailures
@@ -119,11 +119,13 @@ def check_maps(dataset: CocoPanopticDataset, decode: bool) -> list[Finding]:
     Args:
         decode: Whether to read all of them; otherwise some.
     """
-    indices = range(0, len(dataset), 1 if decode else -(-len(dataset) // MAPS) or 1)
+    indices = spread_evenly(len(dataset), len(dataset) if decode else MAPS)
     problems = [problem for index in indices if (problem := _map_problem(dataset.get_data_info(index)))]
     if not problems:
         return []
-    return [error(f'{number(len(problems), "panoptic map")} of {len(indices)} looked at: {some(problems, 3, "; ")}.')]
+    return [
+        error(f'{plural(len(problems), "panoptic map")} of {len(indices)} looked at: {first_few(problems, 3, "; ")}.')
+    ]
 
 
 def _map_problem(info: dict) -> str | None:

@@ -12,7 +12,7 @@ from mmdet.registry import TRANSFORMS
 from mmdet.structures.mask import BitmapMasks
 from mmengine.fileio import get
 
-from ..messages import DataError, number, some
+from ..messages import DataError, first_few, plural
 
 IDS = 2**24
 """Segment ids are below."""
@@ -118,11 +118,11 @@ def _ids_problem(path: str, ids: np.ndarray, segments: Sequence[Segment]) -> str
     found = set(np.unique(ids).tolist()) - {0}
     stated = {segment.id for segment in segments}
     if unknown := sorted(found - stated):
-        message = f'{path} has {number(len(unknown), "segment id")} that segments_info of the JSON file lacks: '
-        return f'{message}{some(unknown, 5)}. {EXPORT}; void is 0'
+        message = f'{path} has {plural(len(unknown), "segment id")} that segments_info of the JSON file lacks: '
+        return f'{message}{first_few(unknown, 5)}. {EXPORT}; void is 0'
     absent = sorted(stated - found)
-    message = f'{path} lacks {number(len(absent), "segment id")} that segments_info of the JSON file has: '
-    return f'{message}{some(absent, 5)}. {EXPORT}, or remove the entries'
+    message = f'{path} lacks {plural(len(absent), "segment id")} that segments_info of the JSON file has: '
+    return f'{message}{first_few(absent, 5)}. {EXPORT}, or remove the entries'
 
 
 VOID = 255

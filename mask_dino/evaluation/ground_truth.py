@@ -12,7 +12,7 @@ import numpy as np
 from ..datasets.checks.coco_file import read_coco
 from ..datasets.panoptic import PanopticImage, parse_images
 from ..datasets.panoptic_png import SegmentMap, read_map, write_ids, write_whole
-from ..messages import DataError, some
+from ..messages import DataError, first_few
 from .pq import Prediction
 
 MAPS = 16
@@ -67,7 +67,9 @@ class PanopticFiles:
         ids = {category['name']: category['id'] for category in read_coco(ann_file).get('categories', ())}
         if absent := [name for name in classes if name not in ids]:
             remedy = 'Name the file that has the categories of the training data'
-            raise DataError(f'{ann_file}: no categories called {some(absent)}. {remedy} in ann_file of the evaluator.')
+            raise DataError(
+                f'{ann_file}: no categories called {first_few(absent)}. {remedy} in ann_file of the evaluator.'
+            )
         self.categories = [ids[name] for name in classes]
 
     def write_map(self, prediction: Prediction, sample: dict) -> dict:

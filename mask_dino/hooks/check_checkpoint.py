@@ -12,7 +12,7 @@ from mmengine.runner import Runner, find_latest_checkpoint
 
 from ..checkpoints import CheckpointError
 from ..checkpoints.maskdino import DERIVED
-from ..messages import number, some
+from ..messages import first_few, plural
 from .check_data import unwrap
 
 Shape = tuple[int, ...]
@@ -43,10 +43,10 @@ class Comparison(NamedTuple):
 
     def __str__(self) -> str:
         """Return one line on each kind of tensors."""
-        lines = [f'{number(len(self.taken), "tensor")} fit']
+        lines = [f'{plural(len(self.taken), "tensor")} fit']
         if self.reshaped:
             shapes = (f'{name} {there} -> {here}' for name, (there, here) in self.reshaped.items())
-            lines.append(f'{len(self.reshaped)} of another shape (checkpoint -> model): {some(shapes)}')
+            lines.append(f'{len(self.reshaped)} of another shape (checkpoint -> model): {first_few(shapes)}')
         if self.missing:
             lines.append(f'{len(self.missing)} of the model not in the checkpoint: {by_module(self.missing)}')
         if self.unknown:
@@ -81,7 +81,7 @@ def is_original(names: Iterable[str]) -> bool:
 def by_module(names: Iterable[str]) -> str:
     """Count names by their first two parts, for they may be many."""
     counts = Counter('.'.join(name.split('.')[:2]) for name in names)
-    return some(f'{module} ({count})' for module, count in counts.items())
+    return first_few(f'{module} ({count})' for module, count in counts.items())
 
 
 HEADS = ('panoptic_head.', 'decode_head.')

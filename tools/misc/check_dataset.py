@@ -9,7 +9,7 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
 from mask_dino.datasets.checks import check_config
-from mask_dino.messages import error_messages
+from mask_dino.messages import error_messages, missing_file
 
 
 def parse_args() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
@@ -27,7 +27,7 @@ def main() -> None:
     """Check the data of a config and print the findings."""
     parser, args = parse_args()
     if not Path(args.config).is_file():
-        parser.error(f'config {args.config} does not exist; relative paths start at {Path.cwd()}')
+        parser.error(missing_file('config', args.config))
     config = Config.fromfile(args.config)
     config.merge_from_dict(args.cfg_options)
     init_default_scope(config.get('default_scope', 'mmdet'))

@@ -7,11 +7,11 @@ from typing import Any
 from mmdet.registry import DATASETS
 from mmengine.dataset import BaseDataset
 
-from ...messages import DataError, Finding, error, error_messages, some
+from ...messages import DataError, Finding, error, error_messages, first_few, is_url
 from ..coco import check_annotation_file, reads_coco
 from ..panoptic import check_maps, check_panoptic_file, reads_panoptic
 from .coco_file import SEMANTIC_HEADS, check_heads, check_same_classes, read_coco
-from .images import folder_problems, is_local
+from .images import folder_problems
 from .label_maps import check_label_maps, reads_label_maps
 from .statistics import check_images, check_objects, survey
 
@@ -121,7 +121,7 @@ def check_evaluator(loader: str, dataset: Any, evaluators: Any) -> list[Finding]
     if not reads_file(dataset):
         return []
     findings = [finding for file in files for finding in _compare_files(loader, dataset, file)]
-    absent = [folder for folder in folders if is_local(folder) and not os.path.isdir(folder)]
+    absent = [folder for folder in folders if not is_url(folder) and not os.path.isdir(folder)]
     field = f'{loader.replace("dataloader", "evaluator")}.seg_prefix'
     remedy = f'Name the folder of the PNGs, that of data_prefix.seg of {loader}'
     return findings + [error(f'{field}: {folder} does not exist. {remedy}.') for folder in absent]
@@ -141,6 +141,6 @@ def _compare_files(loader: str, dataset: Any, file: str) -> list[Finding]:
     return [
         error(
             f'{field} is {file}, which lacks {len(missing)} images of {dataset.ann_file}, the ann_file of {loader}: '
-            f'{some(missing, 3)}. Name the same file in both.'
+            f'{first_few(missing, 3)}. Name the same file in both.'
         )
     ]

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from ...messages import Finding, error, number, warning
+from ...messages import Finding, error, plural, warning
 from .masks import NO_PIXEL, mask_problem
 
 
@@ -145,7 +145,7 @@ def _report(defect: Defect, count: int, examples: Sequence[str], file: str, usag
     if fate is None:
         return None
     listed = '; '.join(examples) + ('; ...' if count > len(examples) else '')
-    message = f'{file}: {defect.field} {defect.problem} in {number(count, "annotation")} ({listed})'
+    message = f'{file}: {defect.field} {defect.problem} in {plural(count, "annotation")} ({listed})'
     if fate == ERROR:
         return error(f'{message}. {defect.remedy}.')
     return warning(f'{message}: {fate}. {defect.remedy}.')

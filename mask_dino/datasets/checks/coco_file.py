@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.fileio import load
 
-from ...messages import DataError, Finding, error, number, some, warning
+from ...messages import DataError, Finding, error, first_few, plural, warning
 from .annotations import Usage, check_annotations
 
 LISTS = ('images', 'annotations', 'categories')
@@ -48,15 +48,15 @@ def check_structure(content: Any, file: str) -> list[Finding]:
             ]
     findings = []
     if broken := [image for image in content['images'] if not _is_image(image)]:
-        message = f'{file}: {number(len(broken), "image")} without all fields: {some(broken, 3)}. '
+        message = f'{file}: {plural(len(broken), "image")} without all fields: {first_few(broken, 3)}. '
         findings.append(error(f'{message}Each needs id, file_name, and width and height in pixels.'))
     if broken := [category for category in content['categories'] if not _is_category(category)]:
-        message = f'{file}: {len(broken)} of the categories without all fields: {some(broken, 3)}. '
+        message = f'{file}: {len(broken)} of the categories without all fields: {first_few(broken, 3)}. '
         findings.append(error(f'{message}Each needs id and name.'))
     for name in LISTS:
         if twice := _repeated(entry.get('id') for entry in content[name]):
-            message = f'{file}: {name} share {number(len(twice), "id")}: '
-            findings.append(error(f'{message}{some(twice, 3)}. Number them anew.'))
+            message = f'{file}: {name} share {plural(len(twice), "id")}: '
+            findings.append(error(f'{message}{first_few(twice, 3)}. Number them anew.'))
     return findings
 
 
@@ -99,7 +99,7 @@ def check_categories(content: dict, file: str, classes: Any) -> list[Finding]:
     names = [category['name'] for category in content['categories']]
     for place, listed in ((file, names), ('metainfo.classes', classes)):
         if twice := [name for name, count in Counter(listed).items() if count > 1]:
-            return [error(f'{place} has more than one class called {some(twice)}; give each name once')]
+            return [error(f'{place} has more than one class called {first_few(twice)}; give each name once')]
     if absent := [name for name in classes if name not in names]:
         return [error(_absent_message(file, names, classes, absent))]
     found = [name for name in names if name in set(classes)]
@@ -125,7 +125,7 @@ def check_heads(heads: Mapping[str, Any], metainfo: Mapping) -> list[Finding]:
         if any(count != len(names) for count in given.values()):
             counts = ' and '.join(f'model.{name}.{field} is {count}' for name, count in given.items())
             fix = ', '.join(f'{name}=dict({field}={len(names)})' for name in given)
-            message = f'{counts}, but metainfo of the data names {len(names)}: {some(names)}. '
+            message = f'{counts}, but metainfo of the data names {len(names)}: {first_few(names)}. '
             findings.append(error(f'{message}Set model=dict({fix}).'))
     return findings
 
@@ -135,7 +135,7 @@ def check_same_classes(metainfos: Mapping[str, Mapping]) -> list[Finding]:
     classes = {loader: metainfo.get('classes') or () for loader, metainfo in metainfos.items()}
     if len({tuple(names) for names in classes.values()}) < 2:
         return []
-    listed = '; '.join(f'{loader}: {some(names)}' for loader, names in classes.items())
+    listed = '; '.join(f'{loader}: {first_few(names)}' for loader, names in classes.items())
     return [error(f'The data sets differ in metainfo.classes ({listed}). Give all of them the same metainfo.')]
 
 
@@ -146,7 +146,7 @@ def _left_out(content: dict, file: str, classes: set[str]) -> list[Finding]:
     rest = {name: count for name, count in counts.items() if name is not None and name not in classes}
     if not rest:
         return []
-    listed = some(f'{name} ({count})' for name, count in rest.items())
+    listed = first_few(f'{name} ({count})' for name, count in rest.items())
     return [warning(f'{file}: left out are the annotations of categories not in metainfo.classes: {listed}')]
 
 
@@ -157,8 +157,9 @@ def _string_message(classes: str) -> str:
 def _absent_message(file: str, names: Sequence[str], classes: Sequence[str], absent: Iterable[str]) -> str:
     fix = 'Spell them as the file does, or add them to it. ' if set(names) & set(classes) else ''
     return (
-        f'{file} has no category called {some(repr(name) for name in absent)}: mmdet would leave out such classes and '
-        f'shift the others. metainfo.classes: {some(classes, 30)}. Categories of the file: {some(names, 30)}. '
+        f'{file} has no category called {first_few(repr(name) for name in absent)}: mmdet would leave out such classes '
+        f'and shift the others. metainfo.classes: {first_few(classes, 30)}. '
+        f'Categories of the file: {first_few(names, 30)}. '
         f'{fix}{_fix(names)}'
     )
 

@@ -14,7 +14,7 @@ from mmdet.registry import DATASETS
 from mmengine.registry import Registry
 from PIL import Image
 
-from ...messages import Finding, error, number, some
+from ...messages import Finding, error, first_few, is_url, plural
 
 JPEG_START, JPEG_END = b'\xff\xd8', b'\xff\xd9'
 # Inside a scan, bytes 255 of the image are followed by 0, and restart markers are part of it.
@@ -24,18 +24,18 @@ ROTATED = 5  # orientations from here on exchange width and height
 COPY_AGAIN = 'copy or download it again, or remove the image and its annotations'
 
 
-def is_local(path: str) -> bool:
-    """Tell whether a path lies on this machine, not in a store that mmengine reads by its backends."""
-    return '://' not in path
-
-
 def check_presence(paths: Iterable[str]) -> list[Finding]:
     """Report files that are missing or empty, by folder; a folder is read once, which is quick for many files."""
     folders: defaultdict[str, list[str]] = defaultdict(list)
-    for path in filter(is_local, paths):
+    for path in paths:
+        if is_url(path):
+            continue
         folder, name = os.path.split(path)
         folders[folder or '.'].append(name)
-    return [finding for folder, names in folders.items() for finding in _check_folder(folder, names)]
+    findings: list[Finding] = []
+    for folder, names in folders.items():
+        findings += _check_folder(folder, names)
+    return findings
 
 
 def image_problem(path: str, stated: tuple[int, int], decode: bool) -> str | None:
@@ -55,7 +55,7 @@ def image_problem(path: str, stated: tuple[int, int], decode: bool) -> str | Non
 
 def file_problem(path: str) -> str | None:
     """Say what keeps a file from being an image, without decoding it."""
-    if not is_local(path):
+    if is_url(path):
         return None
     if not os.path.isfile(path):
         return f'{path} does not exist; {COPY_AGAIN}'
@@ -90,11 +90,11 @@ def _check_folder(folder: str, names: Sequence[str]) -> list[Finding]:
         remedy = (
             'Correct data_prefix of the dataset in the config, or file_name of the images; or remove their entries.'
         )
-        listed = some(missing, 5) + ''.join(others[:1])
-        count = f'{len(missing)} of {number(len(names), "image")}'
+        listed = first_few(missing, 5) + ''.join(others[:1])
+        count = f'{len(missing)} of {plural(len(names), "image")}'
         findings.append(error(f'{folder}: {count} missing: {listed}. {remedy}'))
     if empty := [name for name in names if sizes.get(name) == 0]:
-        findings.append(error(f'{folder}: {number(len(empty), "empty file")}: {some(empty, 5)}; {COPY_AGAIN}'))
+        findings.append(error(f'{folder}: {plural(len(empty), "empty file")}: {first_few(empty, 5)}; {COPY_AGAIN}'))
     return findings
 
 
@@ -163,7 +163,7 @@ def folder_problem(dataset: Mapping, registry: Registry) -> str | None:
     """Say why the data set of a config finds no image; nothing is said of those that read the names from a file."""
     suffix = dataset.get('img_suffix') or default_suffix(registry.get(dataset['type']))
     folder = os.path.join(dataset.get('data_root') or '', (dataset.get('data_prefix') or {}).get('img_path') or '')
-    if suffix is None or dataset.get('ann_file') or not is_local(folder):
+    if suffix is None or dataset.get('ann_file') or is_url(folder):
         return None
     if not os.path.isdir(folder):
         return f'{folder}: the folder of images does not exist. Correct data_root or data_prefix of the dataset'

@@ -6,8 +6,8 @@ import mmcv
 import numpy as np
 from mmengine.dataset import BaseDataset
 
-from ...messages import Finding, error, number, some
-from .images import COPY_AGAIN, file_problem, header_size, image_problem, is_local
+from ...messages import Finding, error, first_few, is_url, plural, spread_evenly
+from .images import COPY_AGAIN, file_problem, header_size, image_problem
 
 MAPS = 200
 """Label maps of a data set, evenly spread, that are read beforehand; of the others, labels are checked in training."""
@@ -24,15 +24,15 @@ def check_label_maps(dataset: Any, decode: bool) -> list[Finding]:
     Args:
         decode: Whether to look at all of them; otherwise at some.
     """
-    indices = range(0, len(dataset), 1 if decode else -(-len(dataset) // MAPS) or 1)
+    indices = spread_evenly(len(dataset), len(dataset) if decode else MAPS)
     infos = [dataset.get_data_info(index) for index in indices]
     classes = dataset.metainfo.get('classes') or ()
     allowed = allowed_labels(len(classes), dataset.label_map, dataset.reduce_zero_label, dataset.ignore_index)
-    local = [info for info in infos if info.get('seg_map_path') and is_local(info['seg_map_path'])]
+    local = [info for info in infos if info.get('seg_map_path') and not is_url(info['seg_map_path'])]
     unread = [problem for info in local if (problem := unread_image(info['img_path'], decode))]
     problems = [problem for info in local if (problem := map_problem(info, allowed if classes else None))]
     return [
-        error(f'{number(len(found), noun)} of {len(local)} looked at: {some(found, 3, "; ")}')
+        error(f'{plural(len(found), noun)} of {len(local)} looked at: {first_few(found, 3, "; ")}')
         for noun, found in (('image', unread), ('label map', problems))
         if found
     ]
@@ -78,4 +78,4 @@ def map_problem(info: dict, allowed: set[int] | None) -> str | None:
         return f'{path} is {size[0]} x {size[1]} pixels, its image {info["img_path"]} {image_size[0]} x {image_size[1]}'
     strange = [] if allowed is None else sorted(set(np.unique(labels).tolist()) - allowed)
     remedy = 'add classes, correct reduce_zero_label or the map'
-    return f'{path} has the labels {some(strange, 5)}, which no class has: {remedy}' if strange else None
+    return f'{path} has the labels {first_few(strange, 5)}, which no class has: {remedy}' if strange else None

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ...messages import Finding, error, some
+from ...messages import Finding, error, first_few
 from ..panoptic_png import EXPORT, IDS, VOID
 from .annotations import BOX_FORM, EXAMPLES, box_defect
 from .coco_file import check_categories, check_structure
@@ -41,7 +41,7 @@ def _check_lists(content: Any, file: str, evaluation: bool) -> list[Finding]:
     if not isinstance(annotations, list) or not all(isinstance(entry, dict) for entry in annotations):
         return [error(f"{file} has no list 'annotations' of objects: {FORM}. Convert it.")]
     if broken := [category for category in content['categories'] if category.get('isthing') not in (0, 1)]:
-        listed = some((category['name'] for category in broken), 5)
+        listed = first_few((category['name'] for category in broken), 5)
         return [error(f'{file}: categories without isthing: {listed}. Write 1 for things and 0 for stuff.')]
     return []
 
@@ -52,22 +52,26 @@ def _check_annotations(content: dict, file: str, evaluation: bool) -> list[Findi
     forms = dict(file_name=str, segments_info=list)
     for field, kind in forms.items():
         if broken := [entry.get('image_id') for entry in entries if not isinstance(entry.get(field), kind)]:
-            listed = some(broken, 5)
+            listed = first_few(broken, 5)
             return [error(f'{file}: annotations without {field}, of the images with id {listed}: {FORM}. {EXPORT}.')]
     names = Counter(entry['file_name'] for entry in entries)
     counts = Counter(entry.get('image_id') for entry in entries)
     findings = []
     if twice := [name for name, count in names.items() if count > 1]:
-        findings.append(error(f'{file}: annotations share the PNG {some(twice, 5)}. Name the one of each image.'))
+        findings.append(error(f'{file}: annotations share the PNG {first_few(twice, 5)}. Name the one of each image.'))
     if twice := [number for number, count in counts.items() if count > 1]:
-        findings.append(error(f'{file}: more than one annotation of the images with id {some(twice, 5)}. Keep one.'))
+        findings.append(
+            error(f'{file}: more than one annotation of the images with id {first_few(twice, 5)}. Keep one.')
+        )
     if unknown := [number for number in counts if number not in images]:
         findings.append(
-            error(f'{file}: annotations of images that it lacks: image_id {some(unknown, 5)}. Remove them.')
+            error(f'{file}: annotations of images that it lacks: image_id {first_few(unknown, 5)}. Remove them.')
         )
     missing = [image['file_name'] for number, image in images.items() if number not in counts]
     if missing and (entries or not evaluation):
-        findings.append(error(f'{file}: images without annotation: {some(missing, 5)}. Add it, or remove the images.'))
+        findings.append(
+            error(f'{file}: images without annotation: {first_few(missing, 5)}. Add it, or remove the images.')
+        )
     return findings
 
 
@@ -87,7 +91,7 @@ def _check_kinds(categories: list[dict], file: str, metainfo: Mapping[str, Any])
     if not wrong:
         return []
     remedy = 'Correct isthing there, or metainfo in the config.'
-    return [error(f'{file}: isthing differs from metainfo.thing_classes for {some(wrong, 5)}. {remedy}')]
+    return [error(f'{file}: isthing differs from metainfo.thing_classes for {first_few(wrong, 5)}. {remedy}')]
 
 
 def _check_segments(content: dict, file: str) -> list[Finding]:
@@ -99,7 +103,8 @@ def _check_segments(content: dict, file: str) -> list[Finding]:
         for segment_id, problem in _problems(entry['segments_info'], categories, images[entry['image_id']]):
             places.setdefault(problem, []).append(f'id {segment_id} on {entry["file_name"]}')
     return [
-        error(f'{file}: segments_info: {problem} ({some(found, EXAMPLES, "; ")}).') for problem, found in places.items()
+        error(f'{file}: segments_info: {problem} ({first_few(found, EXAMPLES, "; ")}).')
+        for problem, found in places.items()
     ]
 
 

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 from mmengine.dataset import BaseDataset
 
-from ...messages import Finding, error, note, number, some, warning
-from .images import check_presence, image_problem, is_local
+from ...messages import Finding, error, first_few, is_url, note, plural, spread_evenly, warning
+from .images import check_presence, image_problem
 
 HEADERS = 2000
 """Images of a data set, evenly spread, whose headers are read beforehand; the others are checked when loaded."""
@@ -54,25 +54,26 @@ def check_images(found: Survey, decode: bool) -> list[Finding]:
     """
     if findings := check_presence([*found.paths, *found.maps]):
         return findings
-    images = [(path, size) for path, size in zip(found.paths, found.sizes, strict=True) if size and is_local(path)]
-    step = 1 if decode else -(-len(images) // HEADERS) or 1
-    problems = [problem for path, size in images[::step] if (problem := image_problem(path, size, decode))]
+    images = [(path, size) for path, size in zip(found.paths, found.sizes, strict=True) if size and not is_url(path)]
+    chosen = spread_evenly(len(images), len(images) if decode else HEADERS)
+    looked_at = [images[index] for index in chosen]
+    problems = [problem for path, size in looked_at if (problem := image_problem(path, size, decode))]
     if not problems:
         return []
-    looked = f' among {number(len(images[::step]), "image")} looked at' if step > 1 else ''
-    return [error(f'{number(len(problems), "image")} damaged or unfit{looked}: {some(problems, 3, "; ")}')]
+    looked = f' among {plural(len(looked_at), "image")} looked at' if len(looked_at) < len(images) else ''
+    return [error(f'{plural(len(problems), "image")} damaged or unfit{looked}: {first_few(problems, 3, "; ")}')]
 
 
 def check_objects(loader: str, dataset: Any, found: Survey) -> list[Finding]:
     """Count images and objects, and report classes that have none."""
     classes, file, total = dataset.metainfo['classes'], dataset.ann_file, len(found.paths)
-    summary = f'{loader}: {number(total, "image")}, {len(found.empty)} of them without objects; '
-    summary += f'{number(found.objects.total(), "object")} of {len(found.objects)} of {len(classes)} classes ({file})'
+    summary = f'{loader}: {plural(total, "image")}, {len(found.empty)} of them without objects; '
+    summary += f'{plural(found.objects.total(), "object")} of {len(found.objects)} of {len(classes)} classes ({file})'
     if dataset.test_mode:
         return [note(summary)]
     if not found.objects:
         remedy = 'Does the file hold annotations, and does metainfo.classes name their categories?'
         return [error(f'{summary}: nothing to learn from. {remedy}')]
     absent = [name for label, name in enumerate(classes) if not found.objects[label]]
-    unseen = [warning(f'{loader}: {file} has no object of {some(absent)}: such classes will not be learnt')]
+    unseen = [warning(f'{loader}: {file} has no object of {first_few(absent)}: such classes will not be learnt')]
     return [note(summary), *(unseen if absent else [])]
