@@ -10,7 +10,7 @@ from mmengine.logging import MMLogger
 
 from ..benchmarks.memory import keep_nothing
 from ..messages import missing_file
-from .common import UsageError
+from .common import UsageError, merge_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +46,7 @@ def read_config(name: str, options: dict) -> Config:
         config = Config.fromfile(name)
     else:
         raise UsageError(missing_file('config', name))
-    config.merge_from_dict(options)
+    merge_options(config, options)
     return config
 
 

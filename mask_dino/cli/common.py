@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 from ..checkpoints import register
 from ..compat import resolve
 from ..datasets.checks.images import folder_problems
+from ..image_size import find_unused_image_size, set_image_size
 from ..messages import DataError, is_url, missing_file
 
 
@@ -48,12 +49,29 @@ def load_config(args: argparse.Namespace) -> Config:
     if not Path(args.config).expanduser().is_file():
         raise UsageError(missing_file('config', args.config))
     config = Config.fromfile(args.config)
-    config.merge_from_dict(args.cfg_options)
+    merge_options(config, args.cfg_options)
     config.work_dir = args.work_dir or config.get('work_dir') or f'./work_dirs/{Path(args.config).stem}'
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     register()  # whatever the imports of the config have registered
     config.launcher = args.launcher
     return config
+
+
+def merge_options(config: Config, options: dict) -> None:
+    """Override settings of a config; a new ``image_size`` reaches all its pipelines.
+
+    Raises:
+        UsageError: If ``image_size`` is not a size, or the config sets it without effect.
+    """
+    others = dict(options)
+    try:
+        if 'image_size' in config and 'image_size' in others:
+            set_image_size(config, others.pop('image_size'))
+    except (TypeError, ValueError) as error:
+        raise UsageError(f'--cfg-options image_size={options["image_size"]}: write WIDTH,HEIGHT in pixels') from error
+    config.merge_from_dict(others)
+    if message := find_unused_image_size(config):
+        raise UsageError(message)
 
 
 def check_checkpoint(path: str, setting: str) -> None:

@@ -166,7 +166,7 @@ def test_instance_config_loads_and_boxes_fit_the_masks(folder):
         np.testing.assert_allclose(truth.masks.get_bboxes(type(truth.bboxes)).tensor, truth.bboxes.tensor, atol=1e-4)
 
 
-def test_validation_keeps_the_size_and_perfect_results_score_one(folder):
+def test_validation_resizes_like_training_and_perfect_results_score_one(folder):
     register_mmdet(init_default_scope=False)
     config = load('shapes_instance', folder)
     with DefaultScope.overwrite_default_scope('mmdet'):
@@ -175,7 +175,7 @@ def test_validation_keeps_the_size_and_perfect_results_score_one(folder):
         metric.dataset_meta = val.metainfo
         for index in range(len(val)):
             sample = val[index]
-            assert sample['inputs'].shape == (3, 64, 64)
+            assert sample['inputs'].shape == (3, 128, 128)
             metric.process({}, [perfect(sample['data_samples'])])
         scores = metric.evaluate(len(val))
     assert scores['coco/bbox_mAP'] == scores['coco/segm_mAP'] == 1
@@ -200,9 +200,10 @@ def test_semantic_config_loads(folder):
     assert len(train) == WORLD.train and len(val) == WORLD.val
     for sample in samples:
         labels = sample['data_samples'].gt_sem_seg.data
-        assert labels.shape[1:] == sample['inputs'].shape[1:]
         assert set(labels.unique().tolist()) <= {*range(len(CLASSES)), VOID}
-    assert all(sample['inputs'].shape == (3, 64, 64) for sample in samples[:-1])
+        assert sample['inputs'].shape == (3, 128, 128)
+    assert all(sample['data_samples'].gt_sem_seg.shape == (64, 64) for sample in samples[:-1]), 'maps keep their size'
+    assert samples[-1]['data_samples'].gt_sem_seg.shape == (128, 128)
 
 
 def test_mmdet_reads_the_panoptic_files(folder):

@@ -8,6 +8,7 @@ from pathlib import Path
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
+from mask_dino.cli.common import UsageError, merge_options
 from mask_dino.datasets.checks import check_config
 from mask_dino.messages import error_messages, missing_file
 
@@ -29,7 +30,10 @@ def main() -> None:
     if not Path(args.config).is_file():
         parser.error(missing_file('config', args.config))
     config = Config.fromfile(args.config)
-    config.merge_from_dict(args.cfg_options)
+    try:
+        merge_options(config, args.cfg_options)
+    except UsageError as error:
+        parser.error(str(error))
     init_default_scope(config.get('default_scope', 'mmdet'))
     findings = check_config(config, args.images)
     for level, message in findings:

@@ -1,6 +1,7 @@
 # Shapes, made by `python tools/dataset_converters/make_shapes.py data/shapes`
 dataset_type = 'CheckedCocoDataset'
 data_root = 'data/shapes/'
+# Width and height in training and testing. Images are resized to fit; set_image_size changes all places (README).
 image_size = (128, 128)
 metainfo = dict(
     classes=('ellipse', 'rectangle', 'triangle', 'star', 'ring'),
@@ -21,8 +22,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
-    # images keep their size, but results are mapped back by the scale factor that Resize notes
-    dict(type='Resize', scale_factor=1.0),
+    dict(type='Resize', scale=image_size, keep_ratio=True),
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
     dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
 ]
