@@ -7,7 +7,7 @@ from mmdet.registry import MODELS
 from mmengine.model import BaseModule
 from torch import Tensor
 
-from ..structures import Outputs, QueryPredictions, Targets
+from ..structures import Outputs, Predictions, QueryPredictions, Targets
 from .decoder import concatenate, stack
 from .prediction import PredictionHead
 
@@ -101,8 +101,17 @@ class MaskDINOHead(BaseModule):
 
     def predict(self, feats: Sequence[Tensor]) -> QueryPredictions:
         """Return the predictions of the last layer; the others need none."""
+        predictions, mask_features = self.predict_queries(feats)
+        return predictions.decode(mask_features)
+
+    def predict_queries(self, feats: Sequence[Tensor]) -> tuple[Predictions, Tensor]:
+        """Return the predictions of the last layer, and the features (B, C, h, w) of which it makes its masks.
+
+        A caller that needs few masks selects queries first.
+        """
         mask_features, memory = self.pixel_decoder(feats)
-        queries, _ = self.queries(memory, self.encoder_prediction or self.prediction, mask_features)
+        token_prediction = self.encoder_prediction or self.prediction
+        queries, _ = self.queries(memory, token_prediction, mask_features)
         refined = self.decoder(queries, memory, self.prediction)
-        predictions: QueryPredictions = self.prediction.read(refined[-1]).decode(mask_features)
-        return predictions
+        predictions: Predictions = self.prediction.read(refined[-1])
+        return predictions, mask_features
