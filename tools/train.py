@@ -5,6 +5,7 @@ import sys
 
 from mask_dino.checkpoints import CheckpointError
 from mask_dino.cli import common, training
+from mask_dino.hooks.durable_files import StorageError
 from mask_dino.messages import DataError
 
 
@@ -24,7 +25,7 @@ def arguments() -> argparse.ArgumentParser:
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='continue a training from CHECKPOINT or, without one, from the latest in the working directory',
+        help='continue a training from CHECKPOINT or, without one, from the newest readable one in WORK_DIR',
     )
     return parser
 
@@ -39,8 +40,8 @@ def main() -> None:
             training.enable_amp(config)
         if args.auto_scale_lr:
             training.enable_auto_scale_lr(config)
-        if args.resume:
-            training.resume(config, args.resume)
+        if args.resume or training.resumes_by_config(config):
+            training.resume(config, args.resume or 'auto')
         if config.get('load_from'):
             common.check_checkpoint(config.load_from, 'load_from')
         runner = common.build_runner(config, 'train_dataloader', 'val_dataloader')
@@ -53,5 +54,5 @@ def main() -> None:
 if __name__ == '__main__':
     try:
         main()
-    except (CheckpointError, DataError) as error:
+    except (CheckpointError, DataError, StorageError) as error:
         sys.exit(f'error: {error}')

@@ -1,11 +1,12 @@
 """The arguments of training, applied to its config."""
 
+import os
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.runner import find_latest_checkpoint
 
 from ..checkpoints import load_checkpoint_safely
+from ..hooks.find_checkpoint import checkpoint_folder, find_newest_checkpoint
 from ..messages import is_url
 from ..optim import BFloat16OptimWrapper
 from .common import UsageError, check_checkpoint, on_cpu
@@ -41,25 +42,48 @@ def enable_auto_scale_lr(config: Config) -> None:
 
 
 def resume(config: Config, source: str) -> None:
-    """Continue a training from a checkpoint, or, with `auto`, from the latest in the working directory, if any."""
+    """Continue a training from a checkpoint, or, with `auto`, from the newest readable one of the directory, if any.
+
+    Raises:
+        UsageError: The checkpoint does not exist, or holds weights alone.
+        CheckpointError: The checkpoint cannot be read.
+    """
     if source == 'auto':
-        latest = find_latest_checkpoint(config.work_dir)
-        if latest is None:
-            print(f'--resume: {config.work_dir} has no checkpoint yet; training starts from the beginning')
+        newest = _find_newest(config)
+        if newest is None:
             return
-        moved = Path(config.work_dir) / Path(latest).name
-        source = str(moved) if moved.is_file() else latest
-        check_checkpoint(source, f'--resume: {config.work_dir}/last_checkpoint')
-    check_checkpoint(source, '--resume')
-    _check_training_state(source)
+        source = str(newest)
+    else:
+        check_checkpoint(source, '--resume')
+        _check_training_state(source)
     config.resume, config.load_from = True, source
 
 
+def resumes_by_config(config: Config) -> bool:
+    """Return whether a config itself asks to resume from the newest checkpoint."""
+    return bool(config.get('resume') and not config.get('load_from'))
+
+
+def _find_newest(config: Config) -> Path | None:
+    """Find the checkpoint to resume from, and print which one it is and which files were skipped."""
+    folder = checkpoint_folder(config)
+    newest, skipped = find_newest_checkpoint(folder)
+    messages = [f'--resume: skipped {file}' for file in skipped]
+    if newest is None:
+        messages.append(f'--resume: {folder} has no checkpoint yet; training starts from the beginning')
+    else:
+        messages.append(f'--resume: {newest} is the newest checkpoint')
+    if os.environ.get('RANK', '0') == '0':
+        print('\n'.join(messages), flush=True)
+    return newest
+
+
 def _check_training_state(path: str) -> None:
-    """Refuse weights alone here: mmengine would, after reading all data, miss a key."""
+    """Refuse weights alone here: mmengine would miss a key, but only after it has read all data."""
     if is_url(path):
         return
-    if absent := {'meta', 'message_hub'} - load_checkpoint_safely(path).keys():
+    absent = {'meta', 'message_hub'} - load_checkpoint_safely(path).keys()
+    if absent:
         raise UsageError(
             f'--resume: checkpoint {path} holds weights, but no state of a training ({", ".join(sorted(absent))}); '
             f'to start a new training from its weights, use --cfg-options load_from={path}'

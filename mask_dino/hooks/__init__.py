@@ -3,5 +3,6 @@
 from .check_checkpoint import CheckCheckpointHook
 from .check_data import CheckDataHook
 from .progress import ProgressHook
+from .save_checkpoint import DurableCheckpointHook
 
-__all__ = ['CheckCheckpointHook', 'CheckDataHook', 'ProgressHook']
+__all__ = ['CheckCheckpointHook', 'CheckDataHook', 'DurableCheckpointHook', 'ProgressHook']

@@ -1,9 +1,12 @@
 """A model of two weights, its data and its metric: the least that mmengine's Runner trains and tests."""
 
 import atexit
+import itertools
+from pathlib import Path
 from typing import ClassVar
 
 import torch
+from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, METRICS, MODELS
@@ -49,3 +52,16 @@ class Height(BaseMetric):
 
     def compute_metrics(self, results):
         return {'height': torch.tensor(results).double().mean().numpy()[()]}
+
+
+CONFIG = Path(__file__).parents[1] / 'tools/configs/line.py'
+numbers = itertools.count()
+
+
+def line_config(work_dir: Path, max_iters: int, checkpoint: dict | None = None, **options: object) -> Config:
+    """Return the config of a training that validates and saves after every iteration, to be run in this process."""
+    config = Config.fromfile(CONFIG)
+    config.merge_from_dict(dict(work_dir=str(work_dir), experiment_name=f'line{next(numbers)}', **options))
+    config.train_cfg.update(max_iters=max_iters, val_interval=1)
+    config.default_hooks.checkpoint = checkpoint or dict(type='CheckpointHook', by_epoch=False, interval=1)
+    return config

@@ -233,9 +233,19 @@ def test_resuming_what_cannot_be_resumed_is_refused(tmp_path):
         training.resume(config, str(tmp_path / 'weights.pth'))
     with pytest.raises(UsageError, match=r'nowhere\.pth does not exist'):
         training.resume(config, 'nowhere.pth')
-    (tmp_path / 'last_checkpoint').write_text('/gone/iter_2.pth')
-    with pytest.raises(UsageError, match=r'last_checkpoint: checkpoint /gone/iter_2\.pth does not exist'):
-        training.resume(config, 'auto')
+
+
+def test_resuming_takes_the_newest_readable_checkpoint_and_says_so(trained, tmp_path, capsys):
+    config = Config({'work_dir': str(tmp_path)})
+    (tmp_path / 'last_checkpoint').write_text('/gone/iter_4.pth')
+    whole = (trained / 'iter_4.pth').read_bytes()
+    (tmp_path / 'iter_4.pth').write_bytes(whole[:-9])
+    (tmp_path / 'iter_2.pth').write_bytes((trained / 'iter_2.pth').read_bytes())
+    training.resume(config, 'auto')
+    assert config.resume and config.load_from == str(tmp_path / 'iter_2.pth')
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith(f'--resume: skipped {tmp_path / "iter_4.pth"} (')
+    assert printed[1] == f'--resume: {tmp_path / "iter_2.pth"} is the newest checkpoint'
 
 
 def test_drawing_adds_what_the_config_lacks():

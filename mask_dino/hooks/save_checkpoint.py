@@ -1,0 +1,158 @@
+"""Checkpoints that survive whatever stops a training while they are written."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import barrier, is_main_process
+from mmengine.fileio import BaseStorageBackend, LocalBackend
+from mmengine.hooks import CheckpointHook
+from mmengine.registry import HOOKS
+from mmengine.runner import Runner
+from torch import nn
+
+from ..messages import plural
+from .durable_files import UNFINISHED, LateRemoval, StorageError, storage_error, write_durably
+from .find_checkpoint import checkpoint_folder, find_newest_checkpoint
+
+LAST_CHECKPOINT = 'last_checkpoint'
+"""The file in which mmengine notes the checkpoint that it saved last."""
+RESUME_STATE = 'resume_state'
+"""Key of a checkpoint for what mmengine does not save."""
+
+
+@HOOKS.register_module(name='CheckpointHook', force=True)
+class DurableCheckpointHook(CheckpointHook):
+    """mmengine's CheckpointHook, which never leaves a training without a readable checkpoint.
+
+    It takes the place of mmengine's under the same name, so that every config has it. The arguments are the same.
+    Differs from mmengine's: a checkpoint is written to a temporary file, flushed and renamed; older checkpoints are
+    removed only then; a training that resumes does not depend on the file ``last_checkpoint``. Directories that are
+    not on a local disk are left to mmengine.
+    """
+
+    file_backend: BaseStorageBackend
+    late_removal: LateRemoval | None = None
+    is_saved = False
+
+    def before_run(self, runner: Runner) -> None:
+        """Make ``last_checkpoint`` name the newest readable checkpoint, where mmengine will look for it."""
+        if not runner.cfg.get('resume') or runner.cfg.get('load_from'):
+            return
+        if is_main_process():
+            mend_last_checkpoint(runner)
+        barrier()
+
+    def before_train(self, runner: Runner) -> None:
+        """Prepare the directory.
+
+        Raises:
+            StorageError: There is not enough space for a single checkpoint.
+        """
+        super().before_train(runner)
+        if not isinstance(self.file_backend, LocalBackend):
+            return
+        self.backend_args = dict(backend='durable')
+        self.file_backend = self.late_removal = LateRemoval()
+        if is_main_process():
+            for path in Path(self.out_dir).glob(f'*{UNFINISHED}'):
+                path.unlink(missing_ok=True)
+            self.check_space(runner)
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: dict | None = None
+    ) -> None:
+        """Save a checkpoint where one is due after an iteration."""
+        with self.saving(runner):
+            super().after_train_iter(runner, batch_idx, data_batch, outputs)
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Save a checkpoint where one is due after an epoch."""
+        with self.saving(runner):
+            super().after_train_epoch(runner)
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
+        """Save a checkpoint that is better than all before."""
+        with self.saving(runner):
+            super().after_val_epoch(runner, metrics)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Note that a checkpoint is saved, and in it which files it makes superfluous."""
+        self.is_saved = True
+        state = checkpoint.setdefault(RESUME_STATE, {})
+        outdated = self.late_removal.outdated if self.late_removal else []
+        state['outdated'] = [path.name for path in outdated]
+
+    @contextmanager
+    def saving(self, runner: Runner) -> Iterator[None]:
+        """Finish what mmengine's hook does in the body of the statement.
+
+        Raises:
+            StorageError: A file cannot be written; the older checkpoints are still there.
+        """
+        self.is_saved = False
+        last_checkpoint = Path(runner.work_dir, LAST_CHECKPOINT)
+        try:
+            yield
+            if self.is_saved and self.last_ckpt is not None:
+                write_durably(last_checkpoint, str(self.last_ckpt).encode())
+            if self.late_removal:
+                self.late_removal.remove_outdated()
+        except OSError as error:
+            _remove_if_empty(last_checkpoint)
+            raise storage_error(last_checkpoint, error) from error
+
+    def check_space(self, runner: Runner) -> None:
+        """Compare the space on the disk with what the checkpoints will take.
+
+        Raises:
+            StorageError: There is not enough space for a single checkpoint.
+        """
+        size = checkpoint_size(runner)
+        free = shutil.disk_usage(self.out_dir).free
+        copies = self.max_keep_ckpts + 1 if self.max_keep_ckpts > 0 else 2  # one more while the next is written
+        sizes = f'a checkpoint takes about {megabytes(size)}, and {self.out_dir} has {megabytes(free)} left'
+        if free < size:
+            raise StorageError(f'{sizes}; free some space, or choose another disk with --work-dir')
+        if free < copies * size:
+            runner.logger.warning(
+                f'{sizes}: too little for {plural(copies, "checkpoint")}; free some space, choose another disk with '
+                '--work-dir, or keep fewer with default_hooks.checkpoint.max_keep_ckpts'
+            )
+
+
+def _remove_if_empty(path: Path) -> None:
+    """Remove a file that was emptied to be written, where the writing failed."""
+    with suppress(OSError):
+        if path.stat().st_size == 0:
+            path.unlink()
+
+
+def checkpoint_size(runner: Runner) -> int:
+    """Return about how many bytes a checkpoint takes: weights, and two moments for each trained one, as in AdamW."""
+    model: nn.Module = runner.model
+    state = sum(tensor.nbytes for tensor in model.state_dict().values())
+    trained = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
+    return state + 2 * trained
+
+
+def megabytes(count: int) -> str:
+    """Write a number of bytes."""
+    return f'{count / 2**20:,.0f} MiB'
+
+
+def mend_last_checkpoint(runner: Runner) -> None:
+    """Let ``last_checkpoint`` name the newest readable checkpoint; without one, remove it."""
+    path = Path(runner.work_dir, LAST_CHECKPOINT)
+    newest, skipped = find_newest_checkpoint(checkpoint_folder(runner.cfg))
+    for file in skipped:
+        runner.logger.warning(f'skipped {file}')
+    if newest is not None:
+        write_durably(path, os.fsencode(newest.resolve()))
+        runner.logger.info(f'resume from {newest}, the newest readable checkpoint')
+    elif path.exists():
+        path.unlink()
+        runner.logger.warning(f'{path} names no checkpoint that can be read; training starts from the beginning')
