@@ -89,13 +89,6 @@ DENSE: dict[str, tuple[str, ...]] = {
         'points.py:sample_masks',
         'queries.py:QuerySelection.anchors',
     ),
-    'mask_dino/ops': (
-        'deformable_attention.py:DeformableAttention.forward',
-        'deformable_attention.py:_WeightedSums.backward',
-        'deformable_attention.py:_gradient_of_rows',
-        'deformable_attention.py:_neighbours',
-        'deformable_attention.py:sample_maps',
-    ),
     'mask_dino/postprocess': (
         'instances.py:binarise',
         'instances.py:instances',

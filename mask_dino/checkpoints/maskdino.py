@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from mmcv.ops import MultiScaleDeformableAttention
 from torch import Tensor, nn
 
+from ..ops.deformable_attention import DeformableAttention
 from .io import build_model, configured, read_ours
 from .level_order import Levels, read_levels, straighten
 from .loading import CheckpointError
@@ -83,7 +83,7 @@ def compare(renamed: Renamed, target: Mapping[str, Tensor], derived: list[str]) 
 
 def num_heads(model: nn.Module) -> int:
     """Return the heads of the deformable attention of a model."""
-    heads: int = next(m.num_heads for m in model.modules() if isinstance(m, MultiScaleDeformableAttention))
+    heads: int = next(m.num_heads for m in model.modules() if isinstance(m, DeformableAttention))
     return heads
 
 

@@ -8,7 +8,7 @@ from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
 from mmdet.utils import reduce_mean
 from torch import Tensor, nn
 
-from ..ops.transformer_layers import recomputed
+from ..ops.transformer_layers import recompute
 from ..structures import Matches, Outputs, Predictions, Targets
 from .points import MaskPoints, PointSampler
 
@@ -170,7 +170,7 @@ class MaskDINOCriterion(nn.Module):
             rows = embed.gather(1, query[..., None].expand(-1, -1, embed.shape[-1])).flatten(0, 1)
             parts = self.sample_points.pick(rows, image, target.flatten())
             # What is between logits and losses takes little time, and more memory than both: it is computed again.
-            losses = [recomputed(self.row_losses, *part, image.masks) for part in parts]
+            losses = [recompute(self.row_losses, *part, image.masks) for part in parts]
             sums.append(torch.cat(losses, 1).unflatten(1, query.shape).sum(-1))
         values = torch.stack(sums).sum(0) / matched.normalizer[0]
         return dict(zip(('loss_mask', 'loss_dice'), values, strict=True))

@@ -1,11 +1,11 @@
 """Decoder layers that refine the boxes of their queries."""
 
 import torch
-from mmdet.models.layers.transformer.utils import MLP, coordinate_to_encoding, inverse_sigmoid
+from mmdet.models.layers import MLP, coordinate_to_encoding, inverse_sigmoid
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
-from ..ops.transformer_layers import LayerSizes, apply, decoder_layers
+from ..ops.transformer_layers import LayerSizes, apply_layer, build_decoder_layers
 from ..structures import Memory, Queries
 from .prediction import PredictionHead, box_branch
 
@@ -50,7 +50,7 @@ class MaskDINODecoder(nn.Module):
         self.normalise_content_once = normalise_content_once
         self.with_cp = with_cp
         sizes = LayerSizes(embed_dims, num_levels, feedforward_channels, num_heads, num_points)
-        self.layers = decoder_layers(num_layers, sizes)
+        self.layers = build_decoder_layers(num_layers, sizes)
         num_branches = num_layers - 1 if separate_box_branches else 0
         self.box_embeds = nn.ModuleList(box_branch(embed_dims) for _ in range(num_branches))
         self.ref_point_head = MLP(2 * embed_dims, embed_dims, embed_dims, 2)
@@ -88,18 +88,12 @@ class MaskDINODecoder(nn.Module):
         self, layer: nn.Module, content: Tensor, boxes: Tensor, memory: Memory, attn_mask: Tensor | None
     ) -> Tensor:
         """Apply one layer to content (B, Q, C) around boxes (B, Q, 4)."""
-        encoding = coordinate_to_encoding(boxes, num_feats=content.shape[-1] // 2)  # (B, Q, 2C)
-        return apply(
-            layer,
-            content,
-            self.with_cp,
-            query_pos=self.ref_point_head(encoding),
-            value=memory.tokens,
-            self_attn_mask=attn_mask,
-            reference_points=boxes[:, :, None].expand(-1, -1, len(memory.sizes), -1),
-            spatial_shapes=memory.spatial_shapes,
-            level_start_index=memory.level_start_index,
-        )
+        channels = content.shape[-1]
+        encoding = coordinate_to_encoding(boxes, num_feats=channels // 2)  # (B, Q, 2C)
+        position = self.ref_point_head(encoding)  # (B, Q, C)
+        num_levels = len(memory.sizes)
+        boxes = boxes[:, :, None].expand(-1, -1, num_levels, -1)  # (B, Q, V, 4)
+        return apply_layer(layer, self.with_cp, content, position, boxes, memory, attn_mask)
 
 
 def concatenate(first: Queries, second: Queries) -> Queries:

@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F
-from mmdet.models.layers.transformer.utils import inverse_sigmoid
+from mmdet.models.layers import inverse_sigmoid
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 

@@ -10,7 +10,7 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from ..boxes import token_centers
-from ..ops.transformer_layers import LayerSizes, apply, encoder_layers
+from ..ops.transformer_layers import LayerSizes, apply_layer, build_encoder_layers
 from ..structures import Memory
 
 
@@ -62,7 +62,7 @@ class MaskDINOPixelDecoder(nn.Module):
         self.position = SinePositionalEncoding(embed_dims // 2, temperature, normalize=True)
         self.level_embed = nn.Parameter(torch.randn(num_levels, embed_dims))
         sizes = LayerSizes(embed_dims, num_levels, feedforward_channels, num_heads, num_points)
-        self.layers = encoder_layers(num_layers, sizes)
+        self.layers = build_encoder_layers(num_layers, sizes)
         norm_cfg = dict(type='GN', num_groups=32)
         self.lateral_conv = ConvModule(in_channels[0], embed_dims, 1, norm_cfg=norm_cfg, act_cfg=None)
         self.output_conv = ConvModule(embed_dims, embed_dims, 3, padding=1, norm_cfg=norm_cfg)
@@ -105,23 +105,18 @@ class MaskDINOPixelDecoder(nn.Module):
         sizes = tuple((x.shape[-2], x.shape[-1]) for x in levels)
         shapes = torch.tensor(sizes, device=device)
         starts = torch.cat((shapes.new_zeros(1), shapes.prod(1).cumsum(0)[:-1]))
-        query_pos = torch.cat(
-            [_tokens(self.position(None, x)) + e for x, e in zip(levels, self.level_embed, strict=True)], 1
-        )
-        points = token_centers(sizes, device)[None, :, None].expand(len(query_pos), -1, len(sizes), -1)
-        tokens = torch.cat([_tokens(x) for x in levels], 1)  # (B, L, C)
+        positions = [
+            _to_tokens(self.position(None, level)) + embed
+            for level, embed in zip(levels, self.level_embed, strict=True)
+        ]
+        position = torch.cat(positions, 1)  # (B, L, C)
+        centers = token_centers(sizes, device)  # (L, 2)
+        points = centers[None, :, None].expand(position.shape[0], -1, len(sizes), -1)
+        tokens = torch.cat([_to_tokens(level) for level in levels], 1)  # (B, L, C)
+        memory = Memory(tokens, sizes, shapes, starts)
         for layer in self.layers:
-            tokens = apply(
-                layer,
-                tokens,
-                self.with_cp,
-                query_pos=query_pos,
-                key_padding_mask=None,
-                reference_points=points,
-                spatial_shapes=shapes,
-                level_start_index=starts,
-            )
-        return Memory(tokens, sizes, shapes, starts)
+            memory = memory._replace(tokens=apply_layer(layer, self.with_cp, memory, position, points))
+        return memory
 
 
 def _projection(in_channels: int, embed_dims: int, stride: int = 1) -> ConvModule:
@@ -135,5 +130,6 @@ def _projection(in_channels: int, embed_dims: int, stride: int = 1) -> ConvModul
     return conv
 
 
-def _tokens(x: Tensor) -> Tensor:
-    return x.flatten(2).transpose(1, 2)
+def _to_tokens(level: Tensor) -> Tensor:
+    """Return the pixels of a map (B, C, h, w) as tokens (B, h * w, C)."""
+    return level.flatten(2).transpose(1, 2)

@@ -2,7 +2,7 @@
 
 import math
 
-from mmdet.models.layers.transformer.utils import MLP
+from mmdet.models.layers import MLP
 from torch import Tensor, nn
 
 from ..structures import Predictions, Queries

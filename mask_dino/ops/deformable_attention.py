@@ -1,180 +1,174 @@
-"""Multi-scale deformable attention that waits for no device and, on a CPU, keeps little memory."""
+"""Multi-scale deformable attention on any device, in training and in export."""
 
-import warnings
+import math
 from collections.abc import Sequence
-from typing import Any
+from functools import cache
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from mmcv.ops import MultiScaleDeformableAttention
 from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
-from scipy.sparse import csr_array
-from torch import Tensor
-from torch.autograd import Function
-from torch.autograd.function import once_differentiable
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+from ..structures import Memory
+from .sparse_sampling import sample_sparse
+
+IM2COL_STEP = 64
+"""Images that mmcv's kernel samples at once."""
 
 
-class DeformableAttention(MultiScaleDeformableAttention):
-    """mmcv's attention (Deformable DETR, arXiv 2010.04159), batch first, with its parameters and its kernel for GPUs.
+class DeformableAttention(nn.Module):
+    """Multi-scale deformable attention (Deformable DETR, arXiv 2010.04159) with its residual connection.
 
-    Differs in three things. mmcv asks the device in every call whether the levels have as many tokens as there are
-    values, and waits. In mixed precision, the sampling stays in float32: the kernel has no bfloat16, and float16
-    locations are as coarse as a pixel on large maps. Without a GPU, mmcv goes through the channels one by one, and
-    keeps every sampled value for the backward pass.
+    Parameters have the names and initial values of mmcv's ``MultiScaleDeformableAttention``. Differs from it in three
+    things. It does not ask the device in every call whether the levels have as many tokens as there are values. In
+    mixed precision, the sampling stays in float32: mmcv's kernel has no bfloat16, and float16 locations are as coarse
+    as a pixel on large maps. The sampling has three implementations, see :meth:`sample`.
     """
 
-    def forward(
-        self,
-        query: Tensor,
-        value: Tensor,
-        query_pos: Tensor,
-        reference_points: Tensor,
-        spatial_shapes: Tensor,
-        level_start_index: Tensor,
-        **unused: Any,
-    ) -> Tensor:
-        """Attend to values (B, L, C) around points (B, Q, V, 2) or boxes (B, Q, V, 4) for queries (B, Q, C)."""
-        asked = query + query_pos
-        heads = (*query.shape[:2], self.num_heads, self.num_levels, self.num_points)
-        offsets = self.sampling_offsets(asked).view(*heads, 2).float()
-        weights = self.attention_weights(asked).float().unflatten(-1, (self.num_heads, -1)).softmax(-1).view(heads)
-        values = self.value_proj(value).float().unflatten(-1, (self.num_heads, -1))  # (B, L, heads, C / heads)
-        points = reference_points[:, :, None, :, None].float()
-        if points.shape[-1] == 2:
-            locations = points + offsets / spatial_shapes.flip(1)[:, None]
-        else:
-            locations = points[..., :2] + offsets / self.num_points * points[..., 2:] * 0.5
-        output = self.sample(values, spatial_shapes, level_start_index, locations, weights)
-        result: Tensor = self.dropout(self.output_proj(output)) + query
-        return result
+    def __init__(self, embed_dims: int, num_heads: int, num_levels: int, num_points: int) -> None:
+        super().__init__()
+        if embed_dims % num_heads:
+            raise ValueError(f'embed_dims={embed_dims} must be a multiple of num_heads={num_heads}')
+        self.num_heads = num_heads
+        self.num_levels = num_levels
+        self.num_points = num_points
+        num_locations = num_heads * num_levels * num_points
+        self.sampling_offsets = nn.Linear(embed_dims, num_locations * 2)
+        self.attention_weights = nn.Linear(embed_dims, num_locations)
+        self.value_proj = nn.Linear(embed_dims, embed_dims)
+        self.output_proj = nn.Linear(embed_dims, embed_dims)
+        self.init_weights()
 
-    def sample(self, values: Tensor, shapes: Tensor, starts: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
-        """Return the weighted sums (B, Q, C) of values at locations (B, Q, heads, V, points, 2), xy in [0, 1]."""
-        if values.is_cuda:
-            output: Tensor = MultiScaleDeformableAttnFunction.apply(
-                values, shapes, starts, locations, weights, self.im2col_step
-            )
-        else:
-            output = sample_maps(values, shapes, locations, weights)
+    @torch.no_grad()
+    def init_weights(self) -> None:
+        """Start with equal weights and points on rays, one direction per head, as in Deformable DETR."""
+        angles = torch.arange(self.num_heads) * (2 * math.pi / self.num_heads)
+        directions = torch.stack((angles.cos(), angles.sin()), -1)  # (heads, 2)
+        directions = directions / directions.abs().amax(-1, keepdim=True)
+        steps = torch.arange(1, self.num_points + 1)[:, None]
+        offsets = directions[:, None, None] * steps  # (heads, 1, points, 2) in pixels
+        offsets = offsets.expand(-1, self.num_levels, -1, -1)
+        self.sampling_offsets.bias.copy_(offsets.flatten())
+        for layer in (self.value_proj, self.output_proj):
+            nn.init.xavier_uniform_(layer.weight)
+        for zeros in (
+            self.sampling_offsets.weight,
+            self.attention_weights.weight,
+            self.attention_weights.bias,
+            self.value_proj.bias,
+            self.output_proj.bias,
+        ):
+            nn.init.zeros_(zeros)
+
+    def forward(self, query: Tensor, query_pos: Tensor, reference: Tensor, memory: Memory) -> Tensor:
+        """Add to the queries what they find at points of the memory.
+
+        Args:
+            query: (B, Q, C).
+            query_pos: (B, Q, C), added to the queries before offsets and weights are computed from them.
+            reference: Points (B, Q, V, 2) or cxcywh boxes (B, Q, V, 4) around which each of V levels is sampled, in
+                [0, 1] of the padded input.
+            memory: Tokens and sizes of the levels. No token is masked as padding.
+
+        Returns:
+            (B, Q, C).
+        """
+        located = query + query_pos
+        # (B, Q, heads, V, points[, 2])
+        offsets = self.sampling_offsets(located).float().unflatten(-1, (self.num_heads, self.num_levels, -1, 2))
+        weights = self.attention_weights(located).float().unflatten(-1, (self.num_heads, -1)).softmax(-1)
+        weights = weights.unflatten(-1, (self.num_levels, -1))
+        values = self.value_proj(memory.tokens).float().unflatten(-1, (self.num_heads, -1))  # (B, L, heads, C / heads)
+        locations = self.locate(reference.float(), offsets, memory.spatial_shapes)
+        sampled = self.sample(values, memory, locations, weights)
+        output: Tensor = self.output_proj(sampled) + query
         return output
 
+    def locate(self, reference: Tensor, offsets: Tensor, spatial_shapes: Tensor) -> Tensor:
+        """Return the locations (B, Q, heads, V, points, 2), xy in [0, 1], of offsets of the same shape.
 
-Sizes = Sequence[Sequence[int]]
+        Around points, offsets are in pixels. Around boxes, an offset of ``num_points`` is half a box.
+        """
+        reference = reference[:, :, None, :, None]  # (B, Q, 1, V, 1, 2 or 4)
+        if reference.shape[-1] == 2:
+            width_height = spatial_shapes.flip(1)[:, None]  # (V, 1, 2)
+            return reference + offsets / width_height
+        center = reference[..., :2]
+        size = reference[..., 2:]
+        return center + offsets / self.num_points * size * 0.5
 
-BORDER = 2
-"""Zeros around each map. Places beyond are moved to where all four neighbours are zeros: nobody asks who is inside."""
+    def sample(self, values: Tensor, memory: Memory, locations: Tensor, weights: Tensor) -> Tensor:
+        """Return the weighted sums (B, Q, C) of values (B, L, heads, C / heads) by the fastest way there is.
+
+        - mmcv's kernel, where it is compiled for the device of the values.
+        - Sparse products on a CPU.
+        - ``grid_sample`` on other devices, and while the network is exported: other programs know this operation.
+        """
+        if is_exporting():
+            return sample_grid(values, memory.sizes, locations, weights)
+        if values.is_cpu:
+            return sample_sparse(values, memory.sizes, locations, weights)
+        if has_kernel(values.device):
+            sums: Tensor = MultiScaleDeformableAttnFunction.apply(
+                values, memory.spatial_shapes, memory.level_start_index, locations, weights, IM2COL_STEP
+            )
+            return sums
+        return sample_grid(values, memory.sizes, locations, weights)
 
 
-def sample_maps(values: Tensor, shapes: Tensor, locations: Tensor, weights: Tensor) -> Tensor:
-    """Return weighted sums of bilinear values, zero outside of the maps: what mmcv's kernel computes on a GPU.
+def sample_grid(values: Tensor, sizes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
+    """Return weighted sums of bilinear values, zero outside of the maps; see :func:`sample_sparse`.
 
-    Args:
-        values: (B, L, heads, C), levels one after another, row by row.
-        shapes: (V, 2), height and width of each level.
-        locations: (B, Q, heads, V, points, 2), xy in [0, 1] of each of V levels.
-        weights: (B, Q, heads, V, points).
-
-    Returns:
-        (B, Q, heads * C).
+    One level at a time, so that the sampled values of all levels are never held together.
     """
-    sizes = shapes.tolist()
-    maps = zip(values.split([h * w for h, w in sizes], 1), sizes, strict=True)
-    around = (0, 0, 0, 0) + (BORDER,) * 4
-    bordered = torch.cat([F.pad(x.unflatten(1, size), around).flatten(1, 2) for x, size in maps], 1)
-    sample = _WeightedSums.apply if torch.is_grad_enabled() else weighted_sums
-    sums: Tensor = sample(bordered, sizes, locations, weights)
-    return sums.view(len(values), -1, values.shape[2] * values.shape[3])
+    batch, _, heads, channels = values.shape
+    grids = locations * 2 - 1  # in [-1, 1]
+    grids = grids.transpose(1, 2).flatten(0, 1)  # (B * heads, Q, V, points, 2)
+    shares = weights.transpose(1, 2).flatten(0, 1)  # (B * heads, Q, V, points)
+    shares = shares[:, None]  # (B * heads, 1, Q, V, points)
+    levels = values.split([h * w for h, w in sizes], 1)
+    total = values.new_zeros(())
+    for level, (height, width) in enumerate(sizes):
+        maps = levels[level].permute(0, 2, 3, 1)  # (B, heads, C, h * w)
+        maps = maps.reshape(batch * heads, channels, height, width)
+        sampled = F.grid_sample(maps, grids[:, :, level], align_corners=False)  # (B * heads, C, Q, points)
+        total = total + (sampled * shares[..., level, :]).sum(-1)
+    sums = total.unflatten(0, (batch, heads))  # (B, heads, C, Q)
+    return sums.flatten(1, 2).transpose(1, 2)
 
 
-def weighted_sums(values: Tensor, sizes: Sizes, locations: Tensor, weights: Tensor) -> Tensor:
-    """Return the sums (B * Q * heads, C); maps have their border here, see :func:`sample_maps`."""
-    index, across, down = _neighbours(values, sizes, locations)
-    shares = _shares(across, down, weights.reshape(across.shape))
-    return F.embedding_bag(index, values.flatten(0, 2), per_sample_weights=shares, mode='sum')
+def is_exporting() -> bool:
+    """Tell whether the network is traced for torch.export or torch.onnx; torch.compile is not meant."""
+    return torch.jit.is_tracing() or _is_exporting()
 
 
-class _WeightedSums(Function):
-    """:func:`weighted_sums`, which keeps nothing but what it is given for the backward pass."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, sizes: Sizes, locations: Tensor, weights: Tensor) -> Tensor:
-        ctx.sizes = sizes
-        ctx.save_for_backward(values, locations, weights)
-        return weighted_sums(values, sizes, locations, weights)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        values, locations, weights = ctx.saved_tensors
-        index, across, down = _neighbours(values, ctx.sizes, locations)
-        weight = weights.reshape(across.shape)
-        of_values = _gradient_of_rows(index, _shares(across, down, weight), gradient, values.shape[:3].numel())
-        of_shares = _gradient_of_shares(index, gradient, values).unflatten(1, (4, -1))
-        top_left, top_right, bottom_left, bottom_right = of_shares.unbind(1)
-        top, bottom = torch.lerp(top_left, top_right, across), torch.lerp(bottom_left, bottom_right, across)
-        slope = torch.stack((torch.lerp(top_right - top_left, bottom_right - bottom_left, down), bottom - top), -1)
-        per_pixel = (slope * weight[..., None]).view_as(locations)
-        of_locations = per_pixel * per_pixel.new_tensor(ctx.sizes).flip(1)[:, None]
-        return of_values.view_as(values), None, of_locations, torch.lerp(top, bottom, down).view_as(weights)
+# Before torch 2.7, export and compilation cannot be told apart.
+_is_exporting = getattr(torch.compiler, 'is_exporting', torch.compiler.is_compiling)
 
 
-def _neighbours(values: Tensor, sizes: Sizes, locations: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the rows of the four pixels around every place, and how far it is from the left and from the upper ones.
+@cache
+def has_kernel(device: torch.device) -> bool:
+    """Tell whether mmcv's kernel works on a device, by sampling one value; once per device, this waits for it.
 
-    Rows are (N, 4 * V * points) int32, distances (N, V * points) in [0, 1], with N = B * Q * heads.
+    A kernel can be missing because mmcv was built without the compiler of the device, or for another generation of it.
     """
-    batch, length, heads, _ = values.shape
-    points = locations.shape[-2]
-    size = torch.tensor(sizes)
-    height, width = size.T.repeat_interleave(points, 1)  # (V * points,)
-    y, down = _pixels(locations[..., 1].flatten(-2), height)
-    x, across = _pixels(locations[..., 0].flatten(-2), width)
-    line = width + 2 * BORDER
-    area = (size + 2 * BORDER).prod(1)
-    starts = (area.cumsum(0) - area).repeat_interleave(points)
-    image = torch.arange(batch)[:, None, None, None] * length
-    base = (starts + image) * heads + torch.arange(heads)[:, None]  # (B, 1, heads, V * points)
-    # A pixel of one level is exact in float32, a row of all of them may not be.
-    first = base.int().add((y * line + x).int(), alpha=heads).flatten(0, 2)
-    below = (line * heads).int()
-    index = torch.cat((first, first + heads, first + below, first + (below + heads)), 1)
-    return index, across.flatten(0, 2), down.flatten(0, 2)
-
-
-def _pixels(locations: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the pixel before each place, counted with the border, and how far behind it the place is."""
-    pixels = (locations * size).sub_(0.5 - BORDER)
-    # fmax takes NaN, too, to the border: it must not become the number of a row.
-    pixels = pixels.fmax(pixels.new_zeros(())).minimum(size + float(BORDER))
-    before = pixels.floor()
-    return before, pixels.sub_(before)
-
-
-def _shares(across: Tensor, down: Tensor, weight: Tensor) -> Tensor:
-    """Return what the four neighbours of every place contribute (N, 4 * V * points), in the order of their rows."""
-    bottom = weight * down
-    top = weight - bottom
-    bottom_right, top_right = bottom * across, top * across
-    return torch.cat((top - top_right, top_right, bottom - bottom_right, bottom_right), 1)
-
-
-def _gradient_of_shares(index: Tensor, gradient: Tensor, values: Tensor) -> Tensor:
-    """Return products of the gradient (N, C) with the rows that were summed, in a third of ``embedding_bag``'s time."""
-    count, size = index.shape
-    rows = values.flatten(0, 2)
-    starts = torch.arange(count + 1, dtype=index.dtype) * size
-    with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', 'Sparse', UserWarning)  # that sparse matrices of this kind are new
-        nothing = gradient.new_zeros(index.numel())
-        bags = torch.sparse_csr_tensor(starts, index.flatten(), nothing, (count, len(rows)), check_invariants=False)
-        products: Tensor = torch.sparse.sampled_addmm(bags, gradient, rows.T).values()
-    return products.view_as(index)
-
-
-def _gradient_of_rows(index: Tensor, shares: Tensor, gradient: Tensor, num_rows: int) -> Tensor:
-    """Return the sums of the gradient (N, C) over the places of every row, in a third of ``embedding_bag``'s time."""
-    count, size = index.shape
-    starts = np.arange(count + 1, dtype=np.int32) * size
-    bags = csr_array((shares.flatten().numpy(), index.flatten().numpy(), starts), shape=(count, num_rows))
-    return torch.from_numpy(bags.T @ gradient.numpy())
+    value = torch.ones(1, 1, 1, 1, device=device)
+    shape = torch.ones(1, 2, dtype=torch.long, device=device)
+    start = torch.zeros(1, dtype=torch.long, device=device)
+    location = torch.full((1, 1, 1, 1, 1, 2), 0.5, device=device)
+    weight = torch.ones(1, 1, 1, 1, 1, device=device)
+    try:
+        sampled = MultiScaleDeformableAttnFunction.apply(value, shape, start, location, weight, 1)
+        if sampled.item() == 1:
+            return True
+    except RuntimeError:
+        pass
+    print_log(
+        f'mmcv has no compiled deformable attention for {device}: a slower implementation is used, with the same '
+        'results. To make it fast, build mmcv from source on this machine with the compiler of the device (for NVIDIA: '
+        'nvcc and FORCE_CUDA=1)',
+        logger='current',
+        level=30,
+    )
+    return False

@@ -1,17 +1,17 @@
-"""The transformer layers of the encoder and the decoder: mmdet's, as Mask DINO sets them."""
+"""The transformer layers of the encoder and the decoder.
+
+Parameters have the names of mmdet's layers of Deformable DETR. Differs from them in what is kept for the backward
+pass: neither the hidden values of the encoder's feed-forward networks nor the weights of self-attention.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
-from mmcv.cnn.bricks.transformer import FFN
-from mmdet.models.layers.transformer.deformable_detr_layers import (
-    DeformableDetrTransformerDecoderLayer,
-    DeformableDetrTransformerEncoderLayer,
-)
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ..structures import Memory
 from .deformable_attention import DeformableAttention
 
 MAX_TOKENS = 512
@@ -27,86 +27,126 @@ class LayerSizes(NamedTuple):
     num_heads: int
     num_points: int
 
-    def attention(self) -> dict:
-        """Return the config of self-attention."""
-        return dict(embed_dims=self.embed_dims, num_heads=self.num_heads, batch_first=True)
+    def build_deformable_attention(self) -> DeformableAttention:
+        """Return attention of these sizes."""
+        return DeformableAttention(self.embed_dims, self.num_heads, self.num_levels, self.num_points)
 
-    def deformable_attention(self) -> dict:
-        """Return the config of multi-scale deformable attention."""
-        return dict(**self.attention(), num_levels=self.num_levels, num_points=self.num_points, dropout=0.0)
-
-    def feedforward(self) -> dict:
-        """Return the config of the feed-forward network."""
-        return dict(embed_dims=self.embed_dims, feedforward_channels=self.feedforward_channels, num_fcs=2, ffn_drop=0.0)
+    def build_norms(self, count: int) -> nn.ModuleList:
+        """Return ``count`` norms of these sizes."""
+        return nn.ModuleList(nn.LayerNorm(self.embed_dims) for _ in range(count))
 
 
-class FeedForward(FFN):
-    """mmcv's network of two products, whose hidden layer, half of what an encoder keeps, is computed again.
+class EncoderLayer(nn.Module):
+    """Deformable self-attention and a feed-forward network, each followed by a norm."""
+
+    def __init__(self, sizes: LayerSizes) -> None:
+        super().__init__()
+        self.self_attn = sizes.build_deformable_attention()
+        self.ffn = RecomputedFeedForward(sizes.embed_dims, sizes.feedforward_channels)
+        self.norms = sizes.build_norms(2)
+
+    def forward(self, memory: Memory, position: Tensor, points: Tensor) -> Tensor:
+        """Return the new tokens (B, L, C) of the memory.
+
+        Args:
+            position: (B, L, C), the positional encoding of the tokens.
+            points: (B, L, V, 2), the centres of the tokens, xy in [0, 1] of each of V levels.
+        """
+        tokens = self.norms[0](self.self_attn(memory.tokens, position, points, memory))
+        output: Tensor = self.norms[1](self.ffn(tokens))
+        return output
+
+
+class DecoderLayer(nn.Module):
+    """Self-attention, deformable cross-attention and a feed-forward network, each followed by a norm."""
+
+    def __init__(self, sizes: LayerSizes) -> None:
+        super().__init__()
+        self.self_attn = SelfAttention(sizes.embed_dims, sizes.num_heads)
+        self.cross_attn = sizes.build_deformable_attention()
+        self.ffn = FeedForward(sizes.embed_dims, sizes.feedforward_channels)
+        self.norms = sizes.build_norms(3)
+
+    def forward(
+        self, content: Tensor, position: Tensor, boxes: Tensor, memory: Memory, attn_mask: Tensor | None
+    ) -> Tensor:
+        """Return the new content (B, Q, C) of the queries.
+
+        Args:
+            content: (B, Q, C).
+            position: (B, Q, C), the positional encoding of the boxes.
+            boxes: (B, Q, V, 4), cxcywh in [0, 1] of each of V levels.
+            attn_mask: (Q, Q) bool, True where self-attention is blocked.
+        """
+        content = self.norms[0](self.self_attn(content, position, attn_mask))
+        content = self.norms[1](self.cross_attn(content, position, boxes, memory))
+        output: Tensor = self.norms[2](self.ffn(content))
+        return output
+
+
+class SelfAttention(nn.Module):
+    """torch's multi-head attention among queries, with its residual connection and without its weights.
+
+    Nobody asks for the weights; without them, memory grows with the number of queries, not with its square.
+    """
+
+    def __init__(self, embed_dims: int, num_heads: int) -> None:
+        super().__init__()
+        self.attn = nn.MultiheadAttention(embed_dims, num_heads, batch_first=True)
+
+    def forward(self, content: Tensor, position: Tensor, attn_mask: Tensor | None) -> Tensor:
+        """Add to the content (B, Q, C) what it finds in that of other queries.
+
+        Args:
+            position: (B, Q, C), added to the content where queries are compared.
+            attn_mask: (Q, Q) bool, True where attention is blocked.
+        """
+        located = content + position
+        found, _ = self.attn(located, located, content, attn_mask=attn_mask, need_weights=False)
+        output: Tensor = content + found
+        return output
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with a residual connection."""
+
+    def __init__(self, embed_dims: int, channels: int) -> None:
+        super().__init__()
+        hidden = nn.Sequential(nn.Linear(embed_dims, channels), nn.ReLU(inplace=True))
+        self.layers = nn.Sequential(hidden, nn.Linear(channels, embed_dims))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Add to the tokens (B, L, C) what the layers make of them."""
+        output: Tensor = self.layers(tokens) + tokens
+        return output
+
+
+class RecomputedFeedForward(FeedForward):
+    """:class:`FeedForward` that computes its hidden values, half of what an encoder keeps, again for gradients.
 
     On a CPU this takes no time, because it goes by a few tokens, whose hidden values stay in the cache.
     """
 
-    def forward(self, x: Tensor, identity: Tensor | None = None) -> Tensor:
-        """Add what the network makes of x (B, L, C) to it, or to ``identity``."""
-        parts = (x,) if x.is_cuda or not torch.is_grad_enabled() else x.split(MAX_TOKENS, 1)
-        made = torch.cat([recomputed(self.layers, part) for part in parts], 1)
-        return made + (x if identity is None else identity)
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Add to the tokens (B, L, C) what the layers make of them."""
+        in_parts = tokens.is_cpu and torch.is_grad_enabled()
+        parts = tokens.split(MAX_TOKENS, 1) if in_parts else (tokens,)
+        outputs = [recompute(self.layers, part) for part in parts]
+        return torch.cat(outputs, 1) + tokens
 
 
-class SelfAttention(nn.MultiheadAttention):
-    """torch's attention without its weights, which nobody asks for: memory grows with the queries, not their square."""
-
-    def forward(self, *inputs: Any, **named: Any) -> tuple[Tensor, None]:
-        """Return the attended values, as torch does, and no weights."""
-        values, _ = super().forward(*inputs, **{**named, 'need_weights': False})
-        return values, None
+def build_encoder_layers(num_layers: int, sizes: LayerSizes) -> nn.ModuleList:
+    """Return initialised layers for encoder tokens."""
+    return _initialise(nn.ModuleList(EncoderLayer(sizes) for _ in range(num_layers)))
 
 
-def encoder_layers(num_layers: int, sizes: LayerSizes) -> nn.ModuleList:
-    """Return deformable self-attention layers, initialised."""
-    attention = sizes.deformable_attention()
-    layers = nn.ModuleList(
-        DeformableDetrTransformerEncoderLayer(
-            self_attn_cfg=attention, ffn_cfg=sizes.feedforward(), norm_cfg=dict(type='LN')
-        )
-        for _ in range(num_layers)
-    )
-    for layer in layers:
-        layer.self_attn = DeformableAttention(**attention)
-        layer.ffn = FeedForward(**sizes.feedforward())
-    return _initialise(layers)
-
-
-def decoder_layers(num_layers: int, sizes: LayerSizes) -> nn.ModuleList:
-    """Return self-attention + deformable cross-attention layers, initialised."""
-    attention = sizes.deformable_attention()
-    layers = nn.ModuleList(
-        DeformableDetrTransformerDecoderLayer(
-            self_attn_cfg=dict(**sizes.attention(), attn_drop=0.0),
-            cross_attn_cfg=attention,
-            ffn_cfg=sizes.feedforward(),
-            norm_cfg=dict(type='LN'),
-        )
-        for _ in range(num_layers)
-    )
-    for layer in layers:
-        layer.get_submodule('self_attn').attn = SelfAttention(sizes.embed_dims, sizes.num_heads)
-        layer.cross_attn = DeformableAttention(**attention)
-    return _initialise(layers)
-
-
-def apply(layer: nn.Module, tokens: Tensor, with_cp: bool, **arguments: Any) -> Tensor:
-    """Return a layer's output; with gradient checkpointing, what it computes inside is computed again for gradients.
-
-    Args:
-        with_cp: Whether to checkpoint; it changes no number.
-        arguments: What the layer takes beside the tokens.
-    """
-    output: Tensor = recomputed(layer, tokens, **arguments) if with_cp else layer(tokens, **arguments)
-    return output
+def build_decoder_layers(num_layers: int, sizes: LayerSizes) -> nn.ModuleList:
+    """Return initialised layers for queries."""
+    return _initialise(nn.ModuleList(DecoderLayer(sizes) for _ in range(num_layers)))
 
 
 def _initialise(layers: nn.ModuleList) -> nn.ModuleList:
+    """Give all matrices the initial values of Deformable DETR."""
     for parameter in layers.parameters():
         if parameter.ndim > 1:
             nn.init.xavier_uniform_(parameter)
@@ -116,10 +156,16 @@ def _initialise(layers: nn.ModuleList) -> nn.ModuleList:
     return layers
 
 
-def recomputed(function: Callable[..., Tensor], *arguments: Any, **named: Any) -> Tensor:
-    """Call a function without random numbers; what it computes inside is not kept, but computed again for gradients."""
+def apply_layer(layer: nn.Module, with_cp: bool, *inputs: Any) -> Tensor:
+    """Return the output of a layer; ``with_cp`` trades time for memory as :func:`recompute` does."""
+    output: Tensor = recompute(layer, *inputs) if with_cp else layer(*inputs)
+    return output
+
+
+def recompute(function: Callable[..., Tensor], *inputs: Any) -> Tensor:
+    """Run a deterministic function with activation checkpointing: same values and gradients, less memory."""
     if not torch.is_grad_enabled():
-        return function(*arguments, **named)
-    # The state of random numbers would be asked of the device.
-    output: Tensor = checkpoint(function, *arguments, use_reentrant=False, preserve_rng_state=False, **named)
+        return function(*inputs)
+    # To preserve the state of random numbers, torch would wait for the device.
+    output: Tensor = checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False)
     return output

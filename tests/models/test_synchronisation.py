@@ -9,7 +9,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mask_dino.models.matcher import HybridMatcher
-from mask_dino.ops.deformable_attention import sample_maps
+from mask_dino.ops.sparse_sampling import sample_sparse
 
 WAITING = {'_local_scalar_dense', 'nonzero', 'unique_dim', '_unique2', 'masked_select', 'bincount', 'equal'}
 TO_HOST = {'cpu', 'numpy', 'tolist'}
@@ -67,7 +67,7 @@ def counted():
     with (
         patch.object(HybridMatcher, 'finite', on_host(HybridMatcher.finite)),
         patch.object(HybridMatcher, 'assign', staticmethod(on_host(HybridMatcher.assign))),
-        patch('mask_dino.ops.deformable_attention.sample_maps', on_host(sample_maps)),
+        patch('mask_dino.ops.deformable_attention.sample_sparse', on_host(sample_sparse)),
         patch('torch.nn.functional.one_hot', on_host(torch.nn.functional.one_hot)),
         Operations(found),
         Transfers(found),

@@ -1,12 +1,20 @@
-"""The parts of the layers compute what mmcv's and torch's do, and keep less."""
+"""The layers and their parts compute what those of mmdet and mmcv do, and keep less."""
 
 import pytest
 import torch
-from mmcv.cnn.bricks.transformer import FFN
-from torch import nn
+from mmcv.cnn.bricks.transformer import FFN, MultiheadAttention
+from mmdet.models.layers import DeformableDetrTransformerDecoderLayer, DeformableDetrTransformerEncoderLayer
 
 from mask_dino.ops import transformer_layers as layers
-from mask_dino.ops.transformer_layers import FeedForward, SelfAttention
+from mask_dino.ops.transformer_layers import (
+    DecoderLayer,
+    EncoderLayer,
+    FeedForward,
+    LayerSizes,
+    RecomputedFeedForward,
+    SelfAttention,
+)
+from mask_dino.structures import Memory
 
 
 def kept(function, *inputs):
@@ -29,11 +37,11 @@ def assert_same_gradients(ours, theirs, inputs, parameters):
 
 
 @pytest.mark.parametrize('max_tokens', [1, 4, 100])
-def test_feed_forward_networks_are_those_of_mmcv(max_tokens, monkeypatch):
+@pytest.mark.parametrize('kind', [FeedForward, RecomputedFeedForward])
+def test_feed_forward_networks_are_those_of_mmcv(kind, max_tokens, monkeypatch):
     monkeypatch.setattr(layers, 'MAX_TOKENS', max_tokens)
     torch.manual_seed(0)
-    theirs = FFN(8, 64)
-    ours = FeedForward(embed_dims=8, feedforward_channels=64)
+    theirs, ours = FFN(8, 64), kind(8, 64)
     ours.load_state_dict(theirs.state_dict())
     x = torch.randn(2, 10, 8, requires_grad=True)
     values, expected = ours(x), theirs(x)
@@ -41,30 +49,65 @@ def test_feed_forward_networks_are_those_of_mmcv(max_tokens, monkeypatch):
     assert_same_gradients(values, expected, [x], [list(module.parameters()) for module in (ours, theirs)])
     with torch.no_grad():
         torch.testing.assert_close(ours(x), expected)
-        torch.testing.assert_close(ours(x, x + 1), theirs(x, x + 1))
 
 
-def test_hidden_layers_are_not_kept():
+def test_hidden_layers_of_the_encoder_are_not_kept():
     x = torch.randn(2, 100, 8, requires_grad=True)
-    assert kept(FFN(8, 64), x) == 2 * 100 * 64
-    assert kept(FeedForward(8, 64), x) == 2 * 100 * 8
+    assert kept(FeedForward(8, 64), x) == 2 * 100 * 64
+    assert kept(RecomputedFeedForward(8, 64), x) == 2 * 100 * 8
 
 
 @pytest.mark.parametrize('blocked', [False, True])
-def test_self_attention_is_that_of_torch(blocked):
+def test_self_attention_is_that_of_mmcv(blocked):
     torch.manual_seed(0)
-    theirs, ours = nn.MultiheadAttention(8, 2), SelfAttention(8, 2)
+    theirs, ours = MultiheadAttention(8, 2, batch_first=True), SelfAttention(8, 2)
     ours.load_state_dict(theirs.state_dict())
-    x = torch.randn(10, 3, 8, requires_grad=True)
+    x, position = (torch.randn(3, 10, 8, requires_grad=True) for _ in range(2))
     mask = (torch.rand(10, 10) < 0.5).fill_diagonal_(False) if blocked else None
-    values, weights = ours(query=x, key=x, value=x, attn_mask=mask)
-    assert weights is None
-    expected = theirs(query=x, key=x, value=x, attn_mask=mask)[0]
+    values = ours(x, position, mask)
+    expected = theirs(x, query_pos=position, attn_mask=mask)
     torch.testing.assert_close(values, expected)
-    assert_same_gradients(values, expected, [x], [list(module.parameters()) for module in (ours, theirs)])
+    assert_same_gradients(values, expected, [x, position], [list(module.parameters()) for module in (ours, theirs)])
 
 
 def test_attention_weights_are_not_kept():
-    x = torch.randn(200, 1, 8, requires_grad=True)
-    assert kept(lambda: nn.MultiheadAttention(8, 2)(x, x, x)) >= 200 * 200
-    assert kept(lambda: SelfAttention(8, 2)(x, x, x)) < 200 * 200
+    x = torch.randn(1, 200, 8, requires_grad=True)
+    assert kept(lambda: MultiheadAttention(8, 2, batch_first=True)(x)) >= 200 * 200
+    assert kept(lambda: SelfAttention(8, 2)(x, torch.zeros_like(x), None)) < 200 * 200
+
+
+def mmdet_layer(kind):
+    """The layer of mmdet that ours stands in for."""
+    attention = dict(embed_dims=32, num_heads=4, batch_first=True)
+    deformable = attention | dict(num_levels=2, num_points=3, dropout=0.0)
+    ffn = dict(embed_dims=32, feedforward_channels=16)
+    if kind is EncoderLayer:
+        return DeformableDetrTransformerEncoderLayer(deformable, ffn)
+    return DeformableDetrTransformerDecoderLayer(attention, deformable, ffn)
+
+
+@pytest.mark.parametrize('kind', [EncoderLayer, DecoderLayer])
+def test_layers_compute_what_those_of_mmdet_do(kind):
+    torch.manual_seed(0)
+    sizes = ((4, 5), (2, 3))
+    shapes = torch.tensor(sizes)
+    ours, theirs = kind(LayerSizes(32, 2, 16, 4, 3)), mmdet_layer(kind)
+    assert list(ours.state_dict()) == list(theirs.state_dict())
+    for parameter in theirs.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    ours.load_state_dict(theirs.state_dict())
+    tokens, position = torch.randn(2, 26, 32), torch.randn(2, 26, 32)
+    memory = Memory(tokens, sizes, shapes, torch.tensor([0, 20]))
+    levels = dict(spatial_shapes=shapes, level_start_index=memory.level_start_index)
+    if kind is EncoderLayer:
+        points = torch.rand(2, 26, 2, 2)
+        output = ours(memory, position, points)
+        expected = theirs(tokens, position, None, reference_points=points, **levels)
+    else:
+        content, boxes = torch.randn(2, 7, 32), torch.rand(2, 7, 2, 4)
+        mask = (torch.rand(7, 7) < 0.5).fill_diagonal_(False)
+        output = ours(content, position[:, :7], boxes, memory, mask)
+        expected = theirs(
+            content, value=tokens, query_pos=position[:, :7], self_attn_mask=mask, reference_points=boxes, **levels
+        )
+    torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-4)
