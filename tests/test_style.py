@@ -89,15 +89,6 @@ DENSE: dict[str, tuple[str, ...]] = {
         'points.py:sample_masks',
         'queries.py:QuerySelection.anchors',
     ),
-    'mask_dino/postprocess': (
-        'instances.py:binarise',
-        'instances.py:instances',
-        'panoptic.py:merge',
-        'resize.py:_Rows.of',
-        'resize.py:enlarge_rows',
-        'resize.py:strips',
-        'semantic.py:_votes',
-    ),
     'tools/analysis_tools': (
         'benchmark_loading.py:made_up',
         'benchmark_panoptic_metrics.py:draw',

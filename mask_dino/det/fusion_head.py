@@ -1,106 +1,156 @@
 """From the predictions of a batch to mmdet's results."""
 
+from collections.abc import Callable
+
 import torch
 from mmdet.evaluation.functional import INSTANCE_OFFSET
-from mmdet.models.seg_heads import MaskFormerFusionHead
+from mmdet.models.seg_heads import BasePanopticFusionHead
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData, PixelData
 from torch import Tensor
 
-from ..postprocess import ImageSizes, Pairs, Segments, best_pairs, instances, label_pixels, merge, sharpen
+from ..postprocess import (
+    ImageSizes,
+    Pairs,
+    Segments,
+    label_pixels,
+    make_instances,
+    merge_masks,
+    select_best_pairs,
+    sharpen_classes,
+)
 from ..structures import QueryPredictions
 
 Results = dict[str, InstanceData | PixelData]
+Maker = Callable[[QueryPredictions, ImageSizes], InstanceData | PixelData]
 
 
 @MODELS.register_module()
-class MaskDINOFusionHead(MaskFormerFusionHead):
-    """Turns the predictions of a batch into instances, a panoptic and a semantic map.
+class MaskDINOFusionHead(BasePanopticFusionHead):
+    """Turns the predictions of a batch into instances, a panoptic map and a semantic map.
 
     ``test_cfg``:
         ``instance_on``, ``panoptic_on``, ``semantic_on``: Which of the three are made.
-        ``stuff_on``: Whether instances of stuff are made, too: what is dropped of the best pairs of all classes because
-            it is no thing. The AP of stuff is computed from them.
-        ``max_per_image``: Instances to keep.
-        ``rank_things_alone``: Whether the best ``max_per_image`` pairs of query and class are taken among things. If
-            not, they are taken among all classes and those of stuff then dropped, as in the original, which leaves
-            fewer. It makes no difference to a model without stuff.
-        ``object_mask_thr``: Class probability from which a query takes part in the panoptic map.
-        ``iou_thr``: Share of its area that a segment has to win against the others.
-        ``temperature``: Of the softmax that sharpens the class probabilities of panoptic and semantic maps.
+        ``stuff_on``: Also return instances of stuff: the best pairs of query and class whose class is stuff. The AP of
+            stuff is computed from them.
+        ``max_per_image``: Number of instances.
+        ``rank_things_alone``: If True, only pairs of things compete for the ``max_per_image`` places. If False, pairs
+            of all classes compete and the pairs of stuff are dropped afterwards, as in the original, which leaves fewer
+            instances. Both are equal for a model without stuff.
+        ``object_mask_thr``: Minimum class probability of a segment, in [0, 1].
+        ``iou_thr``: Minimum fraction of its mask that must remain visible in a segment, in [0, 1].
+        ``temperature``: Temperature of the softmax that sharpens the class probabilities of panoptic and semantic maps.
         ``max_mask_pixels``: Pixels of enlarged masks that are held in float at once. It bounds the memory of
             post-processing and changes no result.
     """
 
+    def loss(self) -> dict[str, Tensor]:
+        """Return no losses: nothing is learned here."""
+        return {}
+
     def predict(
         self, predictions: QueryPredictions, batch_data_samples: list[DetDataSample], rescale: bool = True
     ) -> list[Results]:
-        """Return ``ins_results``, ``pan_results``, ``sem_results`` and ``stuff_results`` of images, as switched on."""
-        makers = dict(ins_results=self.instances, pan_results=self.panoptic, sem_results=self.semantic)
-        makers.update(stuff_results=self.stuff_instances)
-        cfg = self.test_cfg
-        switches = (cfg.instance_on, cfg.panoptic_on, cfg.semantic_on, cfg.stuff_on)
-        chosen = [name for name, on in zip(makers, switches, strict=True) if on]
+        """Return the results of each image that ``test_cfg`` switches on.
+
+        Args:
+            predictions: Of a batch; see :class:`QueryPredictions` for the shapes.
+            batch_data_samples: One for each image of the batch, with the sizes of the image.
+            rescale: Whether results have the size of the original image instead of the resized one.
+
+        Returns:
+            For each image a dictionary with ``ins_results``, ``pan_results``, ``sem_results`` and ``stuff_results``.
+        """
+        makers = self.choose_makers()
         results = []
-        for image, sample in zip(zip(*predictions, strict=True), batch_data_samples, strict=False):
-            single = QueryPredictions(*(x.float() for x in image))
-            sizes = image_sizes(sample.metainfo, rescale)
-            results.append({name: makers[name](single, sizes) for name in chosen})
+        for index, sample in zip(range(len(predictions.logits)), batch_data_samples, strict=True):
+            image = QueryPredictions(*(x[index].float() for x in predictions))
+            sizes = read_sizes(sample.metainfo, rescale)
+            results.append({name: make(image, sizes) for name, make in makers.items()})
         return results
 
-    def instances(self, predictions: QueryPredictions, sizes: ImageSizes) -> InstanceData:
-        """Return the things of one image, whose predictions have no batch dimension."""
-        return self.pack(self.pairs(predictions.logits), predictions, sizes)
+    def choose_makers(self) -> dict[str, Maker]:
+        """Return what makes each kind of result that ``test_cfg`` switches on."""
+        cfg = self.test_cfg
+        makers: dict[str, Maker] = {}
+        if cfg.instance_on:
+            makers['ins_results'] = self.make_things
+        if cfg.panoptic_on:
+            makers['pan_results'] = self.make_panoptic_map
+        if cfg.semantic_on:
+            makers['sem_results'] = self.make_semantic_map
+        if cfg.stuff_on:
+            makers['stuff_results'] = self.make_stuff
+        return makers
 
-    def stuff_instances(self, predictions: QueryPredictions, sizes: ImageSizes) -> InstanceData:
+    def make_things(self, predictions: QueryPredictions, sizes: ImageSizes) -> InstanceData:
+        """Return the instances of things of one image, whose predictions have no batch dimension."""
+        return self.pack_pairs(self.select_things(predictions.logits), predictions, sizes)
+
+    def make_stuff(self, predictions: QueryPredictions, sizes: ImageSizes) -> InstanceData:
         """Return the instances of stuff of one image."""
-        pairs = best_pairs(predictions.logits, self.test_cfg.max_per_image)
-        return self.pack(pairs.where(pairs.labels >= self.num_things_classes), predictions, sizes)
+        pairs = select_best_pairs(predictions.logits, self.test_cfg.max_per_image)
+        stuff = pairs.where(pairs.labels >= self.num_things_classes)
+        return self.pack_pairs(stuff, predictions, sizes)
 
-    def pack(self, pairs: Pairs, predictions: QueryPredictions, sizes: ImageSizes) -> InstanceData:
-        """Return the pairs of one image as instances."""
-        found = instances(pairs, predictions.boxes, predictions.masks, sizes, self.test_cfg.max_mask_pixels)
-        return InstanceData(bboxes=found.boxes, labels=found.labels, scores=found.scores, masks=found.masks)
-
-    def pairs(self, logits: Tensor) -> Pairs:
-        """Return the pairs of query and thing class that become instances."""
-        things = self.num_things_classes
+    def select_things(self, logits: Tensor) -> Pairs:
+        """Return the pairs of query and thing class that become instances, from logits (Q, num_classes)."""
+        max_pairs = self.test_cfg.max_per_image
         if self.test_cfg.rank_things_alone:
-            return best_pairs(logits[:, :things], self.test_cfg.max_per_image)
-        pairs = best_pairs(logits, self.test_cfg.max_per_image)
-        return pairs.where(pairs.labels < things)
+            return select_best_pairs(logits[:, : self.num_things_classes], max_pairs)
+        pairs = select_best_pairs(logits, max_pairs)
+        return pairs.where(pairs.labels < self.num_things_classes)
 
-    def panoptic(self, predictions: QueryPredictions, sizes: ImageSizes) -> PixelData:
-        """Return ``sem_seg`` (1, H, W) of one image: class + number of the thing * INSTANCE_OFFSET, void last."""
+    def pack_pairs(self, pairs: Pairs, predictions: QueryPredictions, sizes: ImageSizes) -> InstanceData:
+        """Return the pairs of one image as mmdet's instances."""
+        max_pixels = self.test_cfg.max_mask_pixels
+        result = make_instances(pairs, predictions.boxes, predictions.masks, sizes, max_pixels)
+        return InstanceData(bboxes=result.boxes, labels=result.labels, scores=result.scores, masks=result.masks)
+
+    def make_panoptic_map(self, predictions: QueryPredictions, sizes: ImageSizes) -> PixelData:
+        """Return ``sem_seg`` (1, H, W) of one image: see :meth:`encode_segments`."""
         cfg = self.test_cfg
         logits, _, masks = predictions
-        # A query is chosen by its sigmoid score, and competes with its sharpened one.
-        chosen = (logits.sigmoid().amax(-1) > cfg.object_mask_thr).nonzero()[:, 0]
-        scores, labels = sharpen(logits[chosen], cfg.temperature).max(-1)
-        pairs = Pairs(scores, chosen, labels)
-        segments = merge(pairs, masks, sizes, cfg.max_mask_pixels, self.num_things_classes, cfg.iou_thr)
-        return PixelData(sem_seg=self.encode(segments)[None])
+        # A query is selected by its sigmoid score, but competes with its sharpened score.
+        is_sure = logits.sigmoid().amax(-1) > cfg.object_mask_thr
+        query = is_sure.nonzero()[:, 0]
+        scores, labels = sharpen_classes(logits[query], cfg.temperature).max(-1)
+        pairs = Pairs(scores, query, labels)
+        segments = merge_masks(pairs, masks, sizes, cfg.max_mask_pixels, self.num_things_classes, cfg.iou_thr)
+        return PixelData(sem_seg=self.encode_segments(segments)[None])
 
-    def encode(self, segments: Segments) -> Tensor:
-        """Return mmdet's panoptic map (H, W) int64."""
-        values, things = list[int](), 0
+    def encode_segments(self, segments: Segments) -> Tensor:
+        """Return mmdet's panoptic map (H, W) int64.
+
+        A pixel of a thing is its class + INSTANCE_OFFSET * its number, from 1. A pixel of stuff is its class. A pixel
+        without segment is the number of classes.
+        """
+        values: list[int] = []
+        number = 0
         for label in segments.labels:
-            is_thing = label < self.num_things_classes
-            things += is_thing
-            values.append(label + INSTANCE_OFFSET * things * is_thing)
-        # Index -1, no segment, takes the last.
-        return torch.tensor([*values, self.num_classes], device=segments.pixels.device)[segments.pixels]
+            if label < self.num_things_classes:
+                number += 1
+                values.append(label + INSTANCE_OFFSET * number)
+            else:
+                values.append(label)
+        values.append(self.num_classes)  # index -1, no segment, takes the last value
+        return torch.tensor(values, device=segments.pixels.device)[segments.pixels]
 
-    def semantic(self, predictions: QueryPredictions, sizes: ImageSizes) -> PixelData:
-        """Return ``sem_seg`` (1, H, W) of one image, the class of every pixel."""
-        classes = sharpen(predictions.logits, self.test_cfg.temperature)
+    def make_semantic_map(self, predictions: QueryPredictions, sizes: ImageSizes) -> PixelData:
+        """Return ``sem_seg`` (1, H, W) of one image: the class of every pixel."""
+        classes = sharpen_classes(predictions.logits, self.test_cfg.temperature)
         labels = label_pixels(classes, predictions.masks, sizes, self.test_cfg.max_mask_pixels)
         return PixelData(sem_seg=labels[None])
 
 
-def image_sizes(metainfo: dict, rescale: bool) -> ImageSizes:
-    """Read the sizes of an image off its meta information; results go back to the original size if ``rescale``."""
+def read_sizes(metainfo: dict, rescale: bool) -> ImageSizes:
+    """Read the sizes of an image from its meta information.
+
+    Args:
+        metainfo: Has ``batch_input_shape``, ``img_shape`` and ``ori_shape``, each (height, width).
+        rescale: Whether results have the size of the original image instead of the resized one.
+    """
     resized = tuple(metainfo['img_shape'][:2])
     output = tuple(metainfo['ori_shape'][:2]) if rescale else resized
     return ImageSizes(tuple(metainfo['batch_input_shape']), resized, output)

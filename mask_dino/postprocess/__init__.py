@@ -1,24 +1,24 @@
 """Predictions of one image -> results at the size of the original image, within a budget of memory."""
 
-from .instances import Instances, Pairs, best_pairs, binarise, instances
-from .panoptic import Segments, merge
-from .resize import ImageSizes, enlarge, enlarge_rows, scale_boxes, strips
-from .semantic import label_pixels, score_pixels, sharpen
+from .instances import Instances, Pairs, binarise_masks, make_instances, select_best_pairs
+from .panoptic import Segments, merge_masks
+from .resize import ImageSizes, enlarge_masks, enlarge_rows, scale_boxes, split_rows
+from .semantic import label_pixels, score_pixels, sharpen_classes
 
 __all__ = [
     'ImageSizes',
     'Instances',
     'Pairs',
     'Segments',
-    'best_pairs',
-    'binarise',
-    'enlarge',
+    'binarise_masks',
+    'enlarge_masks',
     'enlarge_rows',
-    'instances',
     'label_pixels',
-    'merge',
+    'make_instances',
+    'merge_masks',
     'scale_boxes',
     'score_pixels',
-    'sharpen',
-    'strips',
+    'select_best_pairs',
+    'sharpen_classes',
+    'split_rows',
 ]

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .resize import ImageSizes, enlarge, scale_boxes, strips
+from .resize import ImageSizes, enlarge_masks, scale_boxes, split_rows
 
 
 class Pairs(NamedTuple):
@@ -21,7 +21,7 @@ class Pairs(NamedTuple):
 
 
 class Instances(NamedTuple):
-    """Instances of one image, by falling score."""
+    """Instances of one image, the highest score first."""
 
     scores: Tensor  # (N,) in [0, 1]
     labels: Tensor  # (N,) int64
@@ -29,46 +29,52 @@ class Instances(NamedTuple):
     masks: Tensor  # (N, height, width) bool at the output size
 
 
-def best_pairs(logits: Tensor, max_pairs: int) -> Pairs:
+def select_best_pairs(logits: Tensor, max_pairs: int) -> Pairs:
     """Return the pairs of highest class probability, the best first, of logits (Q, num_classes) of a sigmoid."""
-    scores = logits.sigmoid().flatten()
-    scores, index = scores.topk(min(max_pairs, len(scores)))
-    return Pairs(scores, index // logits.shape[1], index % logits.shape[1])
+    num_classes = logits.shape[1]
+    probabilities = logits.sigmoid().flatten()
+    scores, index = probabilities.topk(min(max_pairs, len(probabilities)))
+    return Pairs(scores, index // num_classes, index % num_classes)
 
 
-def instances(pairs: Pairs, boxes: Tensor, masks: Tensor, sizes: ImageSizes, max_pixels: int) -> Instances:
-    """Score pairs by their masks too, and sort them.
+def make_instances(pairs: Pairs, boxes: Tensor, masks: Tensor, sizes: ImageSizes, max_pixels: int) -> Instances:
+    """Multiply the scores of pairs with the scores of their masks, and sort the pairs by the product.
 
     Args:
         boxes: (Q, 4) cxcywh in [0, 1] of the padded input.
         masks: (Q, h, w) logits.
-        max_pixels: See :func:`binarise`.
+        max_pixels: See :func:`binarise_masks`.
     """
-    # A query may be kept with several classes: its mask is enlarged once.
+    # A query may be selected with several classes. Its mask is enlarged once.
     query, copy = pairs.query.unique(return_inverse=True)
     binary = torch.empty(len(copy), *sizes.output, dtype=torch.bool, device=masks.device)
-    quality = binarise(masks, query, sizes, max_pixels, binary)
-    scores, order = (pairs.scores * quality[copy]).sort(descending=True)
+    mask_scores = binarise_masks(masks, query, sizes, max_pixels, binary)
+    scores, order = (pairs.scores * mask_scores[copy]).sort(descending=True)
     copy = copy[order]
-    for rows in strips(len(copy), sizes, max_pixels):  # in place, since these maps are most of the memory
+    # The masks are sorted in place and strip by strip, since they are most of the memory.
+    for rows in split_rows(len(copy), sizes, max_pixels):
         binary[:, rows] = binary[:, rows][copy]
-    return Instances(scores, pairs.labels[order], scale_boxes(boxes[query], sizes)[copy], binary)
+    output_boxes = scale_boxes(boxes[query], sizes)
+    return Instances(scores, pairs.labels[order], output_boxes[copy], binary)
 
 
-def binarise(masks: Tensor, query: Tensor, sizes: ImageSizes, max_pixels: int, out: Tensor) -> Tensor:
-    """Write binary masks into the first maps of ``out``, and return the mean probability (N,) inside each.
+def binarise_masks(masks: Tensor, query: Tensor, sizes: ImageSizes, max_pixels: int, out: Tensor) -> Tensor:
+    """Write binary masks into the first N maps of ``out``, and return the mean probability (N,) inside each.
 
     Args:
         masks: Logits (Q, h, w) of the padded input.
-        query: Which of them are wanted, (N,) indices.
+        query: Indices (N,) of the masks to binarise.
         max_pixels: Pixels, over all masks, of the largest float map held at once.
         out: (M, height, width) bool at the output size, M >= N.
     """
-    chunk = max(1, max_pixels // max(sizes.padded[0] * sizes.padded[1], sizes.output[0] * sizes.output[1]))
-    quality = masks.new_empty(len(query))
+    pixels = max(sizes.padded[0] * sizes.padded[1], sizes.output[0] * sizes.output[1])
+    chunk = max(1, max_pixels // pixels)
+    mask_scores = masks.new_empty(len(query))
     for start in range(0, len(query), chunk):
         part = slice(start, min(start + chunk, len(query)))
-        logits = enlarge(masks[query[part]], sizes)
+        logits = enlarge_masks(masks[query[part]], sizes)
         inside = torch.gt(logits, 0, out=out[part])
-        quality[part] = logits.sigmoid_().mul_(inside).sum((1, 2)) / (inside.sum((1, 2)) + 1e-6)
-    return quality
+        total = logits.sigmoid_().mul_(inside).sum((1, 2))
+        area = inside.sum((1, 2), dtype=torch.int32)  # int64, the default, takes a CPU twice as long
+        mask_scores[part] = total / (area + 1e-6)
+    return mask_scores

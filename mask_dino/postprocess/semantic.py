@@ -1,4 +1,4 @@
-"""Semantic results: every query votes for its classes where its mask is."""
+"""Semantic results: every query votes for its classes at the pixels of its mask."""
 
 from collections.abc import Iterator
 
@@ -6,16 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .resize import ImageSizes, enlarge_rows, strips
+from .resize import ImageSizes, enlarge_rows, split_rows
 
 
-def sharpen(logits: Tensor, temperature: float) -> Tensor:
-    """Turn logits (Q, num_classes) of a sigmoid into probabilities that compete, as the original does."""
+def sharpen_classes(logits: Tensor, temperature: float) -> Tensor:
+    """Turn logits (..., num_classes) of a sigmoid into probabilities that sum to 1, as the original does."""
     return (logits.sigmoid() / temperature).softmax(-1)
 
 
 def label_pixels(classes: Tensor, masks: Tensor, sizes: ImageSizes, max_pixels: int) -> Tensor:
-    """Return the class (height, width) of every pixel of the output, int64.
+    """Return the class (height, width) int64 of every pixel of the output.
 
     Args:
         classes: Probabilities (Q, num_classes).
@@ -23,7 +23,7 @@ def label_pixels(classes: Tensor, masks: Tensor, sizes: ImageSizes, max_pixels: 
         max_pixels: Pixels, over all masks, of the largest float map held at once.
     """
     labels = torch.empty(sizes.output, dtype=torch.int64, device=masks.device)
-    for rows, votes in _votes(classes, masks, sizes, max_pixels):
+    for rows, votes in _count_votes(classes, masks, sizes, max_pixels):
         labels[rows] = votes.max(-1).indices
     return labels
 
@@ -31,15 +31,18 @@ def label_pixels(classes: Tensor, masks: Tensor, sizes: ImageSizes, max_pixels: 
 def score_pixels(classes: Tensor, masks: Tensor, sizes: ImageSizes, max_pixels: int, out: Tensor) -> None:
     """Write the score of every class at every pixel of the output into ``out`` (num_classes, height, width).
 
-    Arguments are those of :func:`label_pixels`.
+    The other arguments are the same as for :func:`label_pixels`.
     """
-    for rows, votes in _votes(classes, masks, sizes, max_pixels):
+    for rows, votes in _count_votes(classes, masks, sizes, max_pixels):
         out[:, rows] = votes.permute(2, 0, 1)
 
 
-def _votes(classes: Tensor, masks: Tensor, sizes: ImageSizes, max_pixels: int) -> Iterator[tuple[slice, Tensor]]:
-    """Yield the scores (rows, width, num_classes) of rows of the output."""
+def _count_votes(classes: Tensor, masks: Tensor, sizes: ImageSizes, max_pixels: int) -> Iterator[tuple[slice, Tensor]]:
+    """Yield rows of the output and the scores (rows, width, num_classes) of their pixels."""
     num_classes = classes.shape[1]
-    classes = F.pad(classes, (0, -num_classes % 16))  # products of round sizes take a CPU two thirds of the time
-    for rows in strips(max(classes.shape), sizes, max_pixels):
-        yield rows, (enlarge_rows(masks, sizes, rows).sigmoid() @ classes)[..., :num_classes]
+    # A multiple of 16 classes: with round sizes, a product takes a CPU two thirds of the time.
+    padded_classes = F.pad(classes, (0, -num_classes % 16))
+    for rows in split_rows(max(padded_classes.shape), sizes, max_pixels):
+        probability = enlarge_rows(masks, sizes, rows).sigmoid()  # (rows, width, Q)
+        votes = probability @ padded_classes
+        yield rows, votes[..., :num_classes]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..boxes import masks_to_boxes
 from ..models import MaskDINOHead
-from ..postprocess import ImageSizes, score_pixels, sharpen
+from ..postprocess import ImageSizes, score_pixels, sharpen_classes
 from ..structures import Outputs, QueryPredictions, Targets
 
 MAX_MASK_PIXELS = 2**22
@@ -90,7 +90,7 @@ class MaskDINODecodeHead(MaskDINOHead):
     def classify(self, logits: Tensor, temperature: float) -> Tensor:
         """Return class probabilities (B, Q, num_classes), those of "no object" left out."""
         if self.criterion.loss_cls.use_sigmoid:
-            return sharpen(logits, temperature)
+            return sharpen_classes(logits, temperature)
         return logits.softmax(-1)[..., :-1]
 
 

@@ -1,7 +1,15 @@
 import pytest
 import torch
 
-from mask_dino.postprocess import ImageSizes, Pairs, best_pairs, binarise, enlarge, instances, scale_boxes
+from mask_dino.postprocess import (
+    ImageSizes,
+    Pairs,
+    binarise_masks,
+    enlarge_masks,
+    make_instances,
+    scale_boxes,
+    select_best_pairs,
+)
 
 
 @pytest.mark.parametrize('max_pixels', [1, 3 * 80 * 120, 10**9])
@@ -9,9 +17,9 @@ def test_chunks_of_masks_change_no_result(max_pixels):
     torch.manual_seed(0)
     masks = torch.randn(7, 12, 16)
     sizes = ImageSizes((48, 64), (40, 60), (80, 120))
-    logits = enlarge(masks, sizes)
+    logits = enlarge_masks(masks, sizes)
     query, binary = torch.tensor([6, 0, 2]), torch.zeros(4, *sizes.output, dtype=torch.bool)
-    quality = binarise(masks, query, sizes, max_pixels, binary)
+    quality = binarise_masks(masks, query, sizes, max_pixels, binary)
     assert binary[:3].equal(logits[query] > 0)
     assert not binary[3].any()
     expected = torch.stack([x.sigmoid()[x > 0].mean() for x in logits[query]])
@@ -24,8 +32,8 @@ def test_instances_are_sorted_whole_also_where_queries_have_several_classes(max_
     masks, boxes = torch.randn(7, 12, 16, generator=generator), torch.rand(7, 4, generator=generator)
     sizes = ImageSizes((48, 64), (40, 60), (80, 120))
     pairs = Pairs(torch.rand(6, generator=generator), torch.tensor([3, 1, 3, 6, 1, 3]), torch.arange(6))
-    found = instances(pairs, boxes, masks, sizes, max_pixels)
-    logits = enlarge(masks, sizes)
+    found = make_instances(pairs, boxes, masks, sizes, max_pixels)
+    logits = enlarge_masks(masks, sizes)
     scores = [
         score * logits[q].sigmoid()[logits[q] > 0].mean() for score, q in zip(pairs.scores, pairs.query, strict=True)
     ]
@@ -38,24 +46,24 @@ def test_instances_are_sorted_whole_also_where_queries_have_several_classes(max_
 
 def test_an_empty_mask_scores_zero():
     binary, first = torch.ones(1, 16, 16, dtype=torch.bool), torch.tensor([0])
-    quality = binarise(torch.full((1, 4, 4), -5.0), first, ImageSizes(*[(16, 16)] * 3), 10**6, binary)
+    quality = binarise_masks(torch.full((1, 4, 4), -5.0), first, ImageSizes(*[(16, 16)] * 3), 10**6, binary)
     assert not binary.any()
     assert quality.tolist() == [0]
 
 
 def test_the_best_pairs_of_query_and_class():
     logits = torch.tensor([[0.0, 3.0], [2.0, -1.0], [1.0, -5.0]])
-    pairs = best_pairs(logits, 3)
+    pairs = select_best_pairs(logits, 3)
     assert list(zip(pairs.query.tolist(), pairs.labels.tolist(), strict=True)) == [(0, 1), (1, 0), (2, 0)]
     torch.testing.assert_close(pairs.scores, torch.tensor([3.0, 2.0, 1.0]).sigmoid())
-    assert len(best_pairs(logits, 100).scores) == 6
+    assert len(select_best_pairs(logits, 100).scores) == 6
     chosen = pairs.where(pairs.labels < 1)
     assert chosen.query.tolist() == [1, 2]
 
 
 def test_no_pair_is_no_instance():
-    pairs = best_pairs(torch.zeros(3, 2), 4)
-    found = instances(
+    pairs = select_best_pairs(torch.zeros(3, 2), 4)
+    found = make_instances(
         pairs.where(pairs.labels > 5), torch.rand(3, 4), torch.randn(3, 4, 4), ImageSizes(*[(16, 16)] * 3), 99
     )
     assert [len(x) for x in found] == [0] * 4

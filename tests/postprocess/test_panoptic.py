@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mask_dino.postprocess import ImageSizes, Pairs, Segments, enlarge_rows, merge
+from mask_dino.postprocess import ImageSizes, Pairs, Segments, enlarge_rows, merge_masks
 
 SIZES = ImageSizes((48, 64), (40, 60), (57, 71))
 NUM_THINGS = 3
@@ -34,7 +34,7 @@ def test_it_equals_the_plain_computation(seed, max_pixels, overlap):
     scores = torch.rand(12, generator=generator)
     labels = torch.randint(NUM_THINGS + 2, (12,), generator=generator)
     expected = plain(scores, labels, masks, overlap)
-    found = merge(Pairs(scores, torch.arange(12), labels), masks, SIZES, max_pixels, NUM_THINGS, overlap)
+    found = merge_masks(Pairs(scores, torch.arange(12), labels), masks, SIZES, max_pixels, NUM_THINGS, overlap)
     assert found.labels == expected.labels
     assert found.pixels.equal(expected.pixels)
     assert set(found.pixels.unique().tolist()) - {-1} == set(range(len(found.labels)))
@@ -48,8 +48,8 @@ def test_queries_that_take_no_part_are_as_if_they_were_not_there(max_pixels):
     masks = 3 * torch.randn(12, 6, 8, generator=generator)
     query = torch.tensor([1, 4, 5, 9])
     pairs = Pairs(torch.rand(4, generator=generator), query, torch.tensor([0, 4, 1, 4]))
-    alone = merge(pairs._replace(query=torch.arange(4)), masks[query], SIZES, max_pixels, NUM_THINGS, 0.0)
-    found = merge(pairs, masks, SIZES, max_pixels, NUM_THINGS, 0.0)
+    alone = merge_masks(pairs._replace(query=torch.arange(4)), masks[query], SIZES, max_pixels, NUM_THINGS, 0.0)
+    found = merge_masks(pairs, masks, SIZES, max_pixels, NUM_THINGS, 0.0)
     assert found.labels == alone.labels
     assert found.pixels.equal(alone.pixels)
 
@@ -57,14 +57,14 @@ def test_queries_that_take_no_part_are_as_if_they_were_not_there(max_pixels):
 def test_equal_masks_go_to_the_first_query():
     masks = torch.full((2, 6, 8), 5.0)
     pairs = Pairs(torch.tensor([0.5, 0.5]), torch.arange(2), torch.tensor([0, 1]))
-    found = merge(pairs, masks, SIZES, 10**9, NUM_THINGS, 0.8)
+    found = merge_masks(pairs, masks, SIZES, 10**9, NUM_THINGS, 0.8)
     assert found.labels == [0]
     assert not found.pixels.any()
 
 
 def test_no_query_is_no_segment():
     none = Pairs(torch.zeros(0), torch.zeros(0).long(), torch.zeros(0).long())
-    found = merge(none, torch.zeros(4, 6, 8), SIZES, 99, NUM_THINGS, 0.8)
+    found = merge_masks(none, torch.zeros(4, 6, 8), SIZES, 99, NUM_THINGS, 0.8)
     assert found.labels == []
     assert found.pixels.shape == SIZES.output
     assert (found.pixels == -1).all()

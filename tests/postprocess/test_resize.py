@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mask_dino.postprocess import ImageSizes, enlarge, enlarge_rows, scale_boxes, strips
+from mask_dino.postprocess import ImageSizes, enlarge_masks, enlarge_rows, scale_boxes, split_rows
 
 LARGER = ImageSizes((48, 64), (40, 60), (83, 121))
 SMALLER = ImageSizes((48, 64), (48, 50), (31, 17))
@@ -11,18 +11,18 @@ SMALLER = ImageSizes((48, 64), (48, 50), (31, 17))
 @pytest.mark.parametrize('max_pixels', [1, 5 * 121 * 7, 10**9])
 def test_strips_of_masks_are_rows_of_the_whole(sizes, max_pixels):
     masks = torch.randn(5, 12, 16, generator=torch.Generator().manual_seed(0))
-    rows = list(strips(len(masks), sizes, max_pixels))
+    rows = list(split_rows(len(masks), sizes, max_pixels))
     assert [r.start for r in rows] == [0, *(r.stop for r in rows[:-1])]
     assert rows[-1].stop == sizes.output[0]
     parts = [enlarge_rows(masks, sizes, r) for r in rows]
     assert max(part.numel() for part in parts) <= max(max_pixels, 5 * sizes.output[1])
-    torch.testing.assert_close(torch.cat(parts).permute(2, 0, 1), enlarge(masks, sizes), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(torch.cat(parts).permute(2, 0, 1), enlarge_masks(masks, sizes), atol=1e-5, rtol=1e-5)
 
 
 def test_a_strip_is_the_same_to_the_bit_however_the_rows_are_cut():
     masks = torch.randn(5, 12, 16, generator=torch.Generator().manual_seed(0))
     whole = enlarge_rows(masks, LARGER, slice(0, 83))
-    for rows in strips(5, LARGER, 5 * 121 * 7):
+    for rows in split_rows(5, LARGER, 5 * 121 * 7):
         assert enlarge_rows(masks, LARGER, rows).equal(whole[rows])
 
 
