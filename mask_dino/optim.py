@@ -1,13 +1,13 @@
 """The parameter-wise settings of the published recipes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS
 from mmengine.runner import autocast
-from torch import nn
+from torch import Tensor, nn
 
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.GroupNorm, nn.LayerNorm)
 POSITIONS = ('relative_position_bias_table', 'absolute_pos_embed')
@@ -50,3 +50,23 @@ class BFloat16OptimWrapper(OptimWrapper):
         """Run the forward pass under autocast."""
         with super().optim_context(model), autocast(dtype=torch.bfloat16):
             yield
+
+
+def require_float32(convert: Callable[[Tensor], Tensor], model: str) -> None:
+    """Refuse to convert a model to another precision.
+
+    Boxes, matching and losses need float32, and MMDetection's preprocessor delivers float32 images.
+
+    Args:
+        convert: What ``module._apply`` is given by ``half()``, ``bfloat16()``, ``double()`` and ``to()``.
+        model: The name of the model for the message.
+
+    Raises:
+        TypeError: If ``convert`` changes the precision of a float32 tensor.
+    """
+    dtype = convert(torch.zeros(1)).dtype
+    if dtype != torch.float32:
+        raise TypeError(
+            f'{model} stays in float32 and cannot be converted to {dtype}. For a lower precision, run it under '
+            "torch.autocast(device, dtype=torch.bfloat16), or train with --amp or optim_wrapper.type='AmpOptimWrapper'"
+        )

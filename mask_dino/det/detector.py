@@ -1,5 +1,7 @@
 """The detector: MMDetection's data samples in, data samples out."""
 
+from collections.abc import Callable
+
 import torch
 from mmdet.models.detectors import MaskFormer
 from mmdet.registry import MODELS
@@ -8,7 +10,9 @@ from mmdet.structures.bbox import bbox_xyxy_to_cxcywh
 from torch import Tensor
 
 from ..boxes import masks_to_boxes
+from ..datasets.checks.transforms import REMEDY
 from ..models import MaskDINOHead
+from ..optim import require_float32
 from ..structures import QueryPredictions, Targets
 from .fusion_head import Results
 
@@ -19,18 +23,31 @@ class MaskDINO(MaskFormer):
 
     It inherits the construction, feature extraction and packing of results of mmdet's MaskFormer. In mode
     ``tensor`` it returns the :class:`QueryPredictions` of the last layer.
+
+    The network sees a batch padded to its largest image and does not mask the padding, as in the original. The results
+    of an image therefore depend slightly on the sizes of the other images in its batch. Test with a batch size of 1,
+    as the configs do, for results that do not.
     """
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> dict[str, Tensor]:
-        """Return the weighted losses of a batch of padded images (B, 3, H, W)."""
-        targets = [to_targets(s, batch_inputs.shape[-2:], self.panoptic_head) for s in batch_data_samples]
+        """Return the weighted losses of a batch of padded images (B, 3, H, W).
+
+        Raises:
+            ValueError: If the ground truth lacks something that the losses need; see :func:`to_targets`.
+        """
+        size = batch_inputs.shape[-2:]
+        targets = [to_targets(sample, size, self.panoptic_head) for sample in batch_data_samples]
         losses: dict[str, Tensor] = self.panoptic_head.loss(self.extract_feat(batch_inputs), targets)
         return losses
 
     def predict(
         self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample], rescale: bool = True
     ) -> list[DetDataSample]:
-        """Add the results to the data samples, at the size of the original images if ``rescale``."""
+        """Add the results of padded images (B, 3, H, W) to their data samples.
+
+        Args:
+            rescale: Whether results have the size of the original image instead of the resized one.
+        """
         predictions = self.panoptic_head.predict(self.extract_feat(batch_inputs))
         results = self.panoptic_fusion_head.predict(predictions, batch_data_samples, rescale)
         samples: list[DetDataSample] = self.add_pred_to_datasample(batch_data_samples, results)
@@ -39,11 +56,13 @@ class MaskDINO(MaskFormer):
     def add_pred_to_datasample(
         self, data_samples: list[DetDataSample], results_list: list[Results]
     ) -> list[DetDataSample]:
-        """Add the results to the data samples; mmdet's MaskFormer does so with instances and segments alone."""
+        """Add the results to the data samples; mmdet's MaskFormer adds only instances and panoptic maps."""
         for sample, results in zip(data_samples, results_list, strict=True):
-            if (semantic := results.pop('sem_results', None)) is not None:
+            semantic = results.pop('sem_results', None)
+            if semantic is not None:
                 sample.pred_sem_seg = semantic
-            if (stuff := results.pop('stuff_results', None)) is not None:
+            stuff = results.pop('stuff_results', None)
+            if stuff is not None:
                 sample.pred_stuff_instances = stuff
         super().add_pred_to_datasample(data_samples, results_list)
         return data_samples
@@ -52,43 +71,79 @@ class MaskDINO(MaskFormer):
         predictions: QueryPredictions = self.panoptic_head.predict(self.extract_feat(batch_inputs))
         return predictions
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> 'MaskDINO':
+        require_float32(fn, 'MaskDINO')
+        model: MaskDINO = super()._apply(fn, recurse)
+        return model
+
 
 def to_targets(sample: DetDataSample, size: torch.Size, head: MaskDINOHead) -> Targets:
     """Return the ground truth of one image, in fractions of the padded input of ``size`` (H, W).
 
-    Stuff follows the things where the head has classes of it, with the boxes of its masks.
+    The N things come first. Stuff follows if the head has classes of stuff, with the boxes of its masks.
+
+    Returns:
+        Labels (N + M,), boxes (N + M, 4) cxcywh in [0, 1] and masks (N + M, H, W); see :class:`Targets`.
 
     Raises:
-        ValueError: If masks or the semantic map are needed and the sample has none.
+        ValueError: If masks or the semantic map are needed and the sample has none, or if its numbers of boxes, labels
+            and masks differ.
     """
-    truth = sample.gt_instances
-    boxes, labels = truth.bboxes, truth.labels
-    scale = boxes.new_tensor([size[1], size[0], size[1], size[0]])
+    instances = sample.gt_instances
+    boxes, labels = instances.bboxes, instances.labels
+    height, width = size
+    scale = boxes.new_tensor([width, height, width, height])
     masks = torch.zeros(len(labels), 0, 0, dtype=torch.bool, device=boxes.device)
     if head.criterion.uses_masks:
-        if 'masks' not in truth:
-            raise ValueError(
-                f'{sample.get("img_path", "a training image")} has no gt_masks, which the mask losses need: load '
-                'them with LoadAnnotations(with_mask=True), or, for data with boxes alone, train a config that '
-                'has criterion.loss_mask=None and criterion.loss_dice=None'
-            )
-        masks = truth.masks.to_tensor(torch.bool, boxes.device)
+        masks = _read_masks(sample)
     things = (labels, bbox_xyxy_to_cxcywh(boxes) / scale, masks)
     if not (head.num_stuff_classes and head.criterion.uses_masks):
         return Targets(*things)
-    return Targets(*(torch.cat(pair) for pair in zip(things, stuff_targets(sample, head), strict=True)))
+    stuff = stuff_targets(sample, head)
+    return Targets(*(torch.cat(pair) for pair in zip(things, stuff, strict=True)))
+
+
+def _read_masks(sample: DetDataSample) -> Tensor:
+    """Return the masks (N, H, W) bool of the things of one image."""
+    instances = sample.gt_instances
+    if 'masks' not in instances:
+        raise ValueError(
+            f'{_name_image(sample)} has no gt_masks, which the mask losses need: load them with '
+            'LoadAnnotations(with_mask=True). For data that has only boxes, train a config with '
+            'criterion.loss_mask=None and criterion.loss_dice=None'
+        )
+    counts = [len(instances.bboxes), len(instances.labels), len(instances.masks)]
+    if len(set(counts)) > 1:
+        raise ValueError(
+            f'{_name_image(sample)} has {counts[0]} boxes, {counts[1]} labels and {counts[2]} masks after the training '
+            f'pipeline: {REMEDY}'
+        )
+    masks: Tensor = instances.masks.to_tensor(torch.bool, instances.bboxes.device)
+    return masks
 
 
 def stuff_targets(sample: DetDataSample, head: MaskDINOHead) -> tuple[Tensor, Tensor, Tensor]:
-    """Return labels, boxes and masks of the stuff of one image, one segment per class; see :func:`to_targets`."""
+    """Return the stuff of one image, one segment per class.
+
+    Returns:
+        Labels (M,) int64, boxes (M, 4) cxcywh in [0, 1] and masks (M, H, W) bool, of the padded input.
+
+    Raises:
+        ValueError: If the sample has no semantic map.
+    """
     if 'gt_sem_seg' not in sample:
         raise ValueError(
-            f'{sample.get("img_path", "a training image")} has no gt_seg_map, from which a model with '
-            f'num_stuff_classes={head.num_stuff_classes} takes its stuff: load it with '
-            'LoadPanopticAnnotations(with_seg=True), or set num_stuff_classes=0'
+            f'{_name_image(sample)} has no gt_seg_map, which a model with num_stuff_classes={head.num_stuff_classes} '
+            'needs for its stuff: load it with LoadPanopticAnnotations(with_seg=True), or set num_stuff_classes=0'
         )
-    classes = sample.gt_sem_seg.sem_seg[0]
+    classes = sample.gt_sem_seg.sem_seg[0]  # (H, W)
     present = classes.unique()
-    labels = present[(present >= head.num_things_classes) & (present < head.num_classes)].long()
+    is_stuff = (present >= head.num_things_classes) & (present < head.num_classes)
+    labels = present[is_stuff].long()
     masks = classes == labels[:, None, None]
     return labels, masks_to_boxes(masks), masks
+
+
+def _name_image(sample: DetDataSample) -> str:
+    name: str = sample.get('img_path', 'a training image')
+    return name

@@ -1,6 +1,6 @@
 """A decode head for MMSegmentation's ``EncoderDecoder``."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS
@@ -9,26 +9,36 @@ from torch import Tensor
 
 from ..boxes import masks_to_boxes
 from ..models import MaskDINOHead
+from ..optim import require_float32
 from ..postprocess import ImageSizes, score_pixels, sharpen_classes
 from ..structures import Outputs, QueryPredictions, Targets
 
 MAX_MASK_PIXELS = 2**22
-TEMPERATURE = 0.06
+SHARPENING = 0.06  # temperature, as in the original
 
 
 @MODELS.register_module()
 class MaskDINODecodeHead(MaskDINOHead):
-    """The network behind the backbone, for semantic segmentation; its parts and their arguments are the parent's.
+    """The network behind the backbone, for semantic segmentation. Its parts and their arguments are the parent's.
 
-    ``model.test_cfg``, beside the segmentor's own settings:
-        ``max_mask_pixels``: Pixels, over all masks or classes, that are held beside the map of scores. It bounds the
+    It is a MaskDINOHead so that both shells have the same parameter names. ``EncoderDecoder`` calls ``forward``,
+    ``loss`` and ``predict`` with other arguments than the parent has; this is why their signatures differ.
+
+    The network does not mask the padding of a batch, as in the original: the results of an image depend slightly on
+    the sizes of the other images in its batch.
+
+    ``model.test_cfg``, besides the segmentor's own settings:
+        ``max_mask_pixels``: Pixels, over all masks or classes, that are held besides the map of scores. It bounds the
             memory and changes no result.
-        ``temperature``: Of the softmax that sharpens the class probabilities of a sigmoid.
+        ``temperature``: Temperature of the softmax that sharpens the class probabilities of a sigmoid.
 
     Args:
-        num_classes: Classes; each of them is one segment of an image.
-        ignore_index: Label of pixels that take part in nothing.
+        num_classes: Number of classes. Each class of an image is one segment.
+        ignore_index: Label of pixels that are in no mask and that no mask loss looks at.
         align_corners: How the segmentor resizes the scores to the original image.
+
+    Raises:
+        ValueError: If there are fewer than 2 classes.
     """
 
     def __init__(
@@ -46,7 +56,7 @@ class MaskDINODecodeHead(MaskDINOHead):
     ) -> None:
         if num_classes < 2:
             raise ValueError(
-                f'MaskDINODecodeHead: num_classes={num_classes}; background is a class, too: set 2 or more'
+                f'MaskDINODecodeHead: num_classes={num_classes}; background is also a class: set 2 or more'
             )
         parts = (pixel_decoder, queries, decoder, denoising, criterion)
         # The parts, their losses and match costs are registered with mmdet.
@@ -59,13 +69,22 @@ class MaskDINODecodeHead(MaskDINOHead):
     def forward(  # type: ignore[override]
         self, feats: Sequence[Tensor], targets: list[Targets] | None = None
     ) -> Outputs | QueryPredictions:
-        """Predict as the parent does; without targets, return the last layer alone: the segmentor's mode ``tensor``."""
+        """Return the parent's outputs, or without targets the last layer: the segmentor's mode ``tensor``.
+
+        Args:
+            feats: Maps (B, C_i, H_i, W_i) of the backbone, from high to low resolution.
+            targets: Ground truth of each image, in training.
+        """
         return super().predict(feats) if targets is None else super().forward(feats, targets)
 
     def loss(  # type: ignore[override]
         self, feats: Sequence[Tensor], data_samples: list[SegDataSample], train_cfg: dict | None = None
     ) -> dict[str, Tensor]:
         """Return the weighted losses of a batch.
+
+        Args:
+            feats: Maps (B, C_i, H_i, W_i) of the backbone, from high to low resolution.
+            data_samples: B label maps ``gt_sem_seg`` (1, H, W), padded to the network's input.
 
         Raises:
             ValueError: If a label map does not fit the classes or the image.
@@ -76,34 +95,51 @@ class MaskDINODecodeHead(MaskDINOHead):
     def predict(  # type: ignore[override]
         self, feats: Sequence[Tensor], img_metas: list[dict], test_cfg: dict
     ) -> Tensor:
-        """Return the scores (B, num_classes, H, W) of the classes at the size of the network's input."""
+        """Return the scores (B, num_classes, H, W) of the classes at the size of the network's input.
+
+        Args:
+            feats: Maps (B, C_i, H_i, W_i) of the backbone, from high to low resolution.
+            img_metas: Meta information of the B images, with ``img_shape`` and perhaps ``pad_shape``.
+        """
         size = input_size(img_metas[0], test_cfg.get('mode'))
         sizes = ImageSizes(size, size, size)
-        budget = test_cfg.get('max_mask_pixels', MAX_MASK_PIXELS)
+        max_pixels = test_cfg.get('max_mask_pixels', MAX_MASK_PIXELS)
         logits, _, masks = (x.float() for x in super().predict(feats))
-        classes = self.classify(logits, test_cfg.get('temperature', TEMPERATURE))
+        classes = self.classify(logits, test_cfg.get('temperature', SHARPENING))
         scores = masks.new_empty(len(masks), self.num_classes, *size)
-        for i, image in enumerate(zip(classes, masks, strict=True)):
-            score_pixels(*image, sizes, budget, out=scores[i])
+        for i in range(len(scores)):
+            score_pixels(classes[i], masks[i], sizes, max_pixels, out=scores[i])
         return scores
 
     def classify(self, logits: Tensor, temperature: float) -> Tensor:
-        """Return class probabilities (B, Q, num_classes), those of "no object" left out."""
+        """Return class probabilities (B, Q, num_classes), without the class "no object"."""
         if self.criterion.loss_cls.use_sigmoid:
             return sharpen_classes(logits, temperature)
         return logits.softmax(-1)[..., :-1]
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> 'MaskDINODecodeHead':
+        require_float32(fn, 'MaskDINODecodeHead')
+        head: MaskDINODecodeHead = super()._apply(fn, recurse)
+        return head
+
 
 def input_size(meta: dict, mode: str | None) -> tuple[int, int]:
-    """Return the size (H, W) of what the network saw: the window, in mode ``slide``, else the padded image."""
-    height, width = meta['img_shape' if mode == 'slide' else 'pad_shape' if meta.get('pad_shape') else 'img_shape'][:2]
+    """Return the size (H, W) of the network's input: in mode ``slide`` of the window, else of the padded image."""
+    is_padded = mode != 'slide' and meta.get('pad_shape')
+    height, width = meta['pad_shape' if is_padded else 'img_shape'][:2]
     return height, width
 
 
 def to_targets(sample: SegDataSample, num_classes: int, ignore_index: int) -> Targets:
-    """Return the ground truth of one image, padded as the image is: a mask for each class that occurs, and its box."""
-    classes = sample.gt_sem_seg.data[0].long()
-    ignored = classes == ignore_index
+    """Return the ground truth of one image, padded as the image is: the mask and box of each class that occurs.
+
+    Returns:
+        Labels (N,), boxes (N, 4) cxcywh in [0, 1], masks (N, H, W) and known pixels (H, W); see :class:`Targets`.
+
+    Raises:
+        ValueError: If the label map has labels that no class has.
+    """
+    classes = sample.gt_sem_seg.data[0].long()  # (H, W)
     present = classes.unique()
     labels = present[present != ignore_index]
     if len(labels) and not 0 <= labels[0] <= labels[-1] < num_classes:
@@ -113,5 +149,6 @@ def to_targets(sample: SegDataSample, num_classes: int, ignore_index: int) -> Ta
             'reduce_zero_label, which makes the labels begin with 0'
         )
     masks = classes == labels[:, None, None]
-    # Nothing to ignore is nothing to look up.
-    return Targets(labels, masks_to_boxes(masks), masks, ~ignored if ignore_index in present else None)
+    # Without ignored pixels, all pixels are known and the losses need no map of them.
+    known = classes != ignore_index if ignore_index in present else None
+    return Targets(labels, masks_to_boxes(masks), masks, known)

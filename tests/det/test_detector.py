@@ -93,3 +93,70 @@ def test_a_sample_without_masks_is_named(model):
         to_targets(without, torch.Size((64, 64)), model.panoptic_head)
     boxes_alone = build(queries=dict(boxes_from_masks=False), criterion=dict(loss_mask=None, loss_dice=None))
     assert to_targets(without, torch.Size((64, 64)), boxes_alone.panoptic_head).masks.shape == (3, 0, 0)
+
+
+@pytest.mark.parametrize('field', ['bboxes', 'labels', 'masks'])
+def test_transforms_that_lose_masks_or_boxes_are_named(model, field):
+    truth = sample(64, 64)
+    instances = truth.gt_instances
+    # set_field skips the check that InstanceData makes of the lengths.
+    instances.set_field(instances[field][:1], field)
+    with pytest.raises(ValueError, match=r'an/image\.jpg has \d boxes, \d labels and \d masks.*Mosaic.*CachedMosaic'):
+        to_targets(truth, torch.Size((64, 64)), model.panoptic_head)
+
+
+CONVERSIONS = {
+    'half': lambda model: model.half(),
+    'bfloat16': lambda model: model.bfloat16(),
+    'double': lambda model: model.double(),
+    'to': lambda model: model.to(torch.float16),
+    'to device and dtype': lambda model: model.to('cpu', torch.bfloat16),
+}
+
+
+@pytest.mark.parametrize('name', CONVERSIONS)
+def test_another_precision_is_refused_with_the_way_to_get_it(model, name):
+    before = {key: value.dtype for key, value in model.state_dict().items()}
+    with pytest.raises(TypeError, match=r'MaskDINO stays in float32.*autocast.*--amp'):
+        CONVERSIONS[name](model)
+    assert before == {key: value.dtype for key, value in model.state_dict().items()}
+    model.float().to('cpu').to('meta')
+
+
+def test_autocast_is_a_way_to_get_it(model):
+    data = dict(inputs=[torch.zeros(3, 50, 70)], data_samples=[sample(50, 70)])
+    with torch.autocast('cpu', torch.bfloat16):
+        [result] = model.test_step(data)
+    assert result.pred_instances.scores.isfinite().all()
+
+
+def place_objects(truth: DetDataSample, *boxes: tuple[int, int, int, int]) -> DetDataSample:
+    """Replace the objects of a sample by rectangles (x1, y1, x2, y2) in pixels."""
+    height, width = truth.img_shape
+    masks = torch.zeros(len(boxes), height, width, dtype=torch.uint8)
+    for mask, (x1, y1, x2, y2) in zip(masks, boxes, strict=True):
+        mask[y1:y2, x1:x2] = 1
+    truth.gt_instances = InstanceData(
+        labels=torch.arange(len(boxes)) % NUM_CLASSES,
+        bboxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+        masks=BitmapMasks(masks.numpy(), height, width),
+    )
+    return truth
+
+
+@pytest.mark.parametrize(
+    'boxes',
+    [[(), ()], [((3, 4, 4, 5),), ()], [((0, 0, 1, 1), (69, 49, 70, 50)), ((0, 0, 96, 33),)]],
+    ids=['no objects', 'one pixel and none', 'corners and a whole image'],
+)
+def test_images_without_objects_of_one_pixel_and_of_different_sizes_train(model, boxes):
+    torch.manual_seed(0)
+    sizes = [(50, 70), (33, 96)]
+    samples = [place_objects(sample(*size), *objects) for size, objects in zip(sizes, boxes, strict=True)]
+    images = [torch.randint(0, 256, (3, *size)).to(torch.uint8) for size in sizes]
+    model.train()
+    losses = model(**model.data_preprocessor(dict(inputs=images, data_samples=samples), True), mode='loss')
+    total, logged = model.parse_losses(losses)
+    total.backward()
+    assert total.isfinite() and {'loss_mask', 'd0.dn_loss_dice', 'enc_loss_iou'} <= set(logged)
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)

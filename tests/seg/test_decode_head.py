@@ -218,3 +218,22 @@ def test_one_class_is_refused():
 def test_a_shell_does_without_the_other(shell, missing):
     code = f"import sys; sys.modules['{missing}'] = None; import mask_dino.{shell}"
     subprocess.run([sys.executable, '-c', code], check=True, capture_output=True)
+
+
+def test_another_precision_is_refused_with_the_way_to_get_it():
+    model = build()
+    for convert in (model.half, model.bfloat16, model.double, lambda: model.to(torch.float16)):
+        with pytest.raises(TypeError, match=r'MaskDINODecodeHead stays in float32.*autocast.*--amp'):
+            convert()
+    with torch.autocast('cpu', torch.bfloat16):
+        assert predict(build(), (64, 96)).seg_logits.data.isfinite().all()
+
+
+def test_images_of_different_sizes_and_classes_of_one_pixel_train():
+    model = build()
+    one_pixel, whole = halves(2, 2, (50, 70)), halves(4, IGNORED, (33, 96))
+    one_pixel[7, 9] = 5
+    total, _ = model.parse_losses(losses(model, one_pixel, whole))
+    total.backward()
+    assert total.isfinite()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())

@@ -14,6 +14,7 @@ from .coco_file import SEMANTIC_HEADS, check_heads, check_same_classes, read_coc
 from .images import folder_problems
 from .label_maps import check_label_maps, reads_label_maps
 from .statistics import check_images, check_objects, survey
+from .transforms import check_mask_transforms
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 HEADS = ('panoptic_head', 'panoptic_fusion_head', *SEMANTIC_HEADS)
@@ -66,6 +67,7 @@ def check_loaders(datasets: Mapping[str, Any], config: Mapping, model: Any, deco
         findings += check_heads(heads, metainfos[loader])
         findings += check_evaluator(loader, dataset, config.get(loader.replace('dataloader', 'evaluator')))
     findings += check_same_classes(metainfos)
+    findings += check_mask_transforms(config)
     return list(dict.fromkeys(findings))  # data sets may share files and faults
 
 

@@ -1,0 +1,34 @@
+"""Pipelines that load masks and have a transform that loses them are refused before the first step."""
+
+import logging
+
+import pytest
+
+from mask_dino.datasets.checks.transforms import BOXES_ONLY, check_mask_transforms
+
+
+def pipelines(name: str, with_mask: bool = True) -> dict:
+    """Return a config in which a wrapper of the data set has the transform."""
+    loading = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True, with_mask=with_mask)]
+    inner = dict(type='CheckedCocoDataset', pipeline=loading)
+    wrapper = dict(type='MultiImageMixDataset', dataset=inner, pipeline=[dict(type=name), dict(type='PackDetInputs')])
+    return dict(train_dataloader=dict(batch_size=2, dataset=wrapper))
+
+
+@pytest.mark.parametrize('name', [*BOXES_ONLY, 'mmdet.Mosaic'])
+def test_a_transform_that_loses_masks_is_an_error_that_names_others(name):
+    [finding] = check_mask_transforms(pipelines(name))
+    assert finding.level == logging.ERROR
+    assert f'train_dataloader: {name.removeprefix("mmdet.")} loses' in finding.message
+    assert 'CachedMosaic' in finding.message
+
+
+def test_so_it_is_for_panoptic_data():
+    config = pipelines('Mosaic', with_mask=False)
+    config['train_dataloader']['dataset']['dataset']['pipeline'][1] = dict(type='LoadCocoPanopticAnnotations')
+    assert len(check_mask_transforms(config)) == 1
+
+
+@pytest.mark.parametrize('config', [pipelines('Mosaic', with_mask=False), pipelines('CachedMosaic'), {}])
+def test_data_without_masks_and_transforms_that_keep_them_pass(config):
+    assert check_mask_transforms(config) == []
