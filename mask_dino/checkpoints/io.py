@@ -1,6 +1,8 @@
 """Converting files: an original checkpoint in, a checkpoint for a config of this project out."""
 
+import argparse
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -35,22 +37,33 @@ def read_original(path: Path) -> dict[str, Tensor]:
     return {name: _float32(value) for name, value in state.items()}
 
 
-def read_ours(path: Path) -> dict[str, Any]:
+def read_ours(path: Path, trusted_packages: Iterable[str] = ()) -> dict[str, Any]:
     """Read a checkpoint of OpenMMLab, ``{'state_dict': tensors, ...}``.
+
+    Args:
+        trusted_packages: Packages that the config in the file may name, besides the frameworks.
 
     Raises:
         FileNotFoundError: There is no such file.
         CheckpointError: It is damaged, unsafe, or holds something else.
     """
-    checkpoint = load_checkpoint_safely(path)
+    checkpoint = load_checkpoint_safely(path, trusted_packages=trusted_packages)
     if 'state_dict' not in checkpoint:
         raise CheckpointError(f'{path} is no checkpoint of OpenMMLab: it has no state_dict')
     return checkpoint
 
 
-def read_detector(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a detector, of mmdet or of the original, as float32; errors are those of the others."""
-    checkpoint = load_checkpoint_safely(path)
+def read_detector(path: Path, trusted_packages: Iterable[str] = ()) -> dict[str, Tensor]:
+    """Read the tensors of a detector, of mmdet or of the original, as float32.
+
+    Args:
+        trusted_packages: Packages that the config in the file may name, besides the frameworks.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        CheckpointError: It is damaged or unsafe.
+    """
+    checkpoint = load_checkpoint_safely(path, trusted_packages=trusted_packages)
     state = checkpoint.get('state_dict') or checkpoint.get('ema_model') or checkpoint.get('model') or checkpoint
     tensors = {name.removeprefix('module.'): value for name, value in state.items() if _is_array(value)}
     return {name: _float32(value) for name, value in tensors.items()}
@@ -66,6 +79,17 @@ def configured(checkpoint: dict[str, Any], path: Path) -> Config:
     if not text:
         raise CheckpointError(f'{path} does not hold its config; give it with --config')
     return Config.fromstring(text, file_format='.py')
+
+
+def add_trust_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare the argument of the converters that adds packages."""
+    parser.add_argument(
+        '--trust-package',
+        action='append',
+        default=[],
+        metavar='PACKAGE',
+        help='package that the config in SRC may name besides the frameworks; can be given several times',
+    )
 
 
 def check_paths(source: Path, destination: Path) -> None:

@@ -2,17 +2,21 @@
 
 import pickle
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlparse
 
 import numpy as np
 import torch
+from mmengine import fileio
 from mmengine.dist import barrier, is_main_process
 from mmengine.runner import CheckpointLoader
+from mmengine.runner import checkpoint as mmengine_loaders
 
 from ..messages import missing_file
+from .config_text import UntrustedError, secure_configs
 from .safe_types import MMENGINE, PLAIN, RefusedError
 
 MapLocation = str | torch.device | Callable[..., Any] | None
@@ -28,14 +32,21 @@ class CheckpointError(RuntimeError):
     """A checkpoint cannot be read or must not be: the message names the file, what was found and the remedy."""
 
 
-def load_checkpoint_safely(path: str | Path, map_location: MapLocation = 'cpu') -> dict:
+def load_checkpoint_safely(
+    path: str | Path, map_location: MapLocation = 'cpu', trusted_packages: Iterable[str] = ()
+) -> dict:
     """Read a dictionary from a file of torch, a plain pickle of numpy arrays as Detectron2 writes them, or safetensors.
 
-    The arrays of a plain pickle become tensors, on the CPU.
+    The arrays of a plain pickle become tensors, on the CPU. Texts of configs in ``meta`` and ``message_hub`` are
+    parsed, checked and replaced by texts of the same value.
+
+    Args:
+        trusted_packages: Packages that a config in the file may name, besides the frameworks and those of the
+            environment variable ``MASK_DINO_TRUSTED_PACKAGES``.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        CheckpointError: the file is damaged, no checkpoint, or names a type that is not allowed.
+        FileNotFoundError: There is no such file.
+        CheckpointError: The file is damaged, is no checkpoint, or asks for a type or a class that is not allowed.
     """
     path = Path(path).expanduser()
     if not path.is_file():
@@ -53,6 +64,17 @@ def load_checkpoint_safely(path: str | Path, map_location: MapLocation = 'cpu') 
         ) from error
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f'checkpoint {path} holds a {type(checkpoint).__name__}, not a dictionary of weights')
+    return _secure(checkpoint, path, trusted_packages)
+
+
+def _secure(checkpoint: dict, source: str | Path, trusted_packages: Iterable[str] = ()) -> dict:
+    """Secure the configs inside a checkpoint, in place, and return it."""
+    try:
+        secure_configs(checkpoint, trusted_packages)
+    except UntrustedError as error:
+        raise CheckpointError(f'checkpoint {source} was refused: {error}') from error
+    except RecursionError as error:
+        raise CheckpointError(f'checkpoint {source} was refused: its meta data are nested too deeply') from error
     return checkpoint
 
 
@@ -131,20 +153,49 @@ def _refusal(path: Path, found: str) -> str:
 
 
 def register() -> None:
-    """Take over ``load_from``, ``--resume``, testing and inference for paths and URLs; doing so again changes nothing.
+    """Take over ``load_from``, ``--resume``, testing and inference; doing so again changes nothing.
 
-    Names from a fixed source (``torchvision://``, ``open-mmlab://``) keep mmengine's loaders.
+    Paths, URLs and ``s3://`` are read here. Names from a fixed source (``torchvision://``, ``open-mmlab://``,
+    ``mmcls://``, ``pavi://``) are read by mmengine, and the configs in them are checked here.
     """
     if CAN_ALLOW:
         torch.serialization.add_safe_globals(list(MMENGINE))
-    CheckpointLoader.register_scheme(prefixes='', loader=load_from_local, force=True)
-    CheckpointLoader.register_scheme(prefixes=('http://', 'https://'), loader=load_from_http, force=True)
+    for prefixes, loader in LOADERS.items():
+        CheckpointLoader.register_scheme(prefixes=prefixes, loader=loader, force=True)
 
 
 # mmengine logs the loaders' names without their first ten letters.
 def load_from_local(filename: str, map_location: MapLocation = None) -> dict:
     """Read a file on disk."""
     return load_checkpoint_safely(filename, map_location)
+
+
+def load_from_ceph(filename: str, map_location: MapLocation = None) -> dict:
+    """Read an object of a store that mmengine's ``petrel`` backend serves."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / Path(urlparse(filename).path).name
+        path.write_bytes(fileio.get(filename, backend_args={'backend': 'petrel'}))
+        return load_checkpoint_safely(path, map_location)
+
+
+def load_from_torchvision(filename: str, map_location: MapLocation = None) -> dict:
+    """Read weights of torchvision."""
+    return _secure(mmengine_loaders.load_from_torchvision(filename, map_location), filename)
+
+
+def load_from_openmmlab(filename: str, map_location: MapLocation = None) -> dict:
+    """Read weights of OpenMMLab by their name."""
+    return _secure(mmengine_loaders.load_from_openmmlab(filename, map_location), filename)
+
+
+def load_from_mmcls(filename: str, map_location: MapLocation = None) -> dict:
+    """Read weights of mmcls by their name."""
+    return _secure(mmengine_loaders.load_from_mmcls(filename, map_location), filename)
+
+
+def load_from_pavi(filename: str, map_location: MapLocation = None) -> dict:
+    """Read weights of the model cloud of pavi."""
+    return _secure(mmengine_loaders.load_from_pavi(filename, map_location), filename)
 
 
 def load_from_http(filename: str, map_location: MapLocation = None) -> dict:
@@ -161,3 +212,15 @@ def _download(url: str, path: Path) -> None:
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(url, str(path))
+
+
+LOADERS = {
+    '': load_from_local,
+    ('http://', 'https://'): load_from_http,
+    (r'(\S+\:)?s3://', r'(\S+\:)?petrel://'): load_from_ceph,
+    ('modelzoo://', 'torchvision://'): load_from_torchvision,
+    ('open-mmlab://', 'openmmlab://'): load_from_openmmlab,
+    'mmcls://': load_from_mmcls,
+    'pavi://': load_from_pavi,
+}
+"""The loader of every scheme that mmengine knows."""

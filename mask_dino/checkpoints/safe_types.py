@@ -57,6 +57,25 @@ def _from_buffer(data: bytes, dtype: np.dtype, shape: Sequence[int], order: str)
     return np.frombuffer(data, dtype).reshape(shape, order='F' if order == 'F' else 'C')
 
 
+def _config_dict(settings: object = ()) -> dict:
+    """The stand-in for ``mmengine.config.config.ConfigDict``: a plain dictionary."""
+    if not isinstance(settings, dict):
+        raise RefusedError(f'mmengine.config.ConfigDict({settings!r})')
+    return settings
+
+
+class _Config(dict):
+    """The stand-in for ``mmengine.config.config.Config``: a dictionary of its settings."""
+
+    def __setstate__(self, state: object) -> None:
+        if not (isinstance(state, tuple) and state and isinstance(state[0], dict)):
+            raise RefusedError(f'mmengine.config.Config with the state {state!r}')
+        self.update(state[0])
+
+
+_Config.__module__, _Config.__qualname__ = 'mmengine.config.config', 'Config'
+
+
 def _named(function: Callable[..., Any], path: str) -> Callable[..., Any]:
     """Give a stand-in the name it stands for, by which torch's allow-list finds it."""
 
@@ -78,4 +97,10 @@ NUMPY: tuple[Any, ...] = (
     *(_named(_from_buffer, f'numpy.{core}.numeric._frombuffer') for core in ('core', '_core')),
 )
 PLAIN: tuple[Any, ...] = (*NUMPY, collections.OrderedDict, collections.Counter, _codecs.encode, argparse.Namespace)
-MMENGINE: tuple[Any, ...] = (*PLAIN, HistoryBuffer, _named(_statistic, 'builtins.getattr'))
+MMENGINE: tuple[Any, ...] = (
+    *PLAIN,
+    HistoryBuffer,
+    _Config,
+    _named(_config_dict, 'mmengine.config.config.ConfigDict'),
+    _named(_statistic, 'builtins.getattr'),
+)

@@ -41,8 +41,13 @@ def metrics(work_dir):
     return json.loads(next(work_dir.glob('*/*.json')).read_text())
 
 
+def read_checkpoint(path):
+    """Read a checkpoint of a config that imports the model of these tests."""
+    return load_checkpoint_safely(path, trusted_packages=['helpers'])
+
+
 def weights(path):
-    return torch.cat([value.flatten() for value in load_checkpoint_safely(path)['state_dict'].values()])
+    return torch.cat([value.flatten() for value in read_checkpoint(path)['state_dict'].values()])
 
 
 @pytest.fixture(scope='module')
@@ -54,12 +59,12 @@ def trained(tmp_path_factory):
 
 
 def test_a_resumed_training_ends_where_an_uninterrupted_one_does(trained, tmp_path):
-    whole = load_checkpoint_safely(trained / 'iter_4.pth')
+    whole = read_checkpoint(trained / 'iter_4.pth')
     (tmp_path / 'last_checkpoint').write_text('/gone/iter_2.pth')  # the working directory has moved since
     (tmp_path / 'iter_2.pth').write_bytes((trained / 'iter_2.pth').read_bytes())
     log = run(TOOLS / 'train.py', CONFIGS / 'line.py', '--work-dir', tmp_path, '--resume')
     assert 'resumed epoch: 0, iter: 2' in log
-    resumed = load_checkpoint_safely(tmp_path / 'iter_4.pth')
+    resumed = read_checkpoint(tmp_path / 'iter_4.pth')
     assert torch.equal(weights(trained / 'iter_4.pth'), weights(tmp_path / 'iter_4.pth'))
     assert not torch.equal(weights(trained / 'iter_2.pth'), weights(tmp_path / 'iter_4.pth'))
     assert resumed['param_schedulers'] == whole['param_schedulers']
@@ -97,7 +102,7 @@ class Attack:
 
 
 def test_a_malicious_checkpoint_is_refused(trained, tmp_path):
-    state = {**load_checkpoint_safely(trained / 'iter_4.pth'), 'hidden': Attack(tmp_path / 'trace')}
+    state = {**read_checkpoint(trained / 'iter_4.pth'), 'hidden': Attack(tmp_path / 'trace')}
     torch.save(state, tmp_path / 'bad.pth')
     log = run(TOOLS / 'test.py', CONFIGS / 'line.py', tmp_path / 'bad.pth', '--work-dir', tmp_path, code=1)
     last = log.strip().splitlines()[-1]
@@ -129,7 +134,7 @@ def data(tmp_path_factory):
 def test_a_detector_is_trained_and_tested(data, tmp_path):
     options = ['--work-dir', tmp_path / 'train', '--auto-scale-lr']
     run(TOOLS / 'train.py', CONFIGS / 'det.py', *options, DATA=str(data))
-    (group,) = load_checkpoint_safely(tmp_path / 'train/epoch_1.pth')['optimizer']['param_groups']
+    (group,) = read_checkpoint(tmp_path / 'train/epoch_1.pth')['optimizer']['param_groups']
     assert group['lr'] == pytest.approx(0.001 * 2 / 16), 'batches of 2, where the config is meant for 16'
     results, drawn, checkpoint = tmp_path / 'results.pkl', tmp_path / 'drawn', tmp_path / 'train/epoch_1.pth'
     options = ['--tta', '--out', results, '--show-dir', drawn, '--work-dir', tmp_path / 'test']

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mask_dino.checkpoints import CheckpointError
 from mask_dino.checkpoints.dino import convert_detector
-from mask_dino.checkpoints.io import build_model, check_paths, checkpoint_for, read_detector, write
+from mask_dino.checkpoints.io import add_trust_argument, build_model, check_paths, checkpoint_for, read_detector, write
 from mask_dino.checkpoints.select_config import choose_detector_config
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'maskdino'
@@ -27,6 +27,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('source', metavar='SRC', type=Path, help='.pth file; code in it does not run')
     parser.add_argument('destination', metavar='DST', type=Path, help='file to write, for load_from')
     parser.add_argument('--config', type=Path, help='config of the model (default: the one that fits the detector)')
+    add_trust_argument(parser)
     return parser.parse_args()
 
 
@@ -50,7 +51,7 @@ def main() -> None:
     args = parse_args()
     try:
         check_paths(args.source, args.destination)
-        state = read_detector(args.source)
+        state = read_detector(args.source, args.trust_package)
         config_path = args.config or choose_detector_config(state, CONFIGS)
         convert(state, args.source, args.destination, config_path)
     except (CheckpointError, OSError) as error:

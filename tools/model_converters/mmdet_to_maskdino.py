@@ -10,7 +10,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mask_dino.checkpoints import CheckpointError
-from mask_dino.checkpoints.io import build_model, check_paths, configured, read_ours, write
+from mask_dino.checkpoints.io import add_trust_argument, build_model, check_paths, configured, read_ours, write
 from mask_dino.checkpoints.maskdino import restore_original
 
 
@@ -23,13 +23,16 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('source', metavar='SRC', type=Path, help='.pth file; code in it does not run')
     parser.add_argument('destination', metavar='DST', type=Path, help='file to write')
     parser.add_argument('--config', type=Path, help='config of the model (default: the one in the checkpoint)')
+    add_trust_argument(parser)
     return parser.parse_args()
 
 
-def convert(source: Path, destination: Path, config_path: Path | None) -> None:
+def convert(source: Path, destination: Path, config_path: Path | None, trusted_packages: list[str]) -> None:
     """Convert and write the weights of a checkpoint; say what is left out."""
-    checkpoint = read_ours(source)
-    config = Config.fromfile(config_path) if config_path else configured(checkpoint, source)
+    # Packages that the config of the user imports are trusted in the checkpoint: the config is read first.
+    given_config = Config.fromfile(config_path) if config_path else None
+    checkpoint = read_ours(source, trusted_packages)
+    config = given_config or configured(checkpoint, source)
     restored = restore_original(checkpoint['state_dict'], build_model(config))
     print(f'left out, because the original derives it: {len(restored.derived)} buffers')
     write(dict(model=restored.state), destination)
@@ -41,7 +44,7 @@ def main() -> None:
     args = parse_args()
     try:
         check_paths(args.source, args.destination)
-        convert(args.source, args.destination, args.config)
+        convert(args.source, args.destination, args.config, args.trust_package)
     except (CheckpointError, OSError) as error:
         sys.exit(f'error: {args.source} was not converted: {error}')
 

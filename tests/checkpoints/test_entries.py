@@ -1,0 +1,147 @@
+"""Every way in which a checkpoint gets into the frameworks refuses configs that could run code."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from helpers.attacks import MODULE, make_text, write_checkpoint, write_files
+from helpers.originals import config
+from mmdet.apis import DetInferencer, init_detector
+from mmengine import fileio
+from mmengine.config import Config
+from mmengine.model import PretrainedInit
+from mmengine.registry import init_default_scope
+from mmengine.runner import CheckpointLoader, Runner, load_checkpoint
+from mmengine.runner import checkpoint as mmengine_loaders
+
+from mask_dino.checkpoints import CheckpointError, loading
+from mask_dino.checkpoints.io import build_model
+
+ROOT = Path(__file__).parents[2]
+LINE = ROOT / 'tests' / 'tools' / 'configs' / 'line.py'
+SEMANTIC = ROOT / 'configs' / 'maskdino' / 'maskdino_tiny_shapes-semantic.py'
+ATTACKS = ['call', 'custom imports', 'function as a model']
+
+
+@pytest.fixture(scope='module')
+def settings():
+    settings = config()
+    settings._format_python_code = False  # formatting takes a second
+    return settings
+
+
+@pytest.fixture(scope='module')
+def state(settings):
+    return build_model(settings).state_dict()
+
+
+@pytest.fixture(params=ATTACKS)
+def attack(request, tmp_path, monkeypatch):
+    """The text of an attack; the file that it would leave behind is not there in the end."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    trace = write_files(tmp_path)
+    yield make_text(request.param, tmp_path)
+    assert not trace.exists()
+    assert not [name for name in sys.modules if name.partition('.')[0] == MODULE]
+
+
+@pytest.fixture
+def bad(tmp_path, attack, settings, state):
+    """A checkpoint that is good but for the text of an attack, which comes after the config."""
+    text = attack if attack.startswith('model') else f'{settings.pretty_text}\n{attack}'
+    content = dict(epoch=0, iter=1, cfg=text, config=text)
+    hub = dict(log_scalars={}, runtime_info=dict(cfg=text), resumed_keys={})
+    torch.save(dict(meta=content, message_hub=hub, state_dict=state), tmp_path / 'bad.pth')
+    return str(tmp_path / 'bad.pth')
+
+
+def refuses():
+    return pytest.raises(CheckpointError, match='was refused: the config in')
+
+
+def test_inferencers(bad, settings):
+    with refuses():
+        DetInferencer(weights=bad, device='cpu', show_progress=False)
+    with refuses():
+        DetInferencer(model=settings.copy(), weights=bad, device='cpu', show_progress=False)
+    with refuses():
+        init_detector(settings.copy(), bad, device='cpu')
+
+
+def test_semantic_inferencers(bad):
+    apis = pytest.importorskip('mmseg.apis')
+    with refuses():
+        apis.MMSegInferencer(None, weights=bad, device='cpu')
+    with refuses():
+        apis.MMSegInferencer(Config.fromfile(SEMANTIC), weights=bad, device='cpu')
+    with refuses():
+        apis.init_model(Config.fromfile(SEMANTIC), bad, device='cpu')
+    init_default_scope('mmdet')
+
+
+def test_loading(bad):
+    with refuses():
+        load_checkpoint(torch.nn.Linear(1, 1), bad)
+    with refuses():
+        PretrainedInit(bad)(torch.nn.Linear(1, 1))
+
+
+def test_runner(bad, tmp_path):
+    settings = Config.fromfile(LINE)
+    settings.work_dir = str(tmp_path / 'work')
+    settings.experiment_name = tmp_path.name
+    runner = Runner.from_cfg(settings)
+    with refuses():
+        runner.load_checkpoint(bad)
+    with refuses():
+        runner.resume(bad)
+    for resume in (True, False):
+        runner._has_loaded, runner._load_from, runner._resume = False, bad, resume
+        with refuses():
+            runner.load_or_resume()
+
+
+@pytest.mark.parametrize('tool', ['train', 'test', 'mmdet_to_maskdino', 'maskdino_to_mmdet', 'dino_to_maskdino'])
+def test_tools(monkeypatch, tmp_path, attack, tool, capsys):
+    bad = write_checkpoint(tmp_path / 'bad.pth', attack, 'cfg', state_dict={'linear.weight': torch.ones(1, 2)})
+    arguments = {
+        'train': ['train.py', LINE, '--work-dir', tmp_path / 'work', '--resume', bad],
+        'test': ['test.py', LINE, bad, '--work-dir', tmp_path / 'work'],
+    }
+    command = arguments.get(tool, [f'model_converters/{tool}.py', bad, tmp_path / 'converted.pth'])
+    path, *options = map(str, command)
+    monkeypatch.setattr(sys, 'argv', [path, *options])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(ROOT / 'tools' / path), run_name='__main__')
+    printed = capsys.readouterr()
+    assert 'was refused: the config in' in f'{end.value.code}{printed.out}{printed.err}'
+
+
+@pytest.mark.parametrize(
+    ('prefix', 'reader'),
+    [
+        ('torchvision://resnet50', 'load_from_torchvision'),
+        ('open-mmlab://resnet50', 'load_from_openmmlab'),
+        ('mmcls://resnet50', 'load_from_mmcls'),
+        ('pavi://resnet50', 'load_from_pavi'),
+    ],
+)
+def test_fixed_sources(monkeypatch, tmp_path, attack, prefix, reader):
+    content = dict(meta=dict(cfg=attack), state_dict={})
+    monkeypatch.setattr(mmengine_loaders, reader, lambda filename, map_location: content)
+    with refuses():
+        CheckpointLoader.load_checkpoint(prefix)
+
+
+def test_object_stores(monkeypatch, bad):
+    monkeypatch.setattr(fileio, 'get', lambda name, backend_args: Path(bad).read_bytes())
+    for name in ('s3://bucket/bad.pth', 'cluster:petrel://bucket/bad.pth'):
+        with refuses():
+            CheckpointLoader.load_checkpoint(name)
+
+
+def test_every_scheme_of_mmengine_is_taken_over():
+    loaders = set(CheckpointLoader._schemes.values())
+    assert {loader.__module__ for loader in loaders} == {loading.__name__}
