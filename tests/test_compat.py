@@ -1,5 +1,7 @@
 """Configs and tools are found where the package is installed, and its metafiles say what the configs say."""
 
+import importlib.util
+import pickle
 import re
 import shutil
 import subprocess
@@ -7,8 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
+from mmdet.apis import det_inferencer
 from mmengine.config import Config
+from mmengine.config.utils import MODULE2PACKAGE
+from mmengine.logging import HistoryBuffer
+from mmengine.runner import checkpoint
 
 from mask_dino import compat
 
@@ -22,11 +29,12 @@ from mmengine.config import Config
 from mmengine.hub import get_config
 import mask_dino
 from mask_dino import compat
+compat.register_config_prefix()
 assert mask_dino.__file__.startswith({site!r}), mask_dino.__file__
 hub = get_config('mask_dino::maskdino/maskdino_tiny_shapes.py')
 base = Config.fromfile('mine.py')
 assert hub.model == base.model and base.model.type == 'MaskDINO', base.model
-print(compat.root())
+print(compat.find_root())
 """
 
 
@@ -96,6 +104,59 @@ def test_bases_of_other_packages_are_left_to_mmengine(tmp_path):
     (tmp_path / 'mine.py').write_text("_base_ = 'mmdet::_base_/models/mask-rcnn_r50_fpn.py'")
     assert Config.fromfile(tmp_path / 'mine.py').model._scope_ == 'mmdet'
     compat.register_config_prefix()
+
+
+def load_fresh(module):
+    """Run a module of another package again, as it is without our changes."""
+    spec = importlib.util.spec_from_file_location(module.__name__, module.__file__)
+    fresh = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fresh)
+    return fresh
+
+
+def test_the_prefix_can_go_when_mmengine_leaves_a_base_its_scope(site, tmp_path):
+    """The entry in MODULE2PACKAGE would then be enough, and the replaced function of Config could go."""
+    (tmp_path / 'mine.py').write_text("_base_ = 'mask_dino::maskdino/maskdino_tiny_shapes.py'")
+    code = """
+from mmengine.config import Config
+from mmengine.config.utils import MODULE2PACKAGE
+MODULE2PACKAGE['mask_dino'] = 'mask_dino'
+print(Config.fromfile('mine.py', import_custom_modules=False).model.get('_scope_'))
+"""
+    assert python(site, '-c', code, cwd=tmp_path).splitlines()[-1] == 'mask_dino'
+
+
+def test_the_inferencer_can_do_without_us_when_mmdet_needs_no_panopticapi(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'panopticapi', None)
+    fresh = load_fresh(det_inferencer)
+    assert fresh.VOID is None and fresh.id2rgb is None
+    assert det_inferencer.VOID is not None and det_inferencer.id2rgb is not None
+
+
+def test_our_loaders_can_go_when_mmengine_refuses_what_may_run_code(tmp_path, monkeypatch):
+    """It leaves this to torch, which refuses it since 2.6 only."""
+    (tmp_path / 'file.pth').touch()
+    monkeypatch.setattr(torch, 'load', lambda *_, **options: options)
+    assert 'weights_only' not in checkpoint.load_from_local(str(tmp_path / 'file.pth'), 'cpu')
+
+
+def test_our_allow_list_can_go_when_torch_loads_the_states_of_mmengine(tmp_path):
+    torch.save(dict(message_hub=HistoryBuffer([1.0], [1])), tmp_path / 'file.pth')
+    allowed = torch.serialization.get_safe_globals()
+    torch.serialization.clear_safe_globals()
+    try:
+        with pytest.raises(pickle.UnpicklingError, match='HistoryBuffer'):
+            torch.load(tmp_path / 'file.pth', weights_only=True)
+    finally:
+        torch.serialization.add_safe_globals(allowed)
+
+
+def test_without_the_private_function_the_import_still_works(monkeypatch):
+    monkeypatch.delitem(MODULE2PACKAGE, 'mask_dino')
+    monkeypatch.delattr(Config, '_get_cfg_path')
+    compat.register_config_prefix()
+    assert not hasattr(Config, '_get_cfg_path')
+    assert MODULE2PACKAGE['mask_dino'] == 'mask_dino'
 
 
 def test_a_config_that_is_not_there_is_named(tmp_path):

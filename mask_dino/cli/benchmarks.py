@@ -9,6 +9,7 @@ from mmengine.hub import get_config
 from mmengine.logging import MMLogger
 
 from ..benchmarks.memory import keep_nothing
+from ..compat import register_config_prefix
 from ..messages import missing_file
 from .common import UsageError, merge_options
 
@@ -40,6 +41,7 @@ def prepare(args: argparse.Namespace) -> torch.device:
 
 def read_config(name: str, options: dict) -> Config:
     """Read a config from a file, or one that a framework brings: ``mmdet::mask2former/mask2former_r50_...py``."""
+    register_config_prefix()
     if '::' in name:
         config = get_config(name)
     elif Path(name).is_file():

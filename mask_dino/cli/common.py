@@ -11,7 +11,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from ..checkpoints import register
-from ..compat import resolve
+from ..compat import register_config_prefix, resolve_config
 from ..datasets.checks.images import folder_problems
 from ..image_size import find_unused_image_size, set_image_size
 from ..messages import DataError, is_url, missing_file
@@ -45,7 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def load_config(args: argparse.Namespace) -> Config:
     """Read the config and apply the shared arguments to it."""
-    args.config = resolve(args.config)
+    register_config_prefix()
+    args.config = resolve_config(args.config)
     if not Path(args.config).expanduser().is_file():
         raise UsageError(missing_file('config', args.config))
     config = Config.fromfile(args.config)

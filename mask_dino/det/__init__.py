@@ -1,10 +1,14 @@
 """Mask DINO under MMDetection: importing this package registers every part that a config can name.
 
 A config names it: ``custom_imports = dict(imports=['mask_dino.det'], allow_failed_imports=False)``.
+
+The import also changes the whole process, as :mod:`mask_dino.compat` explains: mmengine knows configs named
+``mask_dino::``, it loads every checkpoint from a path or URL without running code, and mmdet's ``DetInferencer`` makes
+panoptic results without panopticapi.
 """
 
 from .. import checkpoints, compat, evaluation, hooks, models, optim
-from ..compat import complete_inferencer
+from ..compat import complete_inferencer, register_config_prefix
 from ..datasets import coco, panoptic, panoptic_png
 from . import visualizer
 from .detector import MaskDINO
@@ -25,4 +29,5 @@ __all__ = [
     'visualizer',
 ]
 
+register_config_prefix()
 complete_inferencer()

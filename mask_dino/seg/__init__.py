@@ -1,9 +1,13 @@
 """Mask DINO under MMSegmentation: importing this package registers every part that a config can name.
 
 A config names it: ``custom_imports = dict(imports=['mask_dino.seg'], allow_failed_imports=False)``.
+
+The import also changes the whole process, as :mod:`mask_dino.compat` explains: mmengine knows configs named
+``mask_dino::``, and it loads every checkpoint from a path or URL without running code.
 """
 
 from .. import checkpoints, compat, hooks, models, optim
+from ..compat import register_config_prefix
 from . import shapes, transforms, tta, visualizer
 from .decode_head import MaskDINODecodeHead
 
@@ -19,3 +23,5 @@ __all__ = [
     'tta',
     'visualizer',
 ]
+
+register_config_prefix()
