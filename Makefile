@@ -15,10 +15,10 @@ python := $(VENV)/bin/python
 help:  ## list the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-env:  ## make or repair .venv with torch, mmcv and all the rest: about 12 minutes the first time, seconds afterwards
+env:  ## make or repair .venv: about 12 minutes the first time, then seconds
 	@$(base) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
 	|| { echo 'env: error: "$(base)" is no Python 3.10 or newer; choose one: make env PYTHON=/path/to/python3' >&2; exit 1; }
-	@PYTHONPATH=tools $(base) -m env --venv '$(VENV)' --torch '$(TORCH)' --stack '$(STACK)' $(if $(PYTHON),--this-python)
+	@$(base) tools/env.py --venv '$(VENV)' --torch '$(TORCH)' --stack '$(STACK)' $(if $(PYTHON),--this-python)
 
 demo: env  ## generate a small data set, train on it, evaluate, draw: about 12 minutes on two cores
 	@$(python) tools/demo.py

@@ -94,7 +94,6 @@ DENSE: dict[str, tuple[str, ...]] = {
         'benchmark_panoptic_metrics.py:draw',
         'benchmark_postprocessing.py:guess',
     ),
-    'tools/env': ('venv.py:Venv.__init__',),
 }
 
 
