@@ -11,6 +11,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from ..checkpoints import CheckpointError
+from ..checkpoints.classes import ClassDifference, describe_remedy, find_difference, read_classes, to_names
 from ..checkpoints.maskdino import DERIVED
 from ..messages import first_few, plural
 from .check_data import unwrap
@@ -92,11 +93,16 @@ HEADS = ('panoptic_head.', 'decode_head.')
 class CheckCheckpointHook(Hook):
     """Reports which tensors of a checkpoint fit the model, and stops where the results would be wrong.
 
-    mmengine takes what fits and prints the rest, also where nothing fits at all.
+    mmengine takes what fits and prints the rest, also where nothing fits at all. It does not compare the classes: a
+    model of other classes of the same number would be tested without a word.
     """
 
-    # Before EMAHook, which reads the checkpoint, too.
+    # Before EMAHook, which also reads the checkpoint.
     priority = 'HIGH'
+
+    def __init__(self) -> None:
+        self.file = ''
+        self.classes: tuple[str, ...] | None = None
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Compare a checkpoint with the model before it is loaded.
@@ -106,6 +112,7 @@ class CheckCheckpointHook(Hook):
         """
         cfg = runner.cfg
         file = str(cfg.get('load_from') or find_latest_checkpoint(runner.work_dir))
+        self.file, self.classes = file, read_classes(checkpoint)
         # Original checkpoints keep their tensors under 'model', where mmengine does not look.
         if is_original({**shapes(checkpoint.get('model') or {}), **shapes(loaded(checkpoint))}):
             raise CheckpointError(original_message(file))
@@ -122,6 +129,57 @@ class CheckCheckpointHook(Hook):
         else:
             rest = 'What does not fit is dropped, and the rest of the model keeps its initial values.'
             runner.logger.warning(f'checkpoint {file}: {result}\n  {rest}')
+
+    def before_train(self, runner: Runner) -> None:
+        """Compare the classes of a loaded checkpoint with the classes of the training data.
+
+        Raises:
+            CheckpointError: If they differ and the training is resumed.
+        """
+        is_resumed = bool(runner.cfg.get('resume'))
+        self.check_classes(runner, runner.train_loop.dataloader.dataset, 'train_dataloader', is_resumed)
+
+    def before_val(self, runner: Runner) -> None:
+        """Do what ``before_test`` does, if this validation is not part of a training."""
+        if not isinstance(runner.optim_wrapper, OptimWrapper):
+            self.check_classes(runner, runner.val_loop.dataloader.dataset, 'val_dataloader', True)
+
+    def before_test(self, runner: Runner) -> None:
+        """Compare the classes of a loaded checkpoint with the classes of the test data.
+
+        Raises:
+            CheckpointError: If they differ.
+        """
+        self.check_classes(runner, runner.test_loop.dataloader.dataset, 'test_dataloader', True)
+
+    def check_classes(self, runner: Runner, dataset: Any, loader: str, must_agree: bool) -> None:
+        """Compare the classes of a loaded checkpoint with the classes of a data set.
+
+        Args:
+            loader: Name of the data set's loader in the config.
+            must_agree: Whether other classes are an error. Otherwise the log says what happens to the class layers.
+
+        Raises:
+            CheckpointError: If the classes must agree and do not.
+        """
+        # Data sets of plain torch have no metainfo.
+        expected = to_names(getattr(dataset, 'metainfo', {}).get('classes'))
+        difference = find_difference(self.classes, expected)
+        if difference is None:
+            return
+        message = f'checkpoint {self.file} and {loader}.dataset have other classes: {difference}.'
+        if must_agree and not difference.is_spelling:
+            raise CheckpointError(f'{message}\n{describe_remedy(difference, f"{loader}.dataset")}')
+        runner.logger.warning(f'{message} {describe_consequence(difference)}')
+
+
+def describe_consequence(difference: ClassDifference) -> str:
+    """Say what a run does that goes on although names of classes differ."""
+    if difference.is_spelling:
+        return 'They differ in spelling only and are taken for the same.'
+    if difference.same_count:
+        return 'The class layers fit and are loaded: each class starts from the class that had its number.'
+    return 'The class layers do not fit and start from initial values.'
 
 
 def loaded(checkpoint: dict) -> dict:

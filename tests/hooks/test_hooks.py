@@ -216,6 +216,72 @@ def test_a_checkpoint_of_another_model_is_refused(folder, content, remedy, ema):
     assert str(path) in str(failure.value)
 
 
+def write_with_classes(path: Path, content: dict, **meta: object) -> None:
+    """Write a checkpoint whose classes are stated in a certain way."""
+    torch.save({**content, 'meta': {**content.get('meta', {}), **meta}}, path)
+
+
+@pytest.mark.parametrize(
+    ('meta', 'message'),
+    [
+        (dict(dataset_meta=dict(classes=('dog', 'cat'))), r"metainfo=dict\(classes=\('dog', 'cat'\)\)"),
+        (
+            dict(dataset_meta=dict(CLASSES=['cup', 'fork'])),
+            "class 0 is 'cup' in the checkpoint and 'cat' in the data set",
+        ),
+        (dict(CLASSES=('cup', 'dog')), '1 of 2 names differ'),
+        (dict(dataset_meta=dict(classes=('cat', 'dog', 'cow'))), 'the checkpoint has 3 classes'),
+    ],
+)
+def test_a_model_of_other_classes_is_not_tested(folder, checkpoint, meta, message):
+    write_with_classes(folder / 'other.pth', torch.load(checkpoint), **meta)
+    with pytest.raises(CheckpointError, match=message) as failure:
+        make_runner(folder, load_from=str(folder / 'other.pth')).test()
+    assert all(part in str(failure.value) for part in (str(folder / 'other.pth'), 'test_dataloader.dataset'))
+    assert not (folder / 'results.pkl').exists()
+
+
+@pytest.mark.parametrize(
+    'dataset_meta',
+    [dict(classes=CLASSES, palette=[(1, 2, 3)]), dict(classes=list(CLASSES)), dict(CLASSES=CLASSES), dict(), None],
+)
+def test_the_same_classes_are_tested_without_a_word(folder, checkpoint, dataset_meta):
+    write_with_classes(folder / 'same.pth', torch.load(checkpoint), dataset_meta=dataset_meta)
+    runner = make_runner(folder, load_from=str(folder / 'same.pth'))
+    runner.test()
+    assert not [message for message in runner.logged if 'other classes' in message]
+
+
+def test_another_spelling_is_reported_and_tested(folder, checkpoint):
+    write_with_classes(folder / 'spelled.pth', torch.load(checkpoint), dataset_meta=dict(classes=('Cat', ' dog')))
+    runner = make_runner(folder, load_from=str(folder / 'spelled.pth'))
+    runner.test()
+    assert 'differ in spelling only' in logged(runner, 'other classes')
+
+
+def test_a_training_is_not_resumed_with_other_classes(folder):
+    make_runner(folder).train()
+    path = folder / 'work/iter_2.pth'
+    write_with_classes(path, torch.load(path, weights_only=False), dataset_meta=dict(classes=('dog', 'cat')))
+    runner = make_runner(folder, resume=True, train_cfg=dict(type='IterBasedTrainLoop', max_iters=4))
+    with pytest.raises(CheckpointError, match=r'train_dataloader\.dataset') as failure:
+        runner.train()
+    assert str(path) in str(failure.value)
+    assert runner.iter == 2
+
+
+def test_fine_tuning_says_what_happens_to_the_class_layers(folder, checkpoint, birds):
+    path = folder / 'named.pth'
+    write_with_classes(path, torch.load(checkpoint), dataset_meta=dict(classes=('cup', 'fork')))
+    runner = make_runner(folder, birds, load_from=str(path))
+    runner.train()
+    assert 'start from initial values' in logged(runner, 'other classes')
+    write_coco(folder, coco_content())
+    runner = make_runner(folder, load_from=str(path))
+    runner.train()
+    assert 'class layers fit and are loaded' in logged(runner, 'other classes')
+
+
 def test_names_are_sorted_into_four_kinds():
     model = dict(a=(1,), b=(2,), c=(3,)) | {'norm.num_batches_tracked': ()}
     result = compare(dict(a=(1,), b=(5,), d=(1,)), model)
