@@ -1,30 +1,42 @@
-"""Reports on the objects in a COCO file that cannot be used."""
+"""Checks of the objects in a COCO file one by one."""
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
-from ...messages import Finding, error, plural, warning
-from .masks import NO_PIXEL, mask_problem
+from ...messages import Finding, error, first_few, plural, warning
+from .masks import EMPTY_CODE, NO_PIXEL, mask_problem
 
 
 class Defect(NamedTuple):
-    """One kind of defect of an object; a run that has no fate for it does not mind."""
+    """A kind of defect of an object, and what happens to such objects; None if the run is not affected."""
 
     field: str
     problem: str
     remedy: str
-    training: str | None  # what becomes of such objects
+    training: str | None
     evaluation: str | None
 
 
 ERROR = 'forbidden'
 SKIPPED = 'skipped'
-NEVER_FOUND = 'kept by the evaluation, as objects that nothing finds'
+NEVER_FOUND = 'the evaluation keeps them and counts them as missed'
 
 PIXELS = 'Write x, y, width, height in pixels; or remove the annotation'
-NO_IMAGE = Defect('image_id', 'names no image of the file', 'Correct it or remove the annotation', SKIPPED, None)
+NO_IMAGE = Defect(
+    'image_id',
+    'names no image of the file',
+    'Correct it or remove the annotation',
+    SKIPPED,
+    'left out of the evaluation',
+)
+ONE_TYPE = 'Write both as numbers, or both as text'
+IMAGE_TYPE = Defect('image_id', 'is text where id of the images is a number, or the reverse', ONE_TYPE, ERROR, ERROR)
+CATEGORY_TYPE = Defect(
+    'category_id', 'is text where id of the categories is a number, or the reverse', ONE_TYPE, ERROR, ERROR
+)
 NO_CATEGORY = Defect(
     'category_id', 'is not among the categories of the file', 'Correct it, or add the category', ERROR, ERROR
 )
@@ -36,11 +48,21 @@ BOX_CROSSES = Defect(
     'reaches over the border of the image',
     f'{PIXELS} (or are they x1, y1, x2, y2?)',
     'clipped to the image',
-    None,
+    'kept as they are',
 )
 AREA_MISSING = Defect('area', 'is missing or not a number', 'Write the area in pixels', ERROR, ERROR)
 AREA_ZERO = Defect('area', 'is zero or less', 'Write the area in pixels, or remove the annotation', SKIPPED, None)
-CROWD_MISSING = Defect('iscrowd', 'is missing', 'Write 0, or 1 for a region of many objects', None, ERROR)
+CROWD_REMEDY = 'Write the number 0, or 1 for a region of many objects'
+CROWD_MISSING = Defect('iscrowd', 'is missing', CROWD_REMEDY, None, ERROR)
+CROWD_NULL = Defect('iscrowd', 'is null', CROWD_REMEDY, 'read as 0', ERROR)
+CROWD_FORM = Defect('iscrowd', 'is neither 0 nor 1', CROWD_REMEDY, ERROR, ERROR)
+IGNORED = Defect(
+    'ignore',
+    'is set',
+    'Correct ignore, write iscrowd=1 for a region that neither should count, or remove the annotation',
+    SKIPPED,
+    'the evaluation does not read this field and counts them as objects',
+)
 CHECKED = "dataset type 'CheckedCocoDataset'"
 MASK_REMEDY = 'Write polygons or a run-length code of the size of the image, or remove the annotation'
 
@@ -69,75 +91,133 @@ def area_defect(area: Any) -> Defect | None:
     return AREA_ZERO if area <= 0 else None
 
 
+def crowd_defect(annotation: dict) -> Defect | None:
+    """Return what is wrong with iscrowd: any text is true to mmdet, and pycocotools needs a number."""
+    if 'iscrowd' not in annotation:
+        return CROWD_MISSING
+    if annotation['iscrowd'] is None:
+        return CROWD_NULL
+    return None if is_flag(annotation['iscrowd']) else CROWD_FORM
+
+
+def is_flag(value: Any) -> bool:
+    """Tell whether a value of a JSON file is 0, 1, false or true."""
+    return isinstance(value, int) and value in (0, 1)
+
+
 def mask_defect(problem: str, skips: bool) -> Defect:
-    """Return the defect of a segmentation."""
-    evaluation = NEVER_FOUND if problem == NO_PIXEL else ERROR
+    """Return the defect of a segmentation; ``skips`` tells whether the data set skips objects without a mask."""
+    has_no_pixel = problem in (NO_PIXEL, EMPTY_CODE)
+    evaluation = NEVER_FOUND if has_no_pixel else ERROR
     if skips:
         fate = 'the polygon is skipped, with its object if that has no other' if 'polygon' in problem else SKIPPED
         return Defect('segmentation', problem, MASK_REMEDY, fate, evaluation)
-    fate = 'kept, with an empty mask' if problem == NO_PIXEL else ERROR
+    fate = 'kept, with an empty mask' if has_no_pixel else ERROR
     return Defect('segmentation', problem, f'{MASK_REMEDY}; {CHECKED} skips them in training', fate, evaluation)
 
 
 EXAMPLES = 3
+MOST_CROWDS = 0.1
+"""Share of the annotations that may be crowds without a warning; it is 0.012 in COCO."""
+FEW_CROWDS = 2
+"""Crowds that are not too many, however few annotations there are."""
 SHOWN = 40
 """Characters of a value that a message repeats."""
 
 
 class Usage(NamedTuple):
-    """What a data set's file serves for."""
+    """How a data set uses its annotation file."""
 
     with_masks: bool  # whether masks are read
     skips_masks: bool  # whether objects without a usable mask are skipped, instead of breaking the run
-    evaluation: bool  # whether it is evaluated on, or trained
+    evaluation: bool  # whether it is evaluated on; otherwise it is trained on
+
+
+class Ids:
+    """The images and categories of a file by their ids."""
+
+    def __init__(self, content: dict) -> None:
+        self.images: dict[Any, dict] = {image['id']: image for image in content['images']}
+        self.categories: dict[Any, dict] = {category['id']: category for category in content['categories']}
+
+    @cached_property
+    def _texts(self) -> dict[str, set[str]]:
+        return dict(image_id={str(key) for key in self.images}, category_id={str(key) for key in self.categories})
+
+    def find_image(self, annotation: dict) -> dict | None:
+        """Return the image of an object, or None if the file does not have it."""
+        image_id = annotation.get('image_id')
+        return self.images.get(image_id) if isinstance(image_id, Hashable) else None
+
+    def has_category(self, annotation: dict) -> bool:
+        """Tell whether the file has the category of an object."""
+        category_id = annotation.get('category_id')
+        return isinstance(category_id, Hashable) and category_id in self.categories
+
+    def differ_in_type(self, annotation: dict, field: str) -> bool:
+        """Tell whether an id that the file does not have is in it as text instead of a number, or the reverse."""
+        return str(annotation.get(field)) in self._texts[field]
 
 
 def check_annotations(content: dict, file: str, usage: Usage) -> list[Finding]:
-    """Report the defects of the objects of a COCO file, each kind once with its number and examples."""
+    """Report every kind of defect of the objects once, with its number and examples."""
+    ids = Ids(content)
     counts: Counter[Defect] = Counter()
     examples: defaultdict[Defect, list[str]] = defaultdict(list)
-    for defect, annotation, image in _all_defects(content, usage):
+    found = ((a, defect) for a in content['annotations'] for defect in find_defects(a, ids, usage))
+    for annotation, defect in found:
         counts[defect] += 1
         if counts[defect] <= EXAMPLES:
-            examples[defect].append(_example(annotation, image, defect.field))
-    reports = (_report(defect, counts[defect], examples[defect], file, usage) for defect in counts)
-    return [finding for finding in reports if finding]
+            examples[defect].append(_example(annotation, ids.find_image(annotation), defect.field))
+    reports = [_report(defect, counts[defect], examples[defect], file, usage) for defect in counts]
+    return [finding for finding in reports if finding] + _check_crowds(content['annotations'], file)
 
 
-def find_defects(annotation: dict, image: dict | None, categories: set, usage: Usage) -> Iterator[Defect]:
+def find_defects(annotation: dict, ids: Ids, usage: Usage) -> Iterator[Defect]:
     """Yield the defects of one object."""
+    image = ids.find_image(annotation)
     if image is None:
-        yield NO_IMAGE
+        yield IMAGE_TYPE if ids.differ_in_type(annotation, 'image_id') else NO_IMAGE
         return
-    if annotation.get('category_id') not in categories:
-        yield NO_CATEGORY
+    if not ids.has_category(annotation):
+        yield CATEGORY_TYPE if ids.differ_in_type(annotation, 'category_id') else NO_CATEGORY
     if annotation.get('ignore'):
+        yield IGNORED
         return
     width, height = image['width'], image['height']
-    if defect := box_defect(annotation.get('bbox'), width, height):
-        yield defect
-    if defect := area_defect(annotation.get('area')):
-        yield defect
-    if 'iscrowd' not in annotation:
-        yield CROWD_MISSING
-    if usage.with_masks and (problem := mask_problem(annotation.get('segmentation'), width, height)):
+    checks = (
+        box_defect(annotation.get('bbox'), width, height),
+        area_defect(annotation.get('area')),
+        crowd_defect(annotation),
+    )
+    yield from filter(None, checks)
+    if not usage.with_masks:
+        return
+    if problem := mask_problem(annotation.get('segmentation'), width, height):
         yield mask_defect(problem, usage.skips_masks)
 
 
-def _all_defects(content: dict, usage: Usage) -> Iterator[tuple[Defect, dict, dict | None]]:
-    """Yield all defects, with their object and its image."""
-    images = {image['id']: image for image in content['images']}
-    categories = {category['id'] for category in content['categories']}
-    for annotation in content['annotations']:
-        image = images.get(annotation.get('image_id'))
-        for defect in find_defects(annotation, image, categories, usage):
-            yield defect, annotation, image
+def _check_crowds(annotations: list[dict], file: str) -> list[Finding]:
+    """Report crowds that are too many to be regions of many objects; some tools write 1 for every run-length code."""
+    crowds = [annotation for annotation in annotations if annotation.get('iscrowd') in (1, '1')]
+    if len(crowds) < len(annotations) and len(crowds) <= max(FEW_CROWDS, MOST_CROWDS * len(annotations)):
+        return []
+    if not crowds:
+        return []
+    listed = first_few((f'id {annotation.get("id")}' for annotation in crowds), 2)
+    message = (
+        f'{file}: iscrowd is 1 in {len(crowds)} of {plural(len(annotations), "annotation")} ({listed}): neither '
+        'training nor evaluation counts crowds as objects. '
+        'Write 0 unless one annotation covers a region of many objects.'
+    )
+    return [error(message) if len(crowds) == len(annotations) else warning(message)]
 
 
 def _example(annotation: dict, image: dict | None, field: str) -> str:
     name = image['file_name'] if image else 'no image'
     value = repr(annotation.get(field))
-    return f'id {annotation.get("id")} on {name}: {value if len(value) <= SHOWN else f"{value[:SHOWN]}..."}'
+    shown = value if len(value) <= SHOWN else f'{value[:SHOWN]}...'
+    return f'id {annotation.get("id")} on {name}: {shown}'
 
 
 def _report(defect: Defect, count: int, examples: Sequence[str], file: str, usage: Usage) -> Finding | None:

@@ -8,8 +8,9 @@ from typing import Any
 
 from mmengine.fileio import load
 
-from ...messages import DataError, Finding, error, first_few, plural, warning
+from ...messages import DataError, Finding, error, first_few, is_url, plural, warning
 from .annotations import Usage, check_annotations
+from .mask_fit import check_box_form, check_mask_fit
 
 LISTS = ('images', 'annotations', 'categories')
 
@@ -35,11 +36,16 @@ def check_coco(content: Any, file: str, classes: Any, usage: Usage) -> list[Find
         content = dict(annotations=[]) | content  # test sets may keep theirs secret
     if problems := check_structure(content, file):
         return problems
-    return check_categories(content, file, classes) + check_annotations(content, file, usage)
+    findings = check_categories(content, file, classes)
+    findings += check_annotations(content, file, usage)
+    findings += check_box_form(content, file)
+    if usage.with_masks:
+        findings += check_mask_fit(content, file)
+    return findings
 
 
 def check_structure(content: Any, file: str) -> list[Finding]:
-    """Report what all else takes for granted: three lists, whole images and categories, unique ids."""
+    """Report what makes a file unreadable: lists that are missing, images without a size, ids that are not unique."""
     for name in LISTS:
         entries = content.get(name) if isinstance(content, dict) else None
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
@@ -49,29 +55,49 @@ def check_structure(content: Any, file: str) -> list[Finding]:
     findings = []
     if broken := [image for image in content['images'] if not _is_image(image)]:
         message = f'{file}: {plural(len(broken), "image")} without all fields: {first_few(broken, 3)}. '
-        findings.append(error(f'{message}Each needs id, file_name, and width and height in pixels.'))
+        findings.append(error(f'{message}Each needs id, file_name, and width and height as whole numbers of pixels.'))
     if broken := [category for category in content['categories'] if not _is_category(category)]:
         message = f'{file}: {len(broken)} of the categories without all fields: {first_few(broken, 3)}. '
         findings.append(error(f'{message}Each needs id and name.'))
     for name in LISTS:
-        if twice := _repeated(entry.get('id') for entry in content[name]):
-            message = f'{file}: {name} share {plural(len(twice), "id")}: '
-            findings.append(error(f'{message}{first_few(twice, 3)}. Number them anew.'))
-    return findings
+        if repeated := _find_repeated(entry.get('id') for entry in content[name]):
+            message = f'{file}: {plural(len(repeated), "id")} of {name} used more than once: '
+            findings.append(error(f'{message}{first_few(repeated, 3)}. Give each entry an id of its own.'))
+    return findings or _check_file_names(content['images'], file)
+
+
+def _check_file_names(images: Sequence[dict], file: str) -> list[Finding]:
+    """Report names that are URLs, and names that several images share."""
+    names = [image['file_name'] for image in images]
+    if urls := [name for name in names if is_url(name)]:
+        message = f'{file}: file_name is a URL in {plural(len(urls), "image")}: {first_few(urls, 2)}. '
+        remedy = 'Download the images, and write their names relative to data_prefix of the dataset.'
+        return [error(f'{message}{remedy}')]
+    if repeated := _find_repeated(names):
+        message = f'{file}: {plural(len(repeated), "file_name")} of several images: {first_few(repeated, 2)}. '
+        return [error(f'{message}Each image would have some of the objects only: merge the entries.')]
+    return []
 
 
 def _is_image(entry: dict) -> bool:
     sizes = (entry.get('width'), entry.get('height'))
-    whole = all(isinstance(size, (int, float)) and size > 0 for size in sizes)
-    return whole and 'id' in entry and isinstance(entry.get('file_name'), str)
+    has_sizes = all(isinstance(size, int) and size > 0 for size in sizes)
+    return has_sizes and _is_id(entry.get('id')) and isinstance(entry.get('file_name'), str)
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, (int, str))
 
 
 def _is_category(entry: dict) -> bool:
-    return 'id' in entry and isinstance(entry.get('name'), str)
+    return _is_id(entry.get('id')) and isinstance(entry.get('name'), str)
 
 
-def _repeated(ids: Iterable[Hashable]) -> list[Hashable]:
-    return [value for value, count in Counter(ids).items() if count > 1]
+def _find_repeated(values: Iterable[Any]) -> list[Any]:
+    hashable = [value if isinstance(value, Hashable) else repr(value) for value in values]
+    if len(set(hashable)) == len(hashable):
+        return []
+    return [value for value, count in Counter(hashable).items() if count > 1]
 
 
 @contextmanager
@@ -97,16 +123,47 @@ def check_categories(content: dict, file: str, classes: Any) -> list[Finding]:
     if isinstance(classes, str):
         return [error(_string_message(classes))]
     names = [category['name'] for category in content['categories']]
-    for place, listed in ((file, names), ('metainfo.classes', classes)):
-        if twice := [name for name, count in Counter(listed).items() if count > 1]:
-            return [error(f'{place} has more than one class called {first_few(twice)}; give each name once')]
+    if repeated := _find_repeated(names):
+        return [error(f'{file} has more than one category called {first_few(repeated)}; {_remove(content, repeated)}')]
+    if repeated := _find_repeated(classes):
+        return [error(f'metainfo.classes has more than one class called {first_few(repeated)}; give each name once')]
+    placeholders = find_placeholders(content)
+    offered = [name for name in names if name not in placeholders]
     if absent := [name for name in classes if name not in names]:
-        return [error(_absent_message(file, names, classes, absent))]
-    found = [name for name in names if name in set(classes)]
-    if found != list(classes):
+        return [error(_absent_message(file, offered, classes, absent))]
+    in_file_order = [name for name in names if name in set(classes)]
+    if in_file_order != list(classes):
         message = f'{file} lists its categories in another order than metainfo.classes, and mmdet numbers the classes '
-        return [error(f'{message}by the file: objects would go by wrong names. {_fix(found)}')]
-    return _left_out(content, file, set(classes))
+        return [error(f'{message}by the file: objects would go by wrong names. {_fix(in_file_order)}')]
+    findings = _left_out(content, file, set(classes))
+    if needless := [name for name in classes if name in placeholders]:
+        message = f'{file}: {first_few(needless)} groups other categories and has no annotation, so it is no class. '
+        findings.append(warning(message + _fix([name for name in classes if name not in placeholders])))
+    return findings
+
+
+def find_placeholders(content: dict) -> set[str]:
+    """Return the categories that annotation services add to group others: without annotation, but a supercategory."""
+    used = {annotation.get('category_id') for annotation in content['annotations'] if _has_category_id(annotation)}
+    if not used:
+        return set()  # nothing is annotated, as in a test set
+    groups = {category.get('supercategory') for category in content['categories'] if category['id'] in used}
+    unused = {category['name'] for category in content['categories'] if category['id'] not in used}
+    return unused & groups
+
+
+def _has_category_id(annotation: dict) -> bool:
+    return _is_id(annotation.get('category_id'))
+
+
+def _remove(content: dict, repeated: Iterable[str]) -> str:
+    """Say which of the categories of one name to remove: the one without annotation, if there is one."""
+    used = {annotation.get('category_id') for annotation in content['annotations'] if _has_category_id(annotation)}
+    same_name = [category for category in content['categories'] if category['name'] in repeated]
+    unused = [category['id'] for category in same_name if category['id'] not in used]
+    if not unused:
+        return 'give each name once'
+    return f'remove the one without annotations: id {first_few(unused)}'
 
 
 def check_heads(heads: Mapping[str, Any], metainfo: Mapping) -> list[Finding]:
@@ -132,8 +189,9 @@ def check_heads(heads: Mapping[str, Any], metainfo: Mapping) -> list[Finding]:
 
 def check_same_classes(metainfos: Mapping[str, Mapping]) -> list[Finding]:
     """Compare the classes of data sets, whose meta information is given by the names of their loaders."""
-    classes = {loader: metainfo.get('classes') or () for loader, metainfo in metainfos.items()}
-    if len({tuple(names) for names in classes.values()}) < 2:
+    pairs = metainfos.items()
+    classes = {loader: tuple(metainfo.get('classes') or ()) for loader, metainfo in pairs}
+    if len(set(classes.values())) < 2:
         return []
     listed = '; '.join(f'{loader}: {first_few(names)}' for loader, names in classes.items())
     return [error(f'The data sets differ in metainfo.classes ({listed}). Give all of them the same metainfo.')]
@@ -142,7 +200,8 @@ def check_same_classes(metainfos: Mapping[str, Mapping]) -> list[Finding]:
 def _left_out(content: dict, file: str, classes: set[str]) -> list[Finding]:
     """Report the categories that a config leaves out, by intention or not."""
     names = {category['id']: category['name'] for category in content['categories']}
-    counts = Counter(names.get(annotation.get('category_id')) for annotation in content['annotations'])
+    ids = (annotation['category_id'] for annotation in content['annotations'] if _has_category_id(annotation))
+    counts = Counter(map(names.get, ids))
     rest = {name: count for name, count in counts.items() if name is not None and name not in classes}
     if not rest:
         return []

@@ -1,15 +1,22 @@
-"""Which segmentations of a COCO file can be turned into a mask.
+"""Which segmentations of a COCO file can be turned into a mask, and the extent of that mask.
 
-pycocotools trusts what it is given: an infinite polygon keeps it busy for ever, and a run-length code shorter than its
-image makes it read foreign memory. Hence nothing goes there that has not passed here.
+pycocotools does not check its input: an infinite polygon keeps it busy for ever, and a run-length code shorter than
+its image makes it read memory of others. Therefore every segmentation is checked here first.
 """
 
 import math
+from collections.abc import Sequence
+from itertools import chain
+from operator import mul
 from typing import Any
 
 import numpy as np
+import pycocotools.mask as coco_mask
 
 NO_PIXEL = 'has a polygon that encloses no pixel of the image'
+EMPTY_CODE = 'is a run-length code without a pixel'
+FAR = 100_000
+"""Pixels outside the image at which a coordinate counts as wrong: pycocotools' time and memory grow with it."""
 MAX_CHARACTERS = 12
 """Characters of five bits that a number of a compressed run-length code may take."""
 
@@ -38,16 +45,28 @@ def polygon_problem(polygon: Any, width: int, height: int) -> str | None:
     try:
         xs, ys = polygon[0::2], polygon[1::2]
         finite = math.isfinite(sum(polygon))
-    except TypeError:
+    except (OverflowError, TypeError):
         return 'has a polygon that is not a flat list of numbers x, y, x, y, ...'
     if not finite:
         return 'has a polygon with coordinates that are not finite'
     if len(polygon) < 6 or len(polygon) % 2:
         return 'has a polygon of fewer than three points, or with half a point'
     left, right, top, bottom = min(xs), max(xs), min(ys), max(ys)
-    if right <= max(left, 0) or left >= width or bottom <= max(top, 0) or top >= height:
+    if right <= 0 or left >= width or bottom <= 0 or top >= height:
         return NO_PIXEL
-    return None
+    if min(left, top) < -FAR or right > width + FAR or bottom > height + FAR:
+        return f'has a polygon that reaches more than {FAR} pixels beyond the image'
+    twice_area = abs(sum(map(mul, xs, ys[1:] + ys[:1])) - sum(map(mul, ys, xs[1:] + xs[:1])))
+    is_thick = twice_area / 2 > right - left + bottom - top + 2
+    is_inside = left >= 0 and right <= width and top >= 0 and bottom <= height
+    if is_thick and is_inside:
+        return None  # quickly, as most polygons are
+    return None if encloses_pixels(polygon, width, height) else NO_PIXEL
+
+
+def encloses_pixels(polygon: Sequence[float], width: int, height: int) -> bool:
+    """Tell whether pycocotools finds a pixel in a polygon of finite coordinates that lie near the image."""
+    return bool(coco_mask.area(coco_mask.frPyObjects([polygon], height, width))[0])
 
 
 def _rle_problem(code: dict, width: int, height: int) -> str | None:
@@ -55,12 +74,61 @@ def _rle_problem(code: dict, width: int, height: int) -> str | None:
     if not isinstance(size, (list, tuple)) or list(size) != [height, width]:
         return 'is a run-length code whose size is not [height, width] of its image'
     try:
-        runs = np.asarray(counts) if isinstance(counts, list) else decode_counts(counts)
-    except (TypeError, ValueError):
+        runs = read_counts(counts)
+    except (OverflowError, TypeError, ValueError):
         return 'is a run-length code whose counts cannot be read'
     if runs.ndim != 1 or runs.dtype.kind != 'i' or (runs < 0).any() or runs.sum() != width * height:
         return 'is a run-length code whose counts do not add up to the pixels of its image'
-    return None
+    return None if runs[1::2].any() else EMPTY_CODE
+
+
+def mask_extent(segmentation: list | dict, width: int, height: int) -> tuple[float, float, float, float]:
+    """Return x1, y1, x2, y2 of the mask in pixels, clipped to the image.
+
+    Args:
+        segmentation: One that :func:`usable_mask` returned.
+    """
+    if isinstance(segmentation, dict):
+        return _runs_extent(read_counts(segmentation['counts']), height)
+    points = list(chain.from_iterable(segmentation))  # every polygon has as many x as y
+    xs, ys = points[0::2], points[1::2]
+    left, right = max(min(xs), 0), min(max(xs), width)
+    top, bottom = max(min(ys), 0), min(max(ys), height)
+    return left, top, right, bottom
+
+
+def exchanged_extent(segmentation: list | dict, width: int, height: int) -> tuple[float, float, float, float]:
+    """Return the extent, unclipped, if polygons were y, x, y, x, ... and run lengths went along the rows."""
+    if isinstance(segmentation, dict):
+        top, left, bottom, right = _runs_extent(read_counts(segmentation['counts']), width)
+        return left, top, right, bottom
+    points = list(chain.from_iterable(segmentation))
+    ys, xs = points[0::2], points[1::2]
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def _runs_extent(runs: np.ndarray, height: int) -> tuple[int, int, int, int]:
+    """Return the extent of runs (R,) that alternate between outside and inside, and go down columns of a height."""
+    ends = runs.cumsum()[1::2]
+    starts = ends - runs[1::2]
+    has_pixels = ends > starts
+    starts, ends = starts[has_pixels], ends[has_pixels]
+    first_columns, first_rows = np.divmod(starts, height)
+    last_columns, last_rows = np.divmod(ends - 1, height)
+    left, right = int(first_columns[0]), int(last_columns[-1])
+    if (first_columns != last_columns).any():  # such a run reaches the bottom, and goes on at the top
+        return left, 0, right + 1, height
+    top, bottom = int(first_rows.min()), int(last_rows.max())
+    return left, top, right + 1, bottom + 1
+
+
+def read_counts(counts: Any) -> np.ndarray:
+    """Return run lengths (R,), given as a list or in COCO's compressed form.
+
+    Raises:
+        TypeError, ValueError: If they are neither.
+    """
+    return np.asarray(counts) if isinstance(counts, list) else decode_counts(counts)
 
 
 def decode_counts(text: Any) -> np.ndarray:
@@ -69,7 +137,8 @@ def decode_counts(text: Any) -> np.ndarray:
     Raises:
         TypeError, ValueError: If it is no such code.
     """
-    codes = np.frombuffer(text.encode() if isinstance(text, str) else text, np.uint8).astype(np.int64) - 48
+    data = text.encode() if isinstance(text, str) else text
+    codes = np.frombuffer(data, np.uint8).astype(np.int64) - 48
     if not len(codes) or codes.min() < 0 or codes.max() > 63 or codes[-1] & 0x20:
         raise ValueError('characters out of range')
     # Numbers are written in groups of five bits, the lowest first; the sixth bit says that another follows.

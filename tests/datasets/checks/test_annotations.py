@@ -28,7 +28,7 @@ def levels(field: str, value: object, usage: Usage) -> list[int]:
     for _, message in findings:
         assert (
             message.startswith(f'train.json: {field} ')
-            and 'id 1 on 0.jpg' in message
+            and 'id 1 on ' in message
             and re.search('Write|Correct', message)
         )
     return [finding.level for finding in findings]
@@ -53,7 +53,7 @@ def test_nothing_is_found_in_good_objects():
         ('bbox', [0.1, 0.1, 0.5, 0.5], 'warning', 'warning'),
         ('bbox', [WIDTH, 5, 10, 10], 'warning', 'warning'),
         ('bbox', [5, -10, 10, 10], 'warning', 'warning'),
-        ('bbox', [40, 40, 60, 60], 'warning', None),
+        ('bbox', [40, 40, 60, 60], 'warning', 'warning'),
         ('bbox', [-0.5, -0.5, WIDTH + 1, HEIGHT + 1], None, None),
         ('area', GONE, 'error', 'error'),
         ('area', '12', 'error', 'error'),
@@ -65,7 +65,17 @@ def test_nothing_is_found_in_good_objects():
         ('segmentation', [[1, 1, 5, 5]], 'warning', 'error'),
         ('segmentation', dict(size=[HEIGHT, WIDTH], counts=[7]), 'warning', 'error'),
         ('segmentation', [[1, 1, 5, 1, 9, 1]], 'warning', 'warning'),
-        ('ignore', 1, None, None),
+        ('ignore', 1, 'warning', 'warning'),
+        ('iscrowd', None, 'warning', 'error'),
+        ('iscrowd', '0', 'error', 'error'),
+        ('iscrowd', 2, 'error', 'error'),
+        ('iscrowd', False, None, None),
+        ('category_id', '1', 'error', 'error'),
+        ('category_id', [1], 'error', 'error'),
+        ('image_id', '0', 'error', 'error'),
+        ('segmentation', [[1, 1, 20, 20, 10, 10]], 'warning', 'warning'),
+        ('segmentation', [[1, 1, 1e9, 1, 5, 5]], 'warning', 'error'),
+        ('segmentation', dict(size=[HEIGHT, WIDTH], counts=[HEIGHT * WIDTH]), 'warning', 'warning'),
     ],
 )
 def test_defects_and_what_becomes_of_them(field, value, training, evaluation):
@@ -79,7 +89,18 @@ def test_an_object_of_no_image_is_reported():
     content['annotations'][1]['image_id'] = 99
     ((level, message),) = check_annotations(content, 'train.json', TRAINING)
     assert level == logging.WARNING and 'image_id' in message and '99' in message and 'skipped' in message
-    assert check_annotations(content, 'val.json', EVALUATION) == []
+    ((level, message),) = check_annotations(content, 'val.json', EVALUATION)
+    assert level == logging.WARNING and 'left out of the evaluation' in message
+
+
+def test_many_crowds_are_reported_and_only_crowds_are_an_error():
+    content = coco_content(num_images=10)
+    for count, level in ((2, None), (3, logging.WARNING), (20, logging.ERROR)):
+        for annotation in content['annotations'][:count]:
+            annotation['iscrowd'] = 1
+        findings = check_annotations(content, 'train.json', TRAINING)
+        assert [finding.level for finding in findings] == ([] if level is None else [level])
+        assert all(f'iscrowd is 1 in {count} of 20' in message for _, message in findings)
 
 
 def test_masks_count_where_they_are_read_and_stop_a_data_set_that_cannot_skip_them():
@@ -111,6 +132,10 @@ def test_what_is_no_coco_file_is_called_so(content):
         ('images', 'width', GONE),
         ('images', 'height', 0),
         ('images', 'width', '80'),
+        ('images', 'width', 80.5),
+        ('images', 'id', [1]),
+        ('images', 'file_name', 'https://example.com/1.jpg'),
+        ('images', 'file_name', '1.jpg'),
         ('images', 'file_name', GONE),
         ('images', 'id', 1),
         ('annotations', 'id', 1),

@@ -46,6 +46,19 @@ def test_a_name_given_twice_is_refused():
     assert 'train.json' in message and 'dog' in message
 
 
+def test_a_placeholder_of_an_annotation_service_is_no_class():
+    content = coco_content()
+    content['categories'].insert(0, dict(id=0, name='animals', supercategory='none'))
+    for category in content['categories'][1:]:
+        category['supercategory'] = 'animals'
+    assert check_categories(content, 'train.json', ('cat', 'dog')) == []
+    ((level, message),) = check_categories(content, 'train.json', ('animals', 'cat', 'dog'))
+    assert level == logging.WARNING and 'animals groups other' in message and "classes=('cat', 'dog')" in message
+    assert "classes=('cat', 'dog')" in only(check_categories(content, 'train.json', ('person',)))
+    content['categories'][0]['name'] = 'dog'
+    assert 'remove the one without annotations: id 0' in only(check_categories(content, 'train.json', ('cat', 'dog')))
+
+
 def heads(things: int, stuff: int = 0, fusion: int | None = None) -> dict:
     counts = dict(panoptic_head=things, panoptic_fusion_head=things if fusion is None else fusion)
     return {k: SimpleNamespace(num_things_classes=n, num_stuff_classes=stuff) for k, n in counts.items()}

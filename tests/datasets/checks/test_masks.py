@@ -6,7 +6,7 @@ import numpy as np
 import pycocotools.mask as coco_mask
 import pytest
 
-from mask_dino.datasets.checks.masks import decode_counts, mask_problem, usable_mask
+from mask_dino.datasets.checks.masks import EMPTY_CODE, decode_counts, mask_extent, mask_problem, usable_mask
 
 WIDTH, HEIGHT = 20, 10
 SQUARE = [2, 2, 6, 2, 6, 6, 2, 6]
@@ -69,7 +69,8 @@ def test_compressed_counts_are_read_as_pycocotools_writes_them(density, size):
     flat = np.repeat(np.arange(len(runs)) % 2, runs)
     np.testing.assert_array_equal(flat, mask.flatten(order='F'))
     for counts in (code['counts'].decode(), runs.tolist()):
-        assert mask_problem(dict(size=list(size), counts=counts), size[1], size[0]) is None
+        expected = None if mask.any() else EMPTY_CODE
+        assert mask_problem(dict(size=list(size), counts=counts), size[1], size[0]) == expected
         assert mask_problem(dict(size=list(size), counts=counts), size[1] + 1, size[0])
 
 
@@ -77,7 +78,7 @@ def test_damaged_run_length_codes_are_held_back():
     pixels = WIDTH * HEIGHT
     whole = coco_mask.encode(np.asfortranarray(np.eye(HEIGHT, WIDTH, dtype=np.uint8)))['counts'].decode()
     size = [HEIGHT, WIDTH]
-    good = [dict(size=size, counts=[50, 100, 50]), dict(size=size, counts=whole), dict(size=size, counts=[pixels])]
+    good = [dict(size=size, counts=[50, 100, 50]), dict(size=size, counts=whole), dict(size=size, counts=[0, pixels])]
     assert [mask_problem(code, WIDTH, HEIGHT) for code in good] == [None] * 3
     bad = [
         dict(size=size, counts=[50, 100]),
@@ -102,3 +103,26 @@ def test_damaged_run_length_codes_are_held_back():
     ]
     assert [code for code in bad if mask_problem(code, WIDTH, HEIGHT) is None] == []
     assert [code for code in bad if usable_mask(code, WIDTH, HEIGHT) is not None] == []
+
+
+@pytest.mark.parametrize('seed', range(8))
+def test_the_extent_of_a_mask_is_that_of_its_pixels(seed):
+    rng = np.random.default_rng(seed)
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[rng.integers(HEIGHT, size=3), rng.integers(WIDTH, size=3)] = 1
+    mask[:, 3:5] |= np.uint8(seed % 4 == 0)  # runs go on in the next column
+    ys, xs = mask.nonzero()
+    expected = (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1)
+    compressed = coco_mask.encode(np.asfortranarray(mask))
+    runs = decode_counts(compressed['counts']).tolist()
+    for counts in (compressed['counts'].decode(), runs):
+        assert mask_extent(dict(size=[HEIGHT, WIDTH], counts=counts), WIDTH, HEIGHT) == expected
+
+
+@pytest.mark.parametrize(
+    'polygon',
+    [[1, 1, 5, 5, 3, 3], [1, 1, 9, 1, 9, 1.4, 1, 1.4], [2.1, 2.1, 2.2, 2.1, 2.2, 2.2], [-9, 5, 5, -9, -9, -9]],
+)
+def test_polygons_are_problems_exactly_where_pycocotools_finds_no_pixel(polygon):
+    area = coco_mask.area(coco_mask.frPyObjects([polygon], HEIGHT, WIDTH))[0]
+    assert (mask_problem([polygon], WIDTH, HEIGHT) is None) == (area > 0)
