@@ -1,4 +1,4 @@
-"""What setup.cfg cannot say: a wheel carries configs, tools and metafiles in ``mask_dino/.mim``, for mim to find."""
+"""What pyproject.toml cannot say: a wheel carries configs, tools and metafiles in ``mask_dino/.mim`` for mim."""
 
 import shutil
 from pathlib import Path

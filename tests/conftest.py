@@ -14,6 +14,18 @@ import mask_dino.det  # noqa: F401  registers the model
 torch.set_num_threads(min(2, torch.get_num_threads()))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that runs slow tests."""
+    parser.addoption('--runslow', action='store_true', help='also run the tests that take minutes')
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip slow tests unless they are asked for."""
+    for item in items:
+        if 'slow' in item.keywords and not config.getoption('runslow'):
+            item.add_marker(pytest.mark.skip(reason='takes minutes; --runslow runs it'))
+
+
 @pytest.fixture(scope='module', autouse=True)
 def scope():
     init_default_scope('mmdet')

@@ -18,7 +18,6 @@ from mask_dino.datasets.shapes.write import make
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / 'configs/maskdino/maskdino_tiny_shapes-semantic.py'
-LONG = 'MASK_DINO_LONG_TESTS'
 
 
 def run(tool: str, *arguments: object, **options: object) -> str:
@@ -92,7 +91,7 @@ def test_mmsegs_inference_works_on_it(trained, short):
     assert found['visualization'].shape == (64, 64, 3)
 
 
-@pytest.mark.skipif(LONG not in os.environ, reason=f'takes minutes; {LONG}=1 runs it')
+@pytest.mark.slow
 def test_it_learns_the_classes_of_shapes(tmp_path):
     options = prepared(tmp_path / 'shapes', World(train=2000, val=100))
     run('train.py', '--work-dir', tmp_path / 'work', **options)

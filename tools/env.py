@@ -197,7 +197,7 @@ def requirement_files(stack: str) -> list[Path]:
 
 def fingerprint(wanted: Wanted, installed: dict[str, str]) -> str:
     """Return a digest of what the environment depends on and what it holds."""
-    files = [*requirement_files(wanted.stack), ROOT / 'setup.cfg', ROOT / 'mask_dino' / '__init__.py']
+    files = [*requirement_files(wanted.stack), ROOT / 'pyproject.toml', ROOT / 'mask_dino' / '__init__.py']
     parts = [*(file.read_text() for file in files), wanted.torch, MMCV[wanted.stack], str(sorted(installed.items()))]
     return hashlib.sha256('\n'.join(parts).encode()).hexdigest()
 
