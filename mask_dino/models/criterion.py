@@ -8,13 +8,14 @@ from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
 from mmdet.utils import reduce_mean
 from torch import Tensor, nn
 
+from ..ops.point_logits import pick_logits
 from ..ops.transformer_layers import recompute
 from ..structures import Matches, Outputs, Predictions, Targets
 from .points import MaskPoints, PointSampler
 
 
-class Matched(NamedTuple):
-    """Sets of predictions with their names in the losses, their matches and what their losses are divided by."""
+class LossInputs(NamedTuple):
+    """Sets of predictions with the names of their losses, their matches, and what their losses are divided by."""
 
     prefixes: list[str]  # S of them
     predictions: Predictions  # (S, B, Q, ...)
@@ -23,33 +24,38 @@ class Matched(NamedTuple):
 
     def batch_index(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return set, image and query indices (S, M) of all matched queries of the batch."""
-        query = torch.cat([q for q, _ in self.matches], 1)
-        image = torch.cat([torch.full_like(q, i) for i, (q, _) in enumerate(self.matches)], 1)
-        sets = torch.arange(len(query), device=query.device)[:, None].expand_as(query)
-        return sets, image, query
+        queries, images = [], []
+        for image, (query, _) in enumerate(self.matches):
+            queries.append(query)
+            images.append(torch.full_like(query, image))
+        query = torch.cat(queries, 1)
+        sets = torch.arange(query.shape[0], device=query.device)
+        return sets[:, None].expand_as(query), torch.cat(images, 1), query
 
 
 def matching_sets(outputs: Outputs) -> tuple[list[str], Predictions]:
     """Return what Hungarian matching supervises: the matching queries of every layer, and the encoder tokens."""
-    prefixes, predictions = _prefixes(len(outputs.layers.logits)), outputs.layers
-    if outputs.encoder is not None:
-        prefixes.append('enc_')
-        predictions = predictions.cat(Predictions(*(x[None] for x in outputs.encoder)))
-    return prefixes, predictions
+    prefixes = _prefixes(outputs.layers.logits.shape[0])
+    if outputs.encoder is None:
+        return prefixes, outputs.layers
+    encoder = Predictions(*(x[None] for x in outputs.encoder))  # (1, B, Q, ...)
+    return [*prefixes, 'enc_'], outputs.layers.cat(encoder)
 
 
 def denoising_sets(outputs: Outputs) -> tuple[list[str], Predictions, Matches]:
     """Return the denoising queries of every layer, with their known matches."""
     # Learned queries get no denoising loss before the first layer, as in the original.
     first = 0 if outputs.encoder is not None else 1
+    layers = _prefixes(outputs.denoising.logits.shape[0])[first:]
     predictions = Predictions(*(x[first:] for x in outputs.denoising))
-    prefixes = [f'{prefix}dn_' for prefix in _prefixes(len(outputs.denoising.logits))[first:]]
-    matches = [(q.expand(len(prefixes), -1), t.expand(len(prefixes), -1)) for q, t in outputs.denoising_matches]
-    return prefixes, predictions, matches
+    matches = []
+    for query, target in outputs.denoising_matches:  # (1, M) each
+        matches.append((query.expand(len(layers), -1), target.expand(len(layers), -1)))
+    return [f'{layer}dn_' for layer in layers], predictions, matches
 
 
 def _prefixes(num_layers: int) -> list[str]:
-    return [*(f'd{i}.' for i in range(num_layers - 1)), '']
+    return [*(f'd{layer}.' for layer in range(num_layers - 1)), '']
 
 
 @MODELS.register_module()
@@ -103,81 +109,123 @@ class MaskDINOCriterion(nn.Module):
         return self.loss_mask is not None
 
     def forward(self, outputs: Outputs, targets: list[Targets]) -> dict[str, Tensor]:
-        """Return the weighted losses, named as by mmdet's DINO: ``[d{layer}.|enc_][dn_]loss_*``."""
+        """Match and compare all predictions of a training step with the targets.
+
+        Args:
+            outputs: Of S sets of predictions for B images.
+            targets: Of each image; their masks (N, H, W) and boxes span the padded input.
+
+        Returns:
+            The weighted losses, scalars named as by mmdet's DINO: ``[d{layer}.|enc_][dn_]loss_*``.
+        """
         with torch.autocast(outputs.mask_features.device.type, enabled=False):
-            outputs = outputs._replace(mask_features=outputs.mask_features.float())
-            points = self.sample_points(outputs.mask_features, targets) if self.uses_masks else None
-            normalizers = self.normalizers(targets, outputs.denoising_matches)
+            mask_features = outputs.mask_features.float()
+            points = self.sample_points(mask_features, targets) if self.uses_masks else None
             prefixes, predictions = matching_sets(outputs)
-            matches = self.matcher(predictions, outputs.mask_features, targets, self.num_boxed_classes)
-            matching = Matched(prefixes, predictions, matches, normalizers[0])
-            denoising = Matched(*denoising_sets(outputs), normalizers[1])
+            matches = self.matcher(predictions, mask_features, targets, self.num_boxed_classes)
+            normalizers = self.normalizers(targets, outputs.denoising_matches)
+            matching = LossInputs(prefixes, predictions, matches, normalizers[0])
+            denoising = LossInputs(*denoising_sets(outputs), normalizers[1])
             return self.losses(matching, targets, points) | self.losses(denoising, targets, points)
 
     def normalizers(self, targets: list[Targets], denoising: Matches) -> Tensor:
-        """Return what the losses of matching and of denoising queries are divided by (2, 2), see :class:`Matched`."""
-        boxed = [t.labels < self.num_boxed_classes for t in targets]
-        copies = [query.shape[1] // max(1, len(t.labels)) for (query, _), t in zip(denoising, targets, strict=True)]
-        counts = torch.stack([torch.stack((b.new_tensor(len(b), dtype=torch.float), b.sum().float())) for b in boxed])
-        known = counts * counts.new_tensor(copies)[:, None]
-        return reduce_mean(torch.stack((counts.sum(0), known.sum(0)))).clamp(min=1)
+        """Return what losses of matching and of denoising queries are divided by (2, 2): see :class:`LossInputs`."""
+        matching_counts, denoising_counts = [], []
+        for target, (_, index) in zip(targets, denoising, strict=True):
+            has_box = target.labels < self.num_boxed_classes
+            objects = torch.stack((torch.ones_like(has_box), has_box)).float()  # (2, N): 1 where counted
+            matching_counts.append(objects.sum(1))
+            denoising_counts.append(objects[:, index[0]].sum(1))
+        matching = torch.stack(matching_counts).sum(0)  # (2,)
+        counts = torch.stack((matching, torch.stack(denoising_counts).sum(0)))
+        return reduce_mean(counts).clamp(min=1)
 
-    def losses(self, matched: Matched, targets: list[Targets], points: list[MaskPoints] | None) -> dict[str, Tensor]:
-        """Return the losses of sets of predictions."""
-        predictions = Predictions(*(x.float() for x in matched.predictions))
-        matched = matched._replace(predictions=predictions)
-        labels = torch.cat(
-            [t.labels[index] for t, (_, index) in zip(targets, matched.matches, strict=True)], 1
-        )  # (S, M)
-        losses = dict(loss_cls=self.class_loss(labels, matched)) | self.box_losses(labels, targets, matched)
+    def losses(self, inputs: LossInputs, targets: list[Targets], points: list[MaskPoints] | None) -> dict[str, Tensor]:
+        """Return the losses of sets of predictions, scalars with their prefixes.
+
+        Args:
+            points: Of each image, at which masks are compared; None leaves the mask losses out.
+        """
+        predictions = Predictions(*(x.float() for x in inputs.predictions))
+        inputs = inputs._replace(predictions=predictions)
+        labels = _gather([target.labels for target in targets], inputs.matches)  # (S, M)
+        boxes = _gather([target.boxes for target in targets], inputs.matches)  # (S, M, 4)
+        losses = dict(loss_cls=self.class_loss(labels, inputs)) | self.box_losses(labels, boxes, inputs)
         if points is not None:
-            losses |= self.mask_losses(points, matched)
-        named = zip(matched.prefixes, zip(*losses.values(), strict=True), strict=False)
-        return {prefix + name: value for prefix, values in named for name, value in zip(losses, values, strict=True)}
+            losses |= self.mask_losses(points, inputs)
+        values_of_sets = {name: values.unbind() for name, values in losses.items()}
+        named: dict[str, Tensor] = {}
+        for index, prefix in enumerate(inputs.prefixes):
+            named |= {prefix + name: values[index] for name, values in values_of_sets.items()}
+        return named
 
-    def class_loss(self, labels: Tensor, matched: Matched) -> Tensor:
-        """Classify matched queries as their target, all others as no object: losses (S,)."""
-        logits = matched.predictions.logits
+    def class_loss(self, labels: Tensor, inputs: LossInputs) -> Tensor:
+        """Classify matched queries as their target (S, M), all others as no object: losses (S,)."""
+        logits = inputs.predictions.logits  # (S, B, Q, num_logits)
         classes = torch.full(logits.shape[:3], self.num_classes, device=logits.device)
-        classes[matched.batch_index()] = labels
-        normalizer = matched.normalizer[0]
+        classes[inputs.batch_index()] = labels
+        normalizer = inputs.normalizer[0]
         if not self.loss_cls.use_sigmoid:  # the mean over queries, weighted as their classes
-            normalizer = logits.new_tensor(self.loss_cls.class_weight)[classes].sum((1, 2))
+            class_weight = logits.new_tensor(self.loss_cls.class_weight)
+            normalizer = class_weight[classes].sum((1, 2))
         loss = self.loss_cls(logits.flatten(0, 2), classes.flatten(), reduction_override='none')
-        return loss.view(len(logits), -1).sum(1) / normalizer
+        return loss.view(logits.shape[0], -1).sum(1) / normalizer
 
-    def box_losses(self, labels: Tensor, targets: list[Targets], matched: Matched) -> dict[str, Tensor]:
-        """Regress the boxes of queries matched to objects that have one: losses (S,)."""
-        wanted = torch.cat([t.boxes[index] for t, (_, index) in zip(targets, matched.matches, strict=True)], 1).flatten(
-            0, 1
-        )
-        boxes = matched.predictions.boxes[matched.batch_index()].flatten(0, 1)  # (S * M, 4)
-        corners = (bbox_cxcywh_to_xyxy(boxes), bbox_cxcywh_to_xyxy(wanted))
+    def box_losses(self, labels: Tensor, target_boxes: Tensor, inputs: LossInputs) -> dict[str, Tensor]:
+        """Regress the boxes of queries matched to objects that have one: losses (S,).
+
+        Args:
+            labels: (S, M), of the matched objects.
+            target_boxes: (S, M, 4), of the matched objects.
+        """
+        boxes = inputs.predictions.boxes[inputs.batch_index()].flatten(0, 1)  # (S * M, 4)
+        target_boxes = target_boxes.flatten(0, 1)
+        corners = bbox_cxcywh_to_xyxy(boxes), bbox_cxcywh_to_xyxy(target_boxes)
         # Summed here: with a weight, mmdet's GIoULoss asks the device whether any is positive, and waits for it.
-        losses = dict(
-            loss_bbox=self.loss_bbox(boxes, wanted, reduction_override='none').sum(-1),
-            loss_iou=self.loss_iou(*corners, reduction_override='none'),
-        )
-        weight = (labels < self.num_boxed_classes) / matched.normalizer[1]
-        # mmdet's L1Loss gives one zero where there is no box.
-        return {name: (x.expand(labels.numel()).view_as(labels) * weight).sum(1) for name, x in losses.items()}
+        distance = self.loss_bbox(boxes, target_boxes, reduction_override='none').sum(-1)
+        overlap = self.loss_iou(*corners, reduction_override='none')
+        weight = (labels < self.num_boxed_classes) / inputs.normalizer[1]
+        losses = {}
+        for name, values in (('loss_bbox', distance), ('loss_iou', overlap)):
+            # mmdet's L1Loss gives one zero where there is no box.
+            values = values.expand(labels.numel()).view_as(labels)
+            losses[name] = (values * weight).sum(1)
+        return losses
 
-    def mask_losses(self, points: list[MaskPoints], matched: Matched) -> dict[str, Tensor]:
+    def mask_losses(self, points: list[MaskPoints], inputs: LossInputs) -> dict[str, Tensor]:
         """Compare masks with their targets at points, most of which are uncertain ones: losses (S,)."""
         sums = []
-        embeds = matched.predictions.mask_embed.unbind(1)
-        for embed, image, (query, target) in zip(embeds, points, matched.matches, strict=True):
-            rows = embed.gather(1, query[..., None].expand(-1, -1, embed.shape[-1])).flatten(0, 1)
-            parts = self.sample_points.pick(rows, image, target.flatten())
-            # What is between logits and losses takes little time, and more memory than both: it is computed again.
-            losses = [recompute(self.row_losses, *part, image.masks) for part in parts]
-            sums.append(torch.cat(losses, 1).unflatten(1, query.shape).sum(-1))
-        values = torch.stack(sums).sum(0) / matched.normalizer[0]
-        return dict(zip(('loss_mask', 'loss_dice'), values, strict=True))
+        embeds = inputs.predictions.mask_embed.unbind(1)  # (S, Q, C) of each image
+        for embed, image, (query, target) in zip(embeds, points, inputs.matches, strict=True):
+            index = query[..., None].expand(-1, -1, embed.shape[-1])
+            matched = embed.gather(1, index).flatten(0, 1)  # (S * M, C)
+            losses = self.point_losses(matched, target.flatten(), image)
+            losses = losses.unflatten(1, query.shape)  # (2, S, M)
+            sums.append(losses.sum(-1))
+        cross_entropy, dice = torch.stack(sums).sum(0) / inputs.normalizer[0]
+        return dict(loss_mask=cross_entropy, loss_dice=dice)
 
-    def row_losses(self, logits: Tensor, index: Tensor, masks: Tensor) -> Tensor:
-        """Return the cross-entropy and dice losses (2, M) of logits (M, P) for values of masks with indices (M, P)."""
-        wanted = masks.take(index.long())
+    def point_losses(self, embed: Tensor, target: Tensor, points: MaskPoints) -> Tensor:
+        """Return cross-entropy and dice (2, M) of masks with embeddings (M, C) for targets (M,) of one image."""
+        parts = pick_logits(embed, points.features, self.sample_points.choose_points)
+        targets = target.split([index.shape[0] for _, index in parts])
+        losses = []
+        for (logits, index), target_of_part in zip(parts, targets, strict=True):
+            # What lies between logits and losses needs little time, but more memory than both.
+            losses.append(recompute(self.compare_masks, logits, index, target_of_part, points.masks))
+        return torch.cat(losses, 1)
+
+    def compare_masks(self, logits: Tensor, index: Tensor, target: Tensor, masks: Tensor) -> Tensor:
+        """Return cross-entropy and dice (2, m) of logits (m, P) for targets (m,) of masks (N, S) at points (m, P)."""
         assert self.loss_mask is not None and self.loss_dice is not None  # or there were no points
-        cross_entropy = self.loss_mask(logits, wanted, reduction_override='none').mean(-1)
-        return torch.stack((cross_entropy, self.loss_dice(logits, wanted, reduction_override='none')))
+        start_of_mask = target[:, None] * masks.shape[1]
+        truth = masks.take(start_of_mask + index)
+        cross_entropy = self.loss_mask(logits, truth, reduction_override='none').mean(-1)
+        dice = self.loss_dice(logits, truth, reduction_override='none')
+        return torch.stack((cross_entropy, dice))
+
+
+def _gather(values: list[Tensor], matches: Matches) -> Tensor:
+    """Return the values (S, M, ...) of the matched targets of all images, from (N, ...) of each image."""
+    matched = [value[index] for value, (_, index) in zip(values, matches, strict=True)]
+    return torch.cat(matched, 1)

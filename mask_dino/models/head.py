@@ -14,7 +14,7 @@ from .prediction import PredictionHead
 
 @MODELS.register_module()
 class MaskDINOHead(BaseModule):
-    """Mask DINO (arXiv 2206.02777) from backbone maps to predictions or losses; it speaks of tensors alone.
+    """Mask DINO (arXiv 2206.02777) from backbone maps to predictions or losses; it only knows tensors.
 
     Args:
         num_things_classes: Classes of countable objects; their labels come first.
@@ -23,7 +23,10 @@ class MaskDINOHead(BaseModule):
             channels, encoder levels) is filled in here.
         embed_dims: Channels of queries, encoder tokens and mask features.
         prior_prob: See :class:`PredictionHead`.
-        train_cfg, test_cfg: Accepted because mmdet's detectors hand them on; this head has no use for them.
+        train_cfg, test_cfg: Accepted because mmdet's detectors pass them; this head does not use them.
+
+    Raises:
+        ValueError: Settings do not fit together. The message names them.
     """
 
     def __init__(
@@ -64,7 +67,11 @@ class MaskDINOHead(BaseModule):
             self.freeze_masks()
 
     def check(self) -> None:
-        """Refuse parts that do not fit together, naming what to set."""
+        """Raise an error that names what to set, if the parts do not fit together.
+
+        Raises:
+            ValueError: The anchors are not one per encoder level.
+        """
         num_levels = len(self.pixel_decoder.input_convs)
         anchors = self.queries.anchor_sizes
         if anchors is not None and len(anchors) != num_levels:
@@ -74,7 +81,11 @@ class MaskDINOHead(BaseModule):
             )
 
     def freeze_masks(self) -> None:
-        """Keep what only masks train out of the optimiser, so that every parameter left has a gradient."""
+        """Freeze the parameters that only mask losses train, so that every trainable parameter has a gradient.
+
+        Raises:
+            ValueError: The boxes of the queries are made of masks.
+        """
         if self.queries.boxes_from_masks:
             raise ValueError('queries.boxes_from_masks needs masks, but criterion.loss_mask is off: set it to False')
         pixel_decoder = self.pixel_decoder
@@ -84,30 +95,37 @@ class MaskDINOHead(BaseModule):
             module.requires_grad_(False)
 
     def forward(self, feats: Sequence[Tensor], targets: list[Targets]) -> Outputs:
-        """Predict at every layer for backbone maps of strides 4 to 32, denoising queries of ``targets`` included."""
+        """Predict at every layer, also for the denoising queries of the targets.
+
+        Args:
+            feats: Backbone maps (B, C_i, H / s_i, W / s_i) of strides s_i = 4, 8, 16 and 32, of padded images (H, W).
+            targets: Of each image; their masks (N, H, W) and boxes span the padded image.
+        """
         mask_features, memory = self.pixel_decoder(feats)
-        queries, encoder = self.queries(memory, self.encoder_prediction or self.prediction, mask_features)
+        token_prediction = self.encoder_prediction or self.prediction
+        queries, encoder = self.queries(memory, token_prediction, mask_features)
         noised = self.denoising(targets, queries.content.shape[1])
-        queries = concatenate(noised.queries, queries)
+        num_denoising = noised.queries.content.shape[1]
+        queries = concatenate(noised.queries, queries)  # (B, D + Q, ...)
         refined = self.decoder(queries, memory, self.prediction, noised.attn_mask)
-        layers = self.prediction.read(stack([queries, *refined]))
-        denoising, matching = layers.split(noised.queries.content.shape[1])
+        layers = self.prediction.read(stack([queries, *refined]))  # (S, B, D + Q, ...)
+        denoising, matching = layers.split(num_denoising)
         return Outputs(mask_features, matching, encoder, denoising, noised.matches)
 
     def loss(self, feats: Sequence[Tensor], targets: list[Targets]) -> dict[str, Tensor]:
-        """Return the weighted losses of a batch."""
+        """Return the weighted losses of a batch, scalars named as by mmdet's DINO; arguments as in :meth:`forward`."""
         losses: dict[str, Tensor] = self.criterion(self(feats, targets), targets)
         return losses
 
     def predict(self, feats: Sequence[Tensor]) -> QueryPredictions:
-        """Return the predictions of the last layer; the others need none."""
+        """Return the predictions of the last layer for backbone maps as in :meth:`forward`."""
         predictions, mask_features = self.predict_queries(feats)
         return predictions.decode(mask_features)
 
     def predict_queries(self, feats: Sequence[Tensor]) -> tuple[Predictions, Tensor]:
-        """Return the predictions of the last layer, and the features (B, C, h, w) of which it makes its masks.
+        """Return the predictions of the last layer, and the features (B, C, H/4, W/4) of which masks are made.
 
-        A caller that needs few masks selects queries first.
+        A caller that needs few masks selects queries first and makes only their masks.
         """
         mask_features, memory = self.pixel_decoder(feats)
         token_prediction = self.encoder_prediction or self.prediction

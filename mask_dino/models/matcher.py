@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 import torch.nn.functional as F
-from mmdet.models.task_modules.assigners.match_cost import CrossEntropyLossCost
+from mmdet.models.task_modules.assigners.match_cost import BaseMatchCost
 from mmdet.registry import TASK_UTILS
 from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
 from mmengine.logging import print_log
@@ -39,57 +39,72 @@ class HybridMatcher:
     def __call__(
         self, predictions: Predictions, mask_features: Tensor, targets: list[Targets], num_boxed_classes: int
     ) -> Matches:
-        """Match every set of predictions (S, B, Q, ...) with the targets.
+        """Match every set of predictions with the targets of each of B images.
 
         Args:
-            mask_features: (B, C, h, w).
+            predictions: (S, B, Q, ...), S sets of them.
+            mask_features: (B, C, h, w) at stride 4.
+            targets: Of each image; N objects have min(Q, N) matches.
             num_boxed_classes: Labels from here on have no box cost (stuff decoupling, paper, section 3.6).
+
+        Returns:
+            Per image, the indices (S, M) of queries and of the targets that they are matched with.
         """
         costs = []
-        for i, target in enumerate(targets):
-            image = Predictions(*(x[:, i].float() for x in predictions))
-            costs.append(self.costs(image, mask_features[i], target, num_boxed_classes))
+        for image, target in enumerate(targets):
+            of_image = Predictions(*(x[:, image].float() for x in predictions))  # (S, Q, ...)
+            costs.append(self.costs(of_image, mask_features[image], target, num_boxed_classes))
         device = mask_features.device
-        return [self.assign(self.finite(cost), device) for cost in _to_host(costs)]
+        return [self.assign(self.finite(cost), device) for cost in _move_to_host(costs)]
 
     def costs(self, predictions: Predictions, features: Tensor, target: Targets, num_boxed_classes: int) -> Tensor:
         """Return the costs (S, Q, N) between predictions (S, Q, ...) and targets of one image."""
         truth = InstanceData(labels=target.labels, bboxes=bbox_cxcywh_to_xyxy(target.boxes))
-        at_points = None
+        features_at_points = None
         if self.num_points:
             points = random_points(self.num_points, features.device, target.known)
-            truth.masks = sample_masks(target.masks, points)
-            at_points = sample_features(features, points)
-        boxed = target.labels < num_boxed_classes
+            truth.masks = sample_masks(target.masks, points)  # (N, P)
+            features_at_points = sample_features(features, points)  # (C, P)
+        has_box = target.labels < num_boxed_classes
+        # Some queries at a time, of all sets together.
         size = MAX_POINT_LOGITS // max(1, self.num_points)
-        chunks = zip(*(x.flatten(0, 1).split(size) for x in predictions), strict=True)
-        costs = torch.cat([self.cost(Predictions(*chunk), at_points, truth, boxed) for chunk in chunks])
-        return costs.unflatten(0, predictions.logits.shape[:2])
+        parts = [x.flatten(0, 1).split(size) for x in predictions]
+        costs = []
+        for logits, boxes, mask_embed in zip(*parts, strict=True):
+            part = Predictions(logits, boxes, mask_embed)
+            costs.append(self.cost(part, features_at_points, truth, has_box))
+        return torch.cat(costs).unflatten(0, predictions.logits.shape[:2])
 
-    def cost(self, predictions: Predictions, at_points: Tensor | None, truth: InstanceData, boxed: Tensor) -> Tensor:
+    def cost(
+        self, predictions: Predictions, features_at_points: Tensor | None, truth: InstanceData, has_box: Tensor
+    ) -> Tensor:
         """Return the cost matrix (Q, N) of predictions (Q, ...), given mask features (C, P) at points."""
-        guess = InstanceData(scores=predictions.logits, bboxes=bbox_cxcywh_to_xyxy(predictions.boxes))
-        if at_points is not None:
-            guess.masks = predictions.mask_embed @ at_points
-        size = dict(img_shape=(1, 1))  # boxes are normalised already
-        total = sum(cost(guess, truth, img_meta=size) for cost in self.match_costs)
-        # A cost that is the same for every query does not change the assignment, zero as little as any other.
-        return total + sum(cost(guess, truth, img_meta=size) for cost in self.box_costs) * boxed
+        predicted = InstanceData(scores=predictions.logits, bboxes=bbox_cxcywh_to_xyxy(predictions.boxes))
+        if features_at_points is not None:
+            predicted.masks = predictions.mask_embed @ features_at_points
+        meta = dict(img_shape=(1, 1))  # boxes are normalised already
+        total = sum(cost(predicted, truth, img_meta=meta) for cost in self.match_costs)
+        box_total = sum(cost(predicted, truth, img_meta=meta) for cost in self.box_costs)
+        # A constant column does not change the assignment, so targets without boxes get zero box cost.
+        return total + box_total * has_box
 
     def finite(self, costs: Tensor) -> Tensor:
-        """Replace what is not finite by the largest finite cost, and count it: a diverged model must not crash here."""
-        good = costs.isfinite()
-        if good.all():
+        """Replace costs (S, Q, N) that are not finite by the largest finite one, and count them.
+
+        A diverged model must not crash here: the log tells how many there were.
+        """
+        is_finite = costs.isfinite()
+        if is_finite.all():
             return costs
-        self.num_nonfinite += int((~good).sum())
+        self.num_nonfinite += int((~is_finite).sum())
         print_log(
             f'HybridMatcher: {self.num_nonfinite} matching costs so far were NaN or infinite: predictions overflow. '
             'If this goes on, lower the learning rate or train in float32',
             logger='current',
             level=30,
         )
-        largest = costs[good].max() if good.any() else costs.new_zeros(())
-        return torch.where(good, costs, largest)
+        largest = costs[is_finite].max() if is_finite.any() else costs.new_zeros(())
+        return torch.where(is_finite, costs, largest)
 
     @staticmethod
     def assign(costs: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -99,19 +114,27 @@ class HybridMatcher:
         return query, target
 
 
-def _to_host(costs: list[Tensor]) -> list[Tensor]:
+def _move_to_host(costs: list[Tensor]) -> list[Tensor]:
     """Move tensors to the host in one transfer, the only synchronisation of matching."""
-    flat = torch.cat([x.flatten() for x in costs]).cpu()
-    return [x.view(y.shape) for x, y in zip(flat.split([y.numel() for y in costs]), costs, strict=True)]
+    flat = torch.cat([cost.flatten() for cost in costs]).cpu()
+    parts = flat.split([cost.numel() for cost in costs])
+    return [part.view(cost.shape) for part, cost in zip(parts, costs, strict=True)]
 
 
 @TASK_UTILS.register_module()
-class MaskCrossEntropyCost(CrossEntropyLossCost):
+class MaskCrossEntropyCost(BaseMatchCost):
     """mmdet's binary cross-entropy between masks, in a third of its time.
 
-    ``t * softplus(-x) + (1 - t) * softplus(x)`` is ``softplus(x) - t * x``, so that one softplus does.
+    With logits x and masks t, ``t * softplus(-x) + (1 - t) * softplus(x)`` is ``softplus(x) - t * x``: one softplus
+    instead of two, and one product.
     """
 
-    def _binary_cross_entropy(self, cls_pred: Tensor, gt_labels: Tensor) -> Tensor:
-        """Return the costs (Q, N) of mask logits (Q, P) for masks (N, P)."""
-        return (F.softplus(cls_pred).sum(1, keepdim=True) - cls_pred @ gt_labels.T) / cls_pred.shape[1]
+    def __call__(
+        self, pred_instances: InstanceData, gt_instances: InstanceData, img_meta: dict | None = None
+    ) -> Tensor:
+        """Return the costs (Q, N) of mask logits (Q, P) for masks (N, P) in [0, 1]."""
+        logits = pred_instances.masks.flatten(1).float()
+        masks = gt_instances.masks.flatten(1).float()
+        total = F.softplus(logits).sum(1, keepdim=True) - logits @ masks.T
+        cost: Tensor = total / logits.shape[1] * self.weight
+        return cost

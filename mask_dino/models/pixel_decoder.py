@@ -72,18 +72,27 @@ class MaskDINOPixelDecoder(nn.Module):
         nn.init.zeros_(self.mask_conv.get_parameter('bias'))
 
     def forward(self, feats: Sequence[Tensor]) -> tuple[Tensor, Memory]:
-        """Return mask features (B, C, H/4, W/4) and the encoder's memory."""
+        """Return mask features (B, C, H/4, W/4) and the encoder's memory.
+
+        Args:
+            feats: Backbone maps (B, C_i, H / s_i, W / s_i), stride 4 first.
+
+        Raises:
+            ValueError: The maps have other channels than the config says.
+        """
         self.check_channels(feats)
         memory = self.encode(self.project(feats[self.first_level :]))
         height, width = memory.sizes[0]
-        finest = memory.tokens[:, : height * width].transpose(1, 2).unflatten(2, (height, width))
-        x = self.lateral_conv(feats[0])
-        x = x + F.interpolate(finest, x.shape[-2:], mode='bilinear', align_corners=False)
-        return self.mask_conv(self.output_conv(x)), memory
+        finest_tokens = memory.tokens[:, : height * width]
+        finest = finest_tokens.transpose(1, 2).unflatten(2, (height, width))  # (B, C, h, w)
+        lateral = self.lateral_conv(feats[0])  # (B, C, H/4, W/4)
+        enlarged = F.interpolate(finest, lateral.shape[-2:], mode='bilinear', align_corners=False)
+        mask_features = self.mask_conv(self.output_conv(lateral + enlarged))
+        return mask_features, memory
 
     def check_channels(self, feats: Sequence[Tensor]) -> None:
-        """Refuse maps that are not those of the config, before a convolution does with less to say."""
-        channels = tuple(x.shape[1] for x in feats)
+        """Raise a clear error if the backbone's channels differ from the config."""
+        channels = tuple(level.shape[1] for level in feats)
         if channels != self.in_channels:
             raise ValueError(
                 f'MaskDINOPixelDecoder has in_channels={list(self.in_channels)}, but the backbone returns maps of '

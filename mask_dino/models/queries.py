@@ -112,7 +112,8 @@ class QuerySelection(QuerySource):
 
     def anchors(self, memory: Memory) -> Tensor:
         """Return one square box (L, 4), cxcywh, centred on every token."""
-        centers = token_centers(memory.sizes, memory.tokens.device)
-        counts = [h * w for h, w in memory.sizes]
-        sides = torch.cat([centers.new_full((n, 2), side) for n, side in zip(counts, self.anchor_sizes, strict=True)])
-        return torch.cat((centers, sides), -1)
+        centers = token_centers(memory.sizes, memory.tokens.device)  # (L, 2)
+        sides = []
+        for (height, width), side in zip(memory.sizes, self.anchor_sizes, strict=True):
+            sides.append(centers.new_full((height * width, 2), side))
+        return torch.cat((centers, torch.cat(sides)), -1)

@@ -4,7 +4,7 @@ from helpers import dense
 from helpers.tiny import NUM_CLASSES, build, random_targets, tiny_config
 from mmdet.registry import MODELS
 
-from mask_dino.models.criterion import Matched
+from mask_dino.models.criterion import LossInputs
 from mask_dino.structures import Predictions
 
 NUM_POINTS = 128
@@ -45,7 +45,7 @@ def test_losses_equal_the_dense_ones_in_expectation(head, feats, targets, genera
 
         def ours():
             points = criterion.sample_points(features, targets)
-            return criterion.losses(Matched([''], predictions, matches, normalizer), targets, points)
+            return criterion.losses(LossInputs([''], predictions, matches, normalizer), targets, points)
 
         def yardstick():
             last = Predictions(*(x[0] for x in predictions))
@@ -114,7 +114,7 @@ def test_softmax_classes_average_over_queries(images, targets):
     criterion = head.criterion
     logits = torch.randn(2, 20, NUM_CLASSES + 1)
     matches = [(torch.arange(len(t.labels))[None],) * 2 for t in targets]
-    matched = Matched([''], Predictions(logits[None], None, None), matches, torch.ones(2))
+    matched = LossInputs([''], Predictions(logits[None], None, None), matches, torch.ones(2))
     [value] = criterion.class_loss(torch.cat([t.labels for t in targets])[None], matched)
     classes = torch.full((2, 20), NUM_CLASSES)
     for i, t in enumerate(targets):
@@ -140,7 +140,7 @@ def test_stuff_has_no_box_loss(feats, targets, generator):
 
         def losses(head, pairs):
             one_to_one = head.criterion.normalizers(targets, outputs.denoising_matches)[0]
-            return head.criterion.losses(Matched([''], last, pairs, one_to_one), targets, points)
+            return head.criterion.losses(LossInputs([''], last, pairs, one_to_one), targets, points)
 
         of_things, of_all = losses(decoupled, things), losses(decoupled, matches)
         plain = losses(coupled, matches)

@@ -1,28 +1,29 @@
 import pytest
 import torch
 
-from mask_dino.models import points as mask_points
-from mask_dino.models.points import MaskPoints, PointSampler
+from mask_dino.models.points import PointSampler
+from mask_dino.ops import point_logits
+from mask_dino.ops.point_logits import pick_logits
 
 
-def picked(sampler, embed, points, target):
+def picked(sampler, embed, features):
     """All parts of what the sampler picks, together."""
-    return tuple(torch.cat(x) for x in zip(*sampler.pick(embed, points, target), strict=True))
+    parts = pick_logits(embed, features, sampler.choose_points)
+    return torch.cat([logits for logits, _ in parts]), torch.cat([index for _, index in parts])
 
 
 @pytest.mark.parametrize('count', [0, 1, 7])
 @pytest.mark.parametrize('limit', [1, 1000, 2**22])
 def test_values_and_gradients_are_those_of_the_whole_product(count, limit, monkeypatch):
-    monkeypatch.setattr(mask_points, 'MAX_LOGITS', limit)
+    monkeypatch.setattr(point_logits, 'MAX_LOGITS', limit)
     torch.manual_seed(0)
     sampler = PointSampler(num_points=40)
     embed, features = torch.randn(count, 8, requires_grad=True), torch.randn(8, 130, requires_grad=True)
-    masks, target = torch.rand(3, 130), torch.randint(3, (count,))
-    logits, of_masks = picked(sampler, embed, MaskPoints(features, masks), target)
+    logits, chosen = picked(sampler, embed, features)
     everywhere = embed @ features
-    index = sampler.least_certain(everywhere.detach())
+    index = sampler.choose_points(everywhere.detach())
     torch.testing.assert_close(logits, everywhere.gather(1, index))
-    assert torch.equal(masks.take(of_masks.long()), masks[target].gather(1, index))
+    assert chosen.equal(index.int())
     upstream = torch.randn_like(logits)
     ours = torch.autograd.grad(logits, (embed, features), upstream)
     expected = torch.autograd.grad(everywhere.gather(1, index), (embed, features), upstream)
@@ -34,6 +35,6 @@ def test_three_quarters_are_the_least_certain_candidates_and_the_others_uniform(
     torch.manual_seed(0)
     sampler = PointSampler(num_points=40)
     logits = torch.randn(5, 130)  # 120 candidates and ten more
-    for row, index in zip(logits, sampler.least_certain(logits), strict=True):
+    for row, index in zip(logits, sampler.choose_points(logits), strict=True):
         assert set(index[:30].tolist()) == set(row[:120].abs().argsort()[:30].tolist())
         assert index[30:].tolist() == list(range(120, 130))
