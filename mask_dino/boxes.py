@@ -1,4 +1,4 @@
-"""Boxes in fractions of the padded input: from masks, and the centres of encoder tokens."""
+"""Boxes of masks and centres of encoder tokens, in fractions of the padded input."""
 
 from collections.abc import Iterable
 
@@ -11,9 +11,9 @@ def masks_to_boxes(masks: Tensor, pixel_exact: bool = True) -> Tensor:
 
     Args:
         masks: (..., h, w) bool.
-        pixel_exact: Whether a box ends behind its last pixel, as in detectron2's ``BitMasks``, and an empty mask
-            gives zeros. If not, it ends on the last pixel, and an empty mask gives (1, 1, 0, 0), as the clamped
-            outcome of the original's ``mask2box``; released weights depend on the difference.
+        pixel_exact: If True, a box ends behind its last pixel and an empty mask gives zeros, as in detectron2's
+            ``BitMasks``. If False, a box ends on its last pixel and an empty mask gives (1, 1, 0, 0), as in the
+            original's ``mask2box`` after clamping. Released weights depend on the difference.
 
     Returns:
         (..., 4) cxcywh in [0, 1].

@@ -1,4 +1,4 @@
-"""What flows between the parts of Mask DINO: plain tensors with a name and a shape."""
+"""The data that the parts of Mask DINO exchange: plain tensors with a name and a shape."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 Matches = list[tuple[Tensor, Tensor]]
-"""Per image: indices (S, M) of queries and, paired with them, of targets, for each of S sets of predictions."""
+"""Per image: indices (S, M) of queries and indices (S, M) of their targets, for each of S sets of predictions."""
 
 
 class Targets(NamedTuple):
@@ -14,28 +14,28 @@ class Targets(NamedTuple):
 
     labels: Tensor  # (N,) int64
     boxes: Tensor  # (N, 4) cxcywh in [0, 1]
-    masks: Tensor  # (N, H, W) bool; (N, 0, 0) where the data has boxes alone
-    known: Tensor | None = None  # (H, W) bool: pixels of which the masks tell; None where they tell of all
+    masks: Tensor  # (N, H, W) bool; (N, 0, 0) where the data has only boxes
+    known: Tensor | None = None  # (H, W) bool, True where a pixel is annotated; None if all are
 
 
 class Memory(NamedTuple):
     """Multi-scale encoder tokens, levels concatenated from high to low resolution."""
 
     tokens: Tensor  # (B, L, C)
-    sizes: tuple[tuple[int, int], ...]  # (h, w) of each level, for the host
-    spatial_shapes: Tensor  # (num_levels, 2) the same, for the device
+    sizes: tuple[tuple[int, int], ...]  # (h, w) of each level, as numbers of the host
+    spatial_shapes: Tensor  # (num_levels, 2) the same on the device, which mmcv's kernel reads
     level_start_index: Tensor  # (num_levels,)
 
 
 class Queries(NamedTuple):
-    """What a decoder layer reads and writes: an embedding and the box it speaks of."""
+    """What a decoder layer reads and writes: an embedding and a box for every query."""
 
     content: Tensor  # (B, Q, C)
     reference: Tensor  # (B, Q, 4) cxcywh before the sigmoid
 
 
 class QueryPredictions(NamedTuple):
-    """What the network says about every query."""
+    """What the network predicts for every query."""
 
     logits: Tensor  # (B, Q, num_logits)
     boxes: Tensor  # (B, Q, 4) cxcywh in [0, 1] of the padded input
@@ -43,10 +43,10 @@ class QueryPredictions(NamedTuple):
 
 
 class Predictions(NamedTuple):
-    """As :class:`QueryPredictions`, with the masks still factored, and of any number of sets of predictions.
+    """As :class:`QueryPredictions`, with factored masks, for one or more sets of predictions.
 
-    The mask logits of a query are the product of its embedding with the mask features. Losses and matching
-    need them at a few points only, so the product is left to whoever needs it.
+    The mask logits of a query are the product of its embedding with the mask features. Losses and matching need
+    logits at a few points only, so they compute the product there.
     """
 
     logits: Tensor  # ([S,] B, Q, num_logits)
@@ -54,7 +54,7 @@ class Predictions(NamedTuple):
     mask_embed: Tensor  # ([S,] B, Q, C)
 
     def decode(self, mask_features: Tensor) -> QueryPredictions:
-        """Multiply out the masks of one set at the resolution of ``mask_features`` (B, C, h, w)."""
+        """Compute the masks of one set at the resolution of ``mask_features`` (B, C, h, w)."""
         masks = torch.einsum('bqc,bchw->bqhw', self.mask_embed, mask_features)
         return QueryPredictions(self.logits, self.boxes, masks)
 
@@ -69,7 +69,7 @@ class Predictions(NamedTuple):
 
 
 class Denoising(NamedTuple):
-    """Noised ground truth to reconstruct, and which target each query stems from."""
+    """Noised ground truth to reconstruct, and the target that each query was made from."""
 
     queries: Queries
     attn_mask: Tensor  # (D + Q, D + Q) bool, True where attention is blocked

@@ -67,7 +67,7 @@ class MaskDINOCriterion(nn.Module):
         num_things_classes: Classes of countable objects; their labels come first.
         matcher: Config of the matcher.
         loss_cls, loss_bbox, loss_iou: Configs of mmdet losses; their weights count.
-        loss_mask, loss_dice: The same for masks; None for data with boxes alone.
+        loss_mask, loss_dice: The same for masks; None for data with only boxes.
         point_sampler: Options of :class:`PointSampler`.
         decouple_stuff: Whether stuff has neither box loss nor box cost (paper, section 3.6).
     """
@@ -141,11 +141,7 @@ class MaskDINOCriterion(nn.Module):
         return reduce_mean(counts).clamp(min=1)
 
     def losses(self, inputs: LossInputs, targets: list[Targets], points: list[MaskPoints] | None) -> dict[str, Tensor]:
-        """Return the losses of sets of predictions, scalars with their prefixes.
-
-        Args:
-            points: Of each image, at which masks are compared; None leaves the mask losses out.
-        """
+        """Return the losses of sets of predictions, scalars with their prefixes; without points, no mask losses."""
         predictions = Predictions(*(x.float() for x in inputs.predictions))
         inputs = inputs._replace(predictions=predictions)
         labels = _gather([target.labels for target in targets], inputs.matches)  # (S, M)

@@ -15,15 +15,15 @@ class MaskDINODecoder(nn.Module):
     """Deformable decoder with iterative box refinement and look-forward-twice, as in DINO (arXiv 2203.03605).
 
     Differs from mmdet's ``DinoTransformerDecoder`` in the clamp of the inverse sigmoid (1e-5, as the original), in
-    what it returns (content with its box, so that one head reads every layer), and in that the box branch is shared
-    by the layers.
+    what it returns (content with its box, so that one head reads every layer), and in that all layers share one box
+    branch by default.
 
     Args:
         separate_box_branches: Whether every layer but the last has a box branch of its own, as in DINO. The last
             layer uses the branch of the head. By default, all layers do.
         normalise_content_once: Whether the head gets the content of a layer before the decoder's norm, so that classes
             and masks see it normalised once, as in DINO, and not twice, as in the original Mask DINO.
-        with_cp: Whether layers are computed again for their gradients instead of kept.
+        with_cp: Whether to compute layers again in the backward pass instead of keeping their values.
         like_dino: Refused: it was split into the two options above.
     """
 
@@ -60,9 +60,12 @@ class MaskDINODecoder(nn.Module):
     def forward(
         self, queries: Queries, memory: Memory, head: PredictionHead, attn_mask: Tensor | None = None
     ) -> list[Queries]:
-        """Return, for each layer, the content that the head reads with the reference of its box.
+        """Return, for each layer, the content (B, Q, C) that the head reads, with the reference (B, Q, 4) of its box.
 
         Args:
+            queries: Content (B, Q, C) and reference (B, Q, 4) before the first layer.
+            memory: Encoder tokens (B, L, C).
+            head: Its norm and box branch are used.
             attn_mask: (Q, Q) bool, True where self-attention is blocked.
         """
         content = queries.content
@@ -73,7 +76,7 @@ class MaskDINODecoder(nn.Module):
             normed = head.norm(content)
             box = inverse_sigmoid(reference) + box_embed(normed)
             refined.append(Queries(content if self.normalise_content_once else normed, box))
-            # The next layer attends around this box, and predicts from it with its gradient: look forward twice.
+            # The next layer attends around this box without its gradient, and refines it with its gradient.
             reference = (box_embed(content) + inverse_sigmoid(boxes)).sigmoid()
             boxes = reference.detach()
         return refined

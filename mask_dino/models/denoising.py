@@ -13,15 +13,15 @@ from ..structures import Denoising, Queries, Targets
 class UnifiedDenoising(nn.Module):
     """Groups of noised boxes and labels whose classes, boxes and masks the decoder reconstructs (paper, section 3.4).
 
-    The paper's supplement, B.2, has the noise; DN-DETR (arXiv 2203.01305) has the groups. More objects than
-    ``num_queries`` make one group of all objects, where the original drops denoising.
+    The noise is described in the paper's supplement, B.2, and the groups in DN-DETR (arXiv 2203.01305). With more
+    objects than ``num_queries``, there is one group of all objects. The original drops denoising then.
 
     Args:
-        num_queries: Budget, filled with as many whole groups as fit.
-        noise_scale: Largest shift of a centre over half the box, and largest change of a side over the side. In
-            [0, 1].
-        flip_prob: Probability of a random label; by default half of ``noise_scale``, as in the original. At 1 the
-            queries say nothing of the class, which the decoder then has to see in the image.
+        num_queries: Largest number of denoising queries, filled with as many whole groups as fit.
+        noise_scale: In [0, 1]. Largest shift of a centre, as a fraction of half the side, and largest change of a
+            side, as a fraction of the side.
+        flip_prob: Probability of a random label; by default half of ``noise_scale``, as in the original. At 1, labels
+            do not show the class, and the decoder has to recognise it in the image.
     """
 
     def __init__(
@@ -39,16 +39,16 @@ class UnifiedDenoising(nn.Module):
         self.label_embed = nn.Embedding(num_classes, embed_dims)
 
     def forward(self, targets: list[Targets], num_matching: int) -> Denoising:
-        """Return the denoising queries of a batch that also holds ``num_matching`` matching queries."""
-        # A batch without objects is one group of one padding query, so that the graph, the loss names and the
-        # parameters with a gradient are the same on every rank and in every step.
+        """Return the denoising queries (B, D, ...) of a batch with Q = ``num_matching`` matching queries per image."""
+        # A batch without objects has one group of one padding query. The graph, the loss names and the parameters
+        # with a gradient are then the same on every rank and in every step.
         size = max(1, *(len(t.labels) for t in targets))
         groups = max(1, self.num_queries // size)
         labels = _tile([t.labels for t in targets], size, groups)  # (B, D)
         boxes = _tile([t.boxes for t in targets], size, groups)  # (B, D, 4)
         content = self.label_embed(self.flip(labels))
         reference = inverse_sigmoid(self.jitter(boxes))
-        # The slots that pad an image to the size of the largest are zero, and attended to, as in the original.
+        # Queries that fill up images with fewer objects are zero, and visible to the others, as in the original.
         counts = torch.tensor([len(t.labels) for t in targets], device=labels.device)
         valid = (torch.arange(size, device=labels.device) < counts[:, None]).repeat(1, groups)[..., None]
         return Denoising(
@@ -58,7 +58,7 @@ class UnifiedDenoising(nn.Module):
         )
 
     def flip(self, labels: Tensor) -> Tensor:
-        """Replace labels by random ones, with probability ``flip_prob`` each."""
+        """Replace labels (B, D) by random ones, with probability ``flip_prob`` each."""
         flipped = torch.rand(labels.shape, device=labels.device) < self.flip_prob
         return torch.where(flipped, torch.randint_like(labels, self.label_embed.num_embeddings), labels)
 

@@ -67,11 +67,7 @@ class MaskDINOHead(BaseModule):
             self.freeze_masks()
 
     def check(self) -> None:
-        """Raise an error that names what to set, if the parts do not fit together.
-
-        Raises:
-            ValueError: The anchors are not one per encoder level.
-        """
+        """Raise a ValueError that names what to set, if there is not one anchor size per encoder level."""
         num_levels = len(self.pixel_decoder.input_convs)
         anchors = self.queries.anchor_sizes
         if anchors is not None and len(anchors) != num_levels:
@@ -81,11 +77,7 @@ class MaskDINOHead(BaseModule):
             )
 
     def freeze_masks(self) -> None:
-        """Freeze the parameters that only mask losses train, so that every trainable parameter has a gradient.
-
-        Raises:
-            ValueError: The boxes of the queries are made of masks.
-        """
+        """Freeze the parameters that only mask losses train, so that every trainable parameter has a gradient."""
         if self.queries.boxes_from_masks:
             raise ValueError('queries.boxes_from_masks needs masks, but criterion.loss_mask is off: set it to False')
         pixel_decoder = self.pixel_decoder

@@ -20,12 +20,12 @@ MAX_POINT_LOGITS = 2**22
 
 @TASK_UTILS.register_module()
 class HybridMatcher:
-    """One-to-one assignment of least cost, for all layers of a batch at once (paper, section 3.4).
+    """One-to-one assignment of lowest cost, for all layers of a batch at once (paper, section 3.4).
 
     Args:
         match_costs: Configs of mmdet match costs on class logits (``scores``) and masks at random points (``masks``).
-        box_costs: Configs of mmdet match costs on boxes (``bboxes``), which are normalised xyxy; objects that are
-            given no box supervision are given no box cost.
+        box_costs: Configs of mmdet match costs on boxes (``bboxes``), normalised xyxy. Objects without box
+            supervision have no box cost.
         num_points: Points at which masks are compared; 0 leaves masks out.
     """
 
@@ -89,10 +89,7 @@ class HybridMatcher:
         return total + box_total * has_box
 
     def finite(self, costs: Tensor) -> Tensor:
-        """Replace costs (S, Q, N) that are not finite by the largest finite one, and count them.
-
-        A diverged model must not crash here: the log tells how many there were.
-        """
+        """Replace costs (S, Q, N) that are not finite by the largest finite one, so that matching never fails."""
         is_finite = costs.isfinite()
         if is_finite.all():
             return costs

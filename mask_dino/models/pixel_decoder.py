@@ -1,4 +1,4 @@
-"""Backbone maps -> encoder tokens and the stride-4 features that masks are made of."""
+"""From backbone maps to encoder tokens and the stride-4 features that masks are made of."""
 
 from collections.abc import Sequence
 
@@ -16,17 +16,20 @@ from ..structures import Memory
 
 @MODELS.register_module()
 class MaskDINOPixelDecoder(nn.Module):
-    """Deformable encoder over backbone maps and further strided levels, fused with the stride-4 map.
+    """Deformable encoder over backbone maps and coarser levels, fused with the stride-4 map.
 
-    Differs from mmdet's ``MSDeformAttnPixelDecoder`` by the strided levels past the backbone and by the option of a
-    stride-4 encoder level. Padding is not masked: coordinates are fractions of the padded input, as in the original.
+    Differs from mmdet's ``MSDeformAttnPixelDecoder`` by levels that are coarser than the backbone's and by the option
+    of a stride-4 level. Padding is not masked: coordinates are fractions of the padded input, as in the original.
 
     Args:
         in_channels: Channels of the backbone maps, stride 4 first.
-        num_levels: Encoder levels; those past the backbone are strided convolutions of the coarsest map.
+        num_levels: Encoder levels. Levels beyond the backbone's are strided convolutions of the coarsest map.
         first_level: Index of the finest backbone map that the encoder sees.
-        with_cp: Whether the encoder's layers are computed again for their gradients instead of kept.
+        with_cp: Whether to compute layers again in the backward pass instead of keeping their values.
         temperature: Of the positional encoding; DINO has 20.
+
+    Raises:
+        ValueError: There are fewer levels than backbone maps to put into them.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a query means: its class, its box and its mask."""
+"""The branches that predict the class, box and mask of a query."""
 
 import math
 
@@ -9,7 +9,7 @@ from ..structures import Predictions, Queries
 
 
 def box_branch(embed_dims: int) -> MLP:
-    """Return what moves a reference; at first it does not, so that every box starts as its reference."""
+    """Return a branch that refines references; it starts with zeros, so that every box starts as its reference."""
     branch = MLP(embed_dims, embed_dims, 4, 3)
     nn.init.zeros_(branch.layers[-1].weight)
     nn.init.zeros_(branch.layers[-1].bias)
@@ -36,15 +36,15 @@ class PredictionHead(nn.Module):
             nn.init.constant_(self.class_embed.bias, -math.log((1 - prior_prob) / prior_prob))
 
     def forward(self, queries: Queries) -> Predictions:
-        """Predict with the box branch refining the reference."""
+        """Predict for queries (B, Q, ...), with the reference refined by the box branch as the box."""
         reference = queries.reference + self.box_embed(queries.content)
         return self.read(Queries(queries.content, reference))
 
     def read(self, queries: Queries) -> Predictions:
         """Predict with the reference itself as the box.
 
-        The content is normalised here, as in the original even where it comes out of a decoder layer normalised
-        already: its weights depend on it.
+        The content is normalised here even if a decoder layer has normalised it already. The original does so, and
+        its weights depend on it.
         """
         content: Tensor = self.norm(queries.content)
         return Predictions(self.class_embed(content), queries.reference.sigmoid(), self.mask_embed(content))

@@ -1,4 +1,4 @@
-"""Where the matching queries come from: the encoder (detection), or learned embeddings (semantic models)."""
+"""The sources of the matching queries: the encoder (detection), or learned embeddings (semantic models)."""
 
 from collections.abc import Sequence
 
@@ -27,7 +27,7 @@ class QuerySource(nn.Module):
 
 @MODELS.register_module()
 class LearnedQueries(QuerySource):
-    """The same content and reference for every image."""
+    """The same content and reference for every image, as in the original's semantic models."""
 
     learned_content = True
 
@@ -37,7 +37,7 @@ class LearnedQueries(QuerySource):
         self.reference = nn.Embedding(num_queries, 4)
 
     def forward(self, memory: Memory, head: PredictionHead, mask_features: Tensor) -> tuple[Queries, None]:
-        """Return the queries; nothing of the encoder is supervised."""
+        """Return content (B, Q, C) and reference (B, Q, 4), and None: no prediction of the encoder is supervised."""
         size = (memory.tokens.shape[0], -1, -1)
         return Queries(self.content.weight.expand(size), self.reference.weight.expand(size)), None
 
@@ -50,8 +50,8 @@ class QuerySelection(QuerySource):
         num_queries: Queries to select; an image with fewer tokens gives all of them.
         anchor_sizes: Side of the square proposal at each level, fine to coarse, as a fraction of the input.
         boxes_from_masks: Whether the decoder starts from the box of the predicted mask, not from the predicted box.
-        pixel_exact: Which box of a mask that is; see :func:`~mask_dino.boxes.masks_to_boxes`.
-        learned_content: Whether the content of the queries is learned and the box alone selected: the mixed query
+        pixel_exact: How a box encloses its mask; see :func:`~mask_dino.boxes.masks_to_boxes`.
+        learned_content: Whether the content of the queries is learned and only the box is selected: the mixed query
             selection of DINO (arXiv 2203.03605, section 3.4), ``LEARN_TGT`` in the original.
         separate_branches: Whether the tokens have class, box and mask branches of their own, as in DINO.
     """
@@ -79,15 +79,24 @@ class QuerySelection(QuerySource):
         self.proj = nn.Sequential(nn.Linear(embed_dims, embed_dims), nn.LayerNorm(embed_dims))
 
     def forward(self, memory: Memory, head: PredictionHead, mask_features: Tensor) -> tuple[Queries, Predictions]:
-        """Return the queries, of which only learned content has a gradient, and what the head says of the tokens."""
-        anchors = self.anchors(memory)
+        """Select queries, of which only learned content has a gradient.
+
+        Args:
+            memory: L encoder tokens (B, L, C).
+            head: Predicts classes, boxes and masks of the tokens.
+            mask_features: (B, C, h, w) at stride 4.
+
+        Returns:
+            Content (B, Q, C) and reference (B, Q, 4), and the predictions (B, Q, ...) for the selected tokens.
+        """
+        anchors = self.anchors(memory)  # (L, 4)
         # Tokens whose anchor leaves the image are zeroed and propose nothing: their reference is infinite.
-        valid = ((anchors > 0.01) & (anchors < 0.99)).all(-1, keepdim=True)
+        valid = ((anchors > 0.01) & (anchors < 0.99)).all(-1, keepdim=True)  # (L, 1)
         tokens = memory.tokens * valid
-        proposals = anchors.logit().masked_fill(~valid, torch.inf).expand(tokens.shape[0], -1, -1)
-        index = self.select(tokens, head)[..., None]
+        proposals = anchors.logit().masked_fill(~valid, torch.inf).expand(tokens.shape[0], -1, -1)  # (B, L, 4)
+        index = self.select(tokens, head)[..., None]  # (B, Q, 1)
         # Only the selected tokens are kept for the backward pass.
-        content = self.proj(tokens.gather(1, index.expand(-1, -1, tokens.shape[-1])))
+        content = self.proj(tokens.gather(1, index.expand(-1, -1, tokens.shape[-1])))  # (B, Q, C)
         predictions = head(Queries(content, proposals.gather(1, index.expand(-1, -1, 4))))
         boxes = self.initial_boxes(predictions, mask_features)
         if self.content is not None:

@@ -95,7 +95,7 @@ class SelfAttention(nn.Module):
         self.attn = nn.MultiheadAttention(embed_dims, num_heads, batch_first=True)
 
     def forward(self, content: Tensor, position: Tensor, attn_mask: Tensor | None) -> Tensor:
-        """Add to the content (B, Q, C) what it finds in that of other queries.
+        """Add to the content (B, Q, C) the content that it finds in other queries.
 
         Args:
             position: (B, Q, C), added to the content where queries are compared.
