@@ -40,7 +40,7 @@ def files(tmp_path):
     settings.dump(tmp_path / 'config.py')
     ours = {name.removeprefix('panoptic_head.'): v for name, v in build_model(settings).state_dict().items()}
     pairs = [*MMDET.backbone, *MMDET.pairs(NUM_LAYERS)]
-    extra = [pair for pair in extra_levels(['neck.extra_convs.0.conv.weight'], 3)]
+    extra = extra_levels(['neck.extra_convs.0.conv.weight'], 3)
     detector = rename(ours, [pair.reversed() for pair in [*extra, *pairs]]).state
     torch.save(dict(state_dict=detector, meta=dict(classes=CLASSES)), tmp_path / 'dino.pth')
     return tmp_path / 'dino.pth', tmp_path / 'out.pth', tmp_path / 'config.py'

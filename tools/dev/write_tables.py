@@ -89,11 +89,9 @@ def make_figures(name: str, page: Path) -> list[list[str]]:
 
 def make_released(page: Path) -> list[list[str]]:
     """Return the rows of the table of released files, the header first."""
-    rows = [['Released file', 'Config']]
-    for model in read_models():
-        if file := model['Metadata'].get('Released File'):
-            rows.append([f'`{file}`', link_config(model, page)])
-    return rows
+    released = [model for model in read_models() if 'Released File' in model['Metadata']]
+    rows = [[f'`{model["Metadata"]["Released File"]}`', link_config(model, page)] for model in released]
+    return [['Released file', 'Config'], *rows]
 
 
 def make_table(name: str, page: Path) -> str:

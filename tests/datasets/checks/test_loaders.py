@@ -152,8 +152,9 @@ def test_the_command_prints_the_findings_and_tells_errors_by_its_exit_status(fol
 
 def command(capsys, status: int, *arguments: str) -> str:
     """Run the command and return what it prints."""
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as end:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, 'argv', ['check_dataset.py', *arguments])
-        runpy.run_path('tools/misc/check_dataset.py', run_name='__main__')
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path('tools/misc/check_dataset.py', run_name='__main__')
     assert end.value.code == status
     return capsys.readouterr().out
