@@ -1,7 +1,7 @@
 """Findings of checks, the error that ends a run, and the wording that messages share."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +19,10 @@ class DataError(ValueError):
     def __init__(self, *problems: str) -> None:
         heading = f'{len(problems)} problems with data or config:\n- ' if len(problems) > 1 else ''
         super().__init__(heading + '\n- '.join(problems))
+
+
+class PredictionError(DataError):
+    """A model predicts values that no metric can use: the message names the image, the field and the remedy."""
 
 
 def note(message: str) -> Finding:
@@ -66,3 +70,16 @@ def is_url(path: str) -> bool:
 def spread_evenly(count: int, limit: int) -> range:
     """Return the indices of at most ``limit`` of ``count`` items, evenly spread; all of them if they are that few."""
     return range(0, count, max(-(-count // limit), 1))
+
+
+def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown, with aligned columns."""
+    lines = [header, *rows]
+    columns = zip(*lines, strict=True)  # all cells of the first column, then of the second
+    widths = [max(len(cell) for cell in column) for column in columns]
+    separator = ['-' * width for width in widths]
+    formatted = []
+    for line in (header, separator, *rows):
+        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
+        formatted.append(f'| {" | ".join(cells)} |')
+    return '\n'.join(formatted)

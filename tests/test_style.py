@@ -30,7 +30,6 @@ DENSE: dict[str, tuple[str, ...]] = {
         'measure.py:measure',
         'report.py:_step_row',
         'report.py:step_tables',
-        'report.py:table',
     ),
     'mask_dino/checkpoints': (
         'dino.py:compare',
@@ -67,7 +66,6 @@ DENSE: dict[str, tuple[str, ...]] = {
         'write.py:run_lengths',
     ),
     'mask_dino/evaluation': (
-        'average_precision.py:segments_as_instances',
         'pq.py:_rows',
         'pq.py:class_qualities',
         'pq.py:count_matches',

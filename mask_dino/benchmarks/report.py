@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from ..messages import format_table
 from .measure import Spread
 
 MEGABYTE = 2**20
@@ -41,7 +42,7 @@ def step_tables(records: Sequence[dict]) -> Iterator[str]:
         chosen = [record for record in records if record['mode'] == mode]
         parts = list(dict.fromkeys(name for record in chosen for name in record['parts']))
         header = ['model', 'image', 'objects', 'batch', *parts, 'seconds', 'peak MB']
-        yield f'{mode}\n' + table(header, [_step_row(record, parts) for record in chosen])
+        yield f'{mode}\n' + format_table(header, [_step_row(record, parts) for record in chosen])
 
 
 def _step_row(record: dict, parts: Sequence[str]) -> list[str]:
@@ -51,15 +52,6 @@ def _step_row(record: dict, parts: Sequence[str]) -> list[str]:
     size = f'{record["height"]} x {record["width"]}'
     seconds = f'{total.median:.3f} ± {total.deviation:.3f}'
     return [record['model'], size, str(record['objects']), str(record['batch']), *times, seconds, memory]
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table in Markdown, its columns aligned."""
-    lines = [header, *rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    padded = [' | '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
-    padded.insert(1, ' | '.join('-' * width for width in widths))
-    return '\n'.join(f'| {line} |' for line in padded)
 
 
 def _processor() -> str:

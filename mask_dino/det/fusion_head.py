@@ -14,6 +14,7 @@ from ..postprocess import (
     ImageSizes,
     Pairs,
     Segments,
+    check_finite,
     label_pixels,
     make_instances,
     merge_masks,
@@ -61,11 +62,15 @@ class MaskDINOFusionHead(BasePanopticFusionHead):
 
         Returns:
             For each image a dictionary with ``ins_results``, ``pan_results``, ``sem_results`` and ``stuff_results``.
+
+        Raises:
+            PredictionError: If a prediction is NaN or infinite.
         """
         makers = self.choose_makers()
         results = []
         for index, sample in zip(range(len(predictions.logits)), batch_data_samples, strict=True):
             image = QueryPredictions(*(x[index].float() for x in predictions))
+            check_finite(str(sample.get('img_path', f'image {index} of the batch')), image._asdict())
             sizes = read_sizes(sample.metainfo, rescale)
             results.append({name: make(image, sizes) for name, make in makers.items()})
         return results

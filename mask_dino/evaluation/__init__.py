@@ -1,7 +1,7 @@
-"""Metrics of panoptic models that need nothing beyond mmdet."""
+"""Metrics of instance and panoptic models. They need no package that mmdet does not need."""
 
-from .average_precision import CompleteCocoMetric, StuffAPMetric, ThingAPMetric
-from .panoptic import PanopticQualityMetric
+from .coco import CompleteCocoMetric
+from .panoptic import PanopticQualityMetric, StuffAPMetric, ThingAPMetric
 from .semantic import PanopticIoUMetric
 
 __all__ = ['CompleteCocoMetric', 'PanopticIoUMetric', 'PanopticQualityMetric', 'StuffAPMetric', 'ThingAPMetric']

@@ -13,6 +13,8 @@ from ..datasets.checks.coco_file import read_coco
 from ..datasets.panoptic import PanopticImage, parse_images
 from ..datasets.panoptic_png import SegmentMap, read_map, write_ids, write_whole
 from ..messages import DataError, first_few
+from ..postprocess import check_finite
+from .instances import name_image
 from .pq import Prediction
 
 MAPS = 16
@@ -53,6 +55,37 @@ class PanopticTruth:
 def load_truth(ann_file: str, seg_prefix: str, classes: tuple[str, ...]) -> PanopticTruth:
     """Return the ground truth, shared by the metrics that ask for the same; clear the cache after an evaluation."""
     return PanopticTruth(ann_file, seg_prefix, classes)
+
+
+def predicted_map(sample: Mapping[str, Any], field: str) -> np.ndarray:
+    """Return the predicted map (H, W) in a data sample.
+
+    Args:
+        field: ``pred_panoptic_seg`` or ``pred_sem_seg``.
+
+    Raises:
+        PredictionError: If a value is NaN or infinite.
+    """
+    values = sample[field]['sem_seg'][0]
+    check_finite(name_image(sample), {field: values})
+    pixels: np.ndarray = values.cpu().numpy()
+    return pixels
+
+
+def check_shape(sample: Mapping[str, Any], kind: str, prediction: np.ndarray, truth: np.ndarray) -> None:
+    """Compare the sizes of a predicted and an annotated map.
+
+    Args:
+        kind: ``panoptic`` or ``semantic``.
+
+    Raises:
+        DataError: If they differ.
+    """
+    if prediction.shape != truth.shape:
+        raise DataError(
+            f'The {kind} result of {name_image(sample)} has {prediction.shape} rows and columns, its map in seg_prefix '
+            f'has {truth.shape}. Predict with rescale=True.'
+        )
 
 
 class PanopticFiles:

@@ -6,11 +6,14 @@ from typing import Any
 import numpy as np
 from mmdet.evaluation.functional import INSTANCE_OFFSET
 from mmdet.registry import METRICS
+from mmdet.structures.mask import BitmapMasks, encode_mask_results
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
+from ..datasets.panoptic_png import SegmentMap
 from ..messages import DataError
-from .ground_truth import PanopticFiles, load_truth
+from .coco import CompleteCocoMetric
+from .ground_truth import PanopticFiles, check_shape, load_truth, predicted_map
 from .pq import (
     Prediction,
     Quality,
@@ -31,8 +34,8 @@ ImageResult = tuple[np.ndarray | None, dict | None]
 class PanopticQualityMetric(BaseMetric):
     """PQ, SQ and RQ of all classes, things and stuff, with the keys of mmdet's CocoPanopticMetric.
 
-    It needs no panopticapi, and equals it. Images are evaluated one by one as they are predicted, by every process its
-    own, and only their counts are collected.
+    The figures equal those of panopticapi, which is not needed. Each process evaluates its images as they are
+    predicted, and only their counts are collected.
 
     Args:
         ann_file: JSON file in COCO's panoptic format.
@@ -69,12 +72,17 @@ class PanopticQualityMetric(BaseMetric):
         self._files: PanopticFiles | None = None
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Compare the predictions of a batch with the ground truth, and write them if asked to."""
+        """Compare the predictions of a batch with the ground truth, and write them if asked to.
+
+        Raises:
+            DataError: If the results have no panoptic map, or one of another size than the ground truth.
+            PredictionError: If a map is NaN or infinite.
+        """
         classes = tuple(self.dataset_meta['classes'])
         for sample in data_samples:
             if 'pred_panoptic_seg' not in sample:
                 raise DataError('There is no panoptic result. Set model=dict(test_cfg=dict(panoptic_on=True)).')
-            values = sample['pred_panoptic_seg']['sem_seg'][0].cpu().numpy()
+            values = predicted_map(sample, 'pred_panoptic_seg')
             prediction = parse_panoptic(values, INSTANCE_OFFSET, len(classes))
             counts = None if self.format_only else self.count(prediction, sample, classes)
             entry = None
@@ -89,13 +97,13 @@ class PanopticQualityMetric(BaseMetric):
         return self._files
 
     def count(self, prediction: Prediction, sample: dict, classes: tuple[str, ...]) -> np.ndarray:
-        """Return the rows of an image; see :func:`count_matches`."""
+        """Return the counts of one image; see :func:`count_matches`.
+
+        Raises:
+            DataError: If the file lacks the image, or the map has another size than the prediction.
+        """
         truth = load_truth(self.ann_file, str(self.seg_prefix), classes).of(sample)
-        if truth.pixels.shape != prediction.pixels.shape:
-            raise DataError(
-                f'The panoptic result of {sample.get("img_path", sample["img_id"])} has {prediction.pixels.shape} rows '
-                f'and columns, its map in {self.seg_prefix} has {truth.pixels.shape}. Predict with rescale=True.'
-            )
+        check_shape(sample, 'panoptic', prediction.pixels, truth.pixels)
         return count_matches(prediction, truth)
 
     def compute_metrics(self, results: Sequence[ImageResult]) -> dict[str, float]:
@@ -127,3 +135,95 @@ def split_averages(qualities: np.ndarray, classes: Sequence[str], things: Sequen
     is_thing = np.isin(classes, things)
     kinds = dict(All=np.full(len(classes), True), Things=is_thing, Stuff=~is_thing)
     return {kind: average(qualities[chosen]) for kind, chosen in kinds.items()}
+
+
+# The areas of segments are the areas of their boxes, so that AP by area would mean little.
+PANOPTIC_ITEMS = ['mAP', 'mAP_50', 'mAP_75']
+
+
+class PanopticAPMetric(CompleteCocoMetric):
+    """The common part of AP of things and AP of stuff.
+
+    Args:
+        ann_file: JSON file in COCO's panoptic format.
+        seg_prefix: Folder of its PNGs.
+        metric: ``['bbox', 'segm']``, or one of them.
+    """
+
+    field: str
+    option: str
+
+    def __init__(
+        self,
+        ann_file: str,
+        seg_prefix: str,
+        metric: list[str],
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
+        super().__init__(metric=metric, metric_items=PANOPTIC_ITEMS, collect_device=collect_device, prefix=prefix)
+        self.panoptic_file, self.seg_prefix = ann_file, seg_prefix
+
+    def chosen(self, is_thing: np.ndarray) -> np.ndarray:
+        """Return which classes (C,) bool are evaluated, given which are things."""
+        raise NotImplementedError
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Collect instances and the ground truth of a batch, as run lengths.
+
+        Raises:
+            DataError: If the results have no such instances, or the file lacks the image.
+            PredictionError: If a score or a box is NaN or infinite.
+        """
+        classes = tuple(self.dataset_meta['classes'])
+        chosen = self.chosen(np.isin(classes, self.dataset_meta['thing_classes']))
+        for sample in data_samples:
+            if self.field not in sample:
+                raise DataError(
+                    f'{type(self).__name__}: results have no {self.field}. '
+                    f'Set model=dict(test_cfg=dict({self.option}=True)), or leave this metric out.'
+                )
+            truth = load_truth(self.panoptic_file, self.seg_prefix, classes)
+            instances = segments_as_instances(truth.of(sample), chosen)
+            super().process(data_batch, [{**sample, 'pred_instances': sample[self.field], 'instances': instances}])
+
+
+@METRICS.register_module()
+class ThingAPMetric(PanopticAPMetric):
+    """Box and mask AP of things, for data without a file of instances; with one, CompleteCocoMetric reads it.
+
+    As AP_pan^Th of the paper's supplement, section B.
+    """
+
+    default_prefix = 'coco'
+    field, option = 'pred_instances', 'instance_on'
+
+    def chosen(self, is_thing: np.ndarray) -> np.ndarray:
+        """Return which classes (C,) bool are evaluated, given which are things."""
+        return is_thing
+
+
+@METRICS.register_module()
+class StuffAPMetric(PanopticAPMetric):
+    """Mask AP of stuff, the AP_pan^St of the paper's supplement, section B: one segment per image and class."""
+
+    default_prefix = 'coco_stuff'
+    field, option = 'pred_stuff_instances', 'stuff_on'
+
+    def chosen(self, is_thing: np.ndarray) -> np.ndarray:
+        """Return which classes (C,) bool are evaluated, given which are things."""
+        return ~is_thing
+
+
+def segments_as_instances(truth: SegmentMap, chosen: np.ndarray) -> list[dict]:
+    """Return the segments of classes chosen (C,) bool in mmdet's form of instances."""
+    has_class = truth.labels >= 0
+    numbers = np.flatnonzero(has_class & chosen[truth.labels])
+    masks = (truth.pixels == numbers[:, None, None] + 1).astype(np.uint8)
+    boxes = BitmapMasks(masks, *truth.pixels.shape).get_bboxes('hbox').numpy()
+    codes = encode_mask_results(masks)
+    instances = []
+    for number, box, mask in zip(numbers.tolist(), boxes.tolist(), codes, strict=True):
+        label, is_crowd = int(truth.labels[number]), int(truth.is_crowd[number])
+        instances.append(dict(bbox=box, bbox_label=label, ignore_flag=is_crowd, mask=mask))
+    return instances

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from terminaltables import AsciiTable
 
 from ..datasets.panoptic_png import SegmentMap
+from ..messages import format_table
 
 
 class Prediction(NamedTuple):
@@ -102,16 +102,16 @@ def quality_table(averages: Mapping[str, Quality]) -> str:
     rows = [
         [kind, *(f'{value:.3f}' for value in quality[:3]), str(quality.classes)] for kind, quality in averages.items()
     ]
-    return str(AsciiTable([['', 'PQ', 'SQ', 'RQ', 'categories'], *rows]).table)
+    return format_table(['', 'PQ', 'SQ', 'RQ', 'categories'], rows)
 
 
 def class_table(qualities: np.ndarray, classes: Sequence[str]) -> str:
     """Return the table of PQ, SQ and RQ (C, 3) of classes."""
     rows = [[name, *(f'{value:.3f}' for value in row)] for name, row in zip(classes, qualities, strict=True)]
-    return str(AsciiTable([['category', 'PQ', 'SQ', 'RQ'], *rows]).table)
+    return format_table(['category', 'PQ', 'SQ', 'RQ'], rows)
 
 
 def iou_table(ious: np.ndarray, classes: Sequence[str]) -> str:
     """Return the table of IoUs (C,) of classes."""
     rows = [[name, f'{value:.3f}'] for name, value in zip(classes, ious, strict=True)]
-    return str(AsciiTable([['category', 'IoU'], *rows]).table)
+    return format_table(['category', 'IoU'], rows)

@@ -9,7 +9,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
 from ..messages import DataError
-from .ground_truth import load_truth
+from .ground_truth import check_shape, load_truth, predicted_map
 from .pq import add_up, iou_table
 
 
@@ -40,19 +40,20 @@ class PanopticIoUMetric(BaseMetric):
         self.ann_file, self.seg_prefix, self.classwise = ann_file, seg_prefix, classwise
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Count the pixels of every class in the results of a batch."""
+        """Count the pixels of every class in the results of a batch.
+
+        Raises:
+            DataError: If the results have no semantic map, or one of another size than the ground truth.
+            PredictionError: If a map is NaN or infinite.
+        """
         classes = tuple(self.dataset_meta['classes'])
         for sample in data_samples:
             if 'pred_sem_seg' not in sample:
                 raise DataError('There is no semantic result. Set model=dict(test_cfg=dict(semantic_on=True)).')
-            prediction = sample['pred_sem_seg']['sem_seg'][0].cpu().numpy()
+            prediction = predicted_map(sample, 'pred_sem_seg')
             truth = load_truth(self.ann_file, self.seg_prefix, classes).of(sample)
             labels = truth.label_pixels(len(classes), crowds=True)
-            if labels.shape != prediction.shape:
-                raise DataError(
-                    f'The semantic result of {sample.get("img_path", sample["img_id"])} has {prediction.shape} rows '
-                    f'and columns, its map in {self.seg_prefix} has {labels.shape}. Predict with rescale=True.'
-                )
+            check_shape(sample, 'semantic', prediction, labels)
             self.results.append(count_pixels(prediction, labels, len(classes)))
 
     def compute_metrics(self, results: Sequence[np.ndarray]) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """Predictions of one image -> results at the size of the original image, within a budget of memory."""
 
+from .finite import check_finite
 from .instances import Instances, Pairs, binarise_masks, make_instances, select_best_pairs
 from .panoptic import Segments, merge_masks
 from .resize import ImageSizes, enlarge_masks, enlarge_rows, scale_boxes, split_rows
@@ -11,6 +12,7 @@ __all__ = [
     'Pairs',
     'Segments',
     'binarise_masks',
+    'check_finite',
     'enlarge_masks',
     'enlarge_rows',
     'label_pixels',

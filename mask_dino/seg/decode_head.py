@@ -10,7 +10,7 @@ from torch import Tensor
 from ..boxes import masks_to_boxes
 from ..models import MaskDINOHead
 from ..optim import require_float32
-from ..postprocess import ImageSizes, score_pixels, sharpen_classes
+from ..postprocess import ImageSizes, check_finite, score_pixels, sharpen_classes
 from ..structures import Outputs, QueryPredictions, Targets
 
 MAX_MASK_PIXELS = 2**22
@@ -100,11 +100,16 @@ class MaskDINODecodeHead(MaskDINOHead):
         Args:
             feats: Maps (B, C_i, H_i, W_i) of the backbone, from high to low resolution.
             img_metas: Meta information of the B images, with ``img_shape`` and perhaps ``pad_shape``.
+
+        Raises:
+            PredictionError: If a prediction is NaN or infinite.
         """
         size = input_size(img_metas[0], test_cfg.get('mode'))
         sizes = ImageSizes(size, size, size)
         max_pixels = test_cfg.get('max_mask_pixels', MAX_MASK_PIXELS)
         logits, _, masks = (x.float() for x in super().predict(feats))
+        for i, meta in enumerate(img_metas):
+            check_finite(str(meta.get('img_path', f'image {i} of the batch')), dict(logits=logits[i], masks=masks[i]))
         classes = self.classify(logits, test_cfg.get('temperature', SHARPENING))
         scores = masks.new_empty(len(masks), self.num_classes, *size)
         for i in range(len(scores)):

@@ -6,11 +6,14 @@ from collections import Counter, defaultdict
 import cv2
 import numpy as np
 import pytest
+import torch
 from helpers.panoptic_folder import (
     CATEGORY,
     CLASSES,
+    HEIGHT,
     META,
     THINGS,
+    WIDTH,
     Picture,
     evaluate,
     guess,
@@ -21,8 +24,11 @@ from helpers.panoptic_folder import (
     write_panoptic,
 )
 from mmdet.evaluation.functional import INSTANCE_OFFSET
+from mmdet.structures import DetDataSample
 from mmengine.logging import MMLogger
+from mmengine.structures import InstanceData, PixelData
 
+from mask_dino.boxes import masks_to_boxes
 from mask_dino.evaluation.pq import parse_panoptic
 from mask_dino.messages import DataError
 
@@ -240,3 +246,55 @@ def test_keys_are_those_of_mmdet(tmp_path):
     keys = {f'coco_panoptic/{name}{kind}' for name in ('PQ', 'SQ', 'RQ') for kind in ('', '_th', '_st')}
     assert set(score(tmp_path, random_pairs(0, count=5))) == keys
     assert len(THINGS) == 3
+
+
+def test_the_truth_is_perfect_under_any_ids(tmp_path):
+    """PQ, mIoU and AP of things and of stuff, with odd but legal ids of images, categories and segments."""
+    numberings = [lambda i: i, lambda i: f'n{i * 7}', lambda i: -5 * i, lambda i: 2**40 + i, lambda i: i + 0.5]
+    truths = [truth for truth, _ in random_pairs(0) if sum(truth.crowds) == 0 and min(truth.pixels.shape)][:4]
+    kinds = ('PanopticQualityMetric', 'PanopticIoUMetric', 'ThingAPMetric', 'StuffAPMetric')
+    for turn, numbering in enumerate(numberings):
+        content = panoptic_content(truths)
+        renumber_panoptic(content, numbering, numberings[turn - 1])
+        folder = tmp_path / str(turn)
+        write_panoptic(folder, truths, content)
+        options = dict(ThingAPMetric=dict(metric=['bbox', 'segm']), StuffAPMetric=dict(metric=['segm']))
+        metrics = [dict(type=kind, **truth_files(folder)) | options.get(kind, {}) for kind in kinds]
+        samples = [perfect_sample(i, truth, numbering) for i, truth in enumerate(truths)]
+        figures = evaluate(metrics, samples)
+        assert len(figures) == 21
+        perfect = {name: 1.0 if 'bbox' in name or 'segm' in name else 100.0 for name in figures}
+        assert figures == pytest.approx(perfect)
+
+
+def renumber_panoptic(content: dict, images, categories) -> None:
+    """Give images and categories other ids; segments keep theirs, which are in the PNGs."""
+    for image in content['images']:
+        image['id'] = images(image['id'])
+    for category in content['categories']:
+        category['id'] = categories(category['id'])
+    for entry in content['annotations']:
+        entry['image_id'] = images(entry['image_id'])
+        for segment in entry['segments_info']:
+            segment['category_id'] = categories(segment['category_id'])
+
+
+def perfect_sample(index: int, truth: Picture, numbering) -> DetDataSample:
+    """Return the ground truth of a picture as every kind of prediction."""
+    sample = prediction(index, truth)
+    sample.set_metainfo(dict(img_id=numbering(100 + index)))
+    labels = np.array([0, *truth.labels])[truth.pixels]
+    sample.pred_sem_seg = PixelData(sem_seg=torch.from_numpy(labels)[None])
+    sample.pred_instances = perfect_instances(truth, lambda label: label < len(THINGS))
+    sample.pred_stuff_instances = perfect_instances(truth, lambda label: label >= len(THINGS))
+    return sample
+
+
+def perfect_instances(truth: Picture, is_chosen) -> InstanceData:
+    """Return the segments of some classes as instances."""
+    numbers = [number for number, label in enumerate(truth.labels, start=1) if is_chosen(label)]
+    masks = torch.from_numpy(truth.pixels == np.array(numbers, int).reshape(-1, 1, 1))
+    labels = torch.tensor([truth.labels[number - 1] for number in numbers], dtype=torch.int64)
+    boxes = masks_to_boxes(masks) * torch.tensor([WIDTH, HEIGHT, WIDTH, HEIGHT])
+    corners = torch.cat((boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2), 1)
+    return InstanceData(masks=masks, labels=labels, bboxes=corners, scores=torch.ones(len(labels)))

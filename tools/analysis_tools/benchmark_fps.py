@@ -11,11 +11,12 @@ from mmengine.runner import load_checkpoint
 
 from mask_dino.benchmarks.inputs import Load
 from mask_dino.benchmarks.measure import from_data, made_up, pace
-from mask_dino.benchmarks.report import save, table
+from mask_dino.benchmarks.report import save
 from mask_dino.benchmarks.step import Subject
 from mask_dino.checkpoints import register
 from mask_dino.cli import benchmarks
 from mask_dino.cli.common import UsageError, check_checkpoint
+from mask_dino.messages import format_table
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -51,7 +52,7 @@ def main() -> None:
     header = ['model', 'images', 'images/s', 'without post-processing', 'median seconds']
     figures = [f'{found[name]:.3f}' for name in ('fps', 'fps_without_postprocessing', 'median_seconds')]
     name = Path(args.config).stem
-    print(table(header, [[name, str(found['images']), *figures]]))
+    print(format_table(header, [[name, str(found['images']), *figures]]))
     if args.out:
         save(args.out, device, [dict(model=name) | found])
 

@@ -13,10 +13,11 @@ import torch
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 
-from mask_dino.benchmarks.report import save, table
+from mask_dino.benchmarks.report import save
 from mask_dino.benchmarks.timing import Spans
 from mask_dino.cli import benchmarks
 from mask_dino.cli.common import UsageError
+from mask_dino.messages import format_table
 
 CORNERS = 40  # of a polygon
 
@@ -82,7 +83,11 @@ def main() -> None:
         parts = measure(transforms, infos)
     total = sum(parts.values())
     rows = [[name, f'{seconds / args.images * 1000:.1f}', f'{seconds / total:.0%}'] for name, seconds in parts.items()]
-    print(table(['transform', 'ms per image', 'share'], [*rows, ['all', f'{total / args.images * 1000:.1f}', '100%']]))
+    print(
+        format_table(
+            ['transform', 'ms per image', 'share'], [*rows, ['all', f'{total / args.images * 1000:.1f}', '100%']]
+        )
+    )
     print(f'{args.images / total:.1f} images a second in one worker')
     if args.out:
         record = dict(model=Path(args.config).stem, images=args.images, objects=args.objects, parts=parts)
