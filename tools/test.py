@@ -1,11 +1,8 @@
 """Test a model: python tools/test.py CONFIG CHECKPOINT [options]."""
 
 import argparse
-import sys
 
-from mask_dino.checkpoints import CheckpointError
 from mask_dino.cli import common, testing
-from mask_dino.messages import DataError
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -51,7 +48,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (CheckpointError, DataError) as error:
-        sys.exit(f'error: {error}')
+    common.run_tool(main)

@@ -1,12 +1,8 @@
 """Train a model: python tools/train.py CONFIG [options]."""
 
 import argparse
-import sys
 
-from mask_dino.checkpoints import CheckpointError
 from mask_dino.cli import common, training
-from mask_dino.hooks.durable_files import StorageError
-from mask_dino.messages import DataError
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -52,7 +48,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except (CheckpointError, DataError, StorageError) as error:
-        sys.exit(f'error: {error}')
+    common.run_tool(main)

@@ -1,7 +1,12 @@
 """What training and testing share: arguments, the config, processes, the runner."""
 
 import argparse
+import logging
 import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -10,11 +15,16 @@ from mmengine.device import get_device
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from ..checkpoints import register
+from ..checkpoints import CheckpointError, register
 from ..compat import register_config_prefix, resolve_config
 from ..datasets.checks.images import folder_problems
+from ..hooks.durable_files import DISK_ERRORS, StorageError, storage_error
 from ..image_size import find_unused_image_size, set_image_size
 from ..messages import DataError, is_url, missing_file
+from .runner import ResumableRunner, end_with_parent
+
+PROCESS_TIMEOUT = 1800
+"""Seconds after which the other processes end where one no longer answers; ``env_cfg.dist_cfg.timeout`` sets it."""
 
 
 class UsageError(ValueError):
@@ -93,15 +103,50 @@ def build_runner(config: Config, *loaders: str) -> Runner:
         loaders: Names of the data loaders that will be used.
 
     Raises:
-        DataError: If there are no images for one of them.
+        DataError: There are no images for one of them.
+        StorageError: The working directory cannot be written.
+        UsageError: The processes were not started by the launcher.
     """
     if problems := folder_problems(config, loaders):
         raise DataError(*problems)
+    prepare_work_dir(Path(config.work_dir))
     if config.launcher == 'pytorch' and 'RANK' not in os.environ:
         raise UsageError('--launcher pytorch: nothing launched this; start tools/dist_train.sh or tools/dist_test.sh')
+    if config.launcher != 'none':
+        end_with_parent()  # a launcher that is killed leaves no process behind
     if config.launcher != 'none' and on_cpu():
         _join_on_cpu(config)
-    return RUNNERS.build(config) if 'runner_type' in config else Runner.from_cfg(config)
+    return RUNNERS.build(config) if 'runner_type' in config else ResumableRunner.from_cfg(config)
+
+
+def prepare_work_dir(work_dir: Path) -> None:
+    """Make the working directory, and write to it before any data are read.
+
+    Raises:
+        StorageError: The directory cannot be made or written.
+    """
+    probe = work_dir / f'.write_test_{os.getpid()}'
+    try:
+        work_dir.mkdir(parents=True, exist_ok=True)
+        probe.write_bytes(bytes(4096))
+    except OSError as error:
+        raise storage_error(work_dir, OSError(error.errno, error.strerror)) from error
+    finally:
+        with suppress(OSError):
+            probe.unlink()
+
+
+def run_tool(main: Callable[[], None]) -> None:
+    """Run a tool; end it with one line and exit code 1 on an error that a user can put right."""
+    logging.raiseExceptions = False  # on a full disk, the log file would fill the screen with tracebacks
+    try:
+        main()
+    except (CheckpointError, DataError, StorageError) as error:
+        sys.exit(f'error: {error}')
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            raise
+        sys.exit(f'error: {storage_error("a file of the working directory", error)}')
 
 
 def leave() -> None:
@@ -121,7 +166,9 @@ def _join_on_cpu(config: Config) -> None:
         raise UsageError(
             f'--launcher {config.launcher}: there is no GPU; start tools/dist_train.sh or tools/dist_test.sh'
         )
-    torch.distributed.init_process_group('gloo')
+    settings = config.get('env_cfg', {}).get('dist_cfg', {})
+    timeout = timedelta(seconds=settings.get('timeout', PROCESS_TIMEOUT))
+    torch.distributed.init_process_group('gloo', timeout=timeout)
     config.merge_from_dict({'env_cfg.dist_cfg.backend': 'gloo'})
     if 'model_wrapper_cfg' not in config:
         unused = config.get('find_unused_parameters', False)

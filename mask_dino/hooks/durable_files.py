@@ -25,6 +25,10 @@ REMEDIES = {
 }
 
 
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+"""What the disk refuses; other errors may come from files of the user."""
+
+
 class StorageError(RuntimeError):
     """A file cannot be written: the message names the file, the reason and the remedy."""
 

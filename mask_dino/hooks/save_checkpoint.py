@@ -10,6 +10,7 @@ from typing import Any
 from mmengine.dist import barrier, is_main_process
 from mmengine.fileio import BaseStorageBackend, LocalBackend
 from mmengine.hooks import CheckpointHook
+from mmengine.optim import OptimWrapper
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import nn
@@ -17,11 +18,10 @@ from torch import nn
 from ..messages import plural
 from .durable_files import UNFINISHED, LateRemoval, StorageError, storage_error, write_durably
 from .find_checkpoint import checkpoint_folder, find_newest_checkpoint
+from .resume_state import RESUME_STATE, ResumeState, compare_settings
 
 LAST_CHECKPOINT = 'last_checkpoint'
 """The file in which mmengine notes the checkpoint that it saved last."""
-RESUME_STATE = 'resume_state'
-"""Key of a checkpoint for what mmengine does not save."""
 
 
 @HOOKS.register_module(name='CheckpointHook', force=True)
@@ -37,6 +37,8 @@ class DurableCheckpointHook(CheckpointHook):
     file_backend: BaseStorageBackend
     late_removal: LateRemoval | None = None
     is_saved = False
+    resume_state = ResumeState()  # of the checkpoint to be saved
+    resumed = ResumeState()  # of the checkpoint that was loaded
 
     def before_run(self, runner: Runner) -> None:
         """Make ``last_checkpoint`` name the newest readable checkpoint, where mmengine will look for it."""
@@ -53,12 +55,15 @@ class DurableCheckpointHook(CheckpointHook):
             StorageError: There is not enough space for a single checkpoint.
         """
         super().before_train(runner)
+        if runner.iter == 0:
+            self.resumed = ResumeState()  # the weights come from a checkpoint, not the training
         if not isinstance(self.file_backend, LocalBackend):
             return
         self.backend_args = dict(backend='durable')
         self.file_backend = self.late_removal = LateRemoval()
         if is_main_process():
-            for path in Path(self.out_dir).glob(f'*{UNFINISHED}'):
+            leftovers = [Path(self.out_dir, name) for name in self.resumed.outdated]
+            for path in [*leftovers, *Path(self.out_dir).glob(f'*{UNFINISHED}')]:
                 path.unlink(missing_ok=True)
             self.check_space(runner)
 
@@ -66,25 +71,46 @@ class DurableCheckpointHook(CheckpointHook):
         self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: dict | None = None
     ) -> None:
         """Save a checkpoint where one is due after an iteration."""
+        is_last = self.save_last and self.is_last_train_iter(runner)
+        if not self.by_epoch and (is_last or self.every_n_train_iters(runner, self.interval, self.save_begin)):
+            self.resume_state = ResumeState.capture(runner)
         with self.saving(runner):
             super().after_train_iter(runner, batch_idx, data_batch, outputs)
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Save a checkpoint where one is due after an epoch."""
+        is_last = self.save_last and self.is_last_train_epoch(runner)
+        if self.by_epoch and (is_last or self.every_n_epochs(runner, self.interval, self.save_begin)):
+            self.resume_state = ResumeState.capture(runner)
         with self.saving(runner):
             super().after_train_epoch(runner)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
         """Save a checkpoint that is better than all before."""
+        if self.save_best:
+            self.resume_state = ResumeState.capture(runner)
         with self.saving(runner):
             super().after_val_epoch(runner, metrics)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Note that a checkpoint is saved, and in it which files it makes superfluous."""
+        """Put into a checkpoint what mmengine does not save."""
         self.is_saved = True
-        state = checkpoint.setdefault(RESUME_STATE, {})
         outdated = self.late_removal.outdated if self.late_removal else []
-        state['outdated'] = [path.name for path in outdated]
+        state = self.resume_state._replace(outdated=[path.name for path in outdated])
+        checkpoint[RESUME_STATE] = state._asdict()
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Keep what `before_save_checkpoint` put into a checkpoint, and compare settings in a resumed training."""
+        self.resumed = ResumeState(**checkpoint.get(RESUME_STATE, {}))
+        if runner.cfg.get('resume') and isinstance(runner.optim_wrapper, OptimWrapper):
+            for message in compare_settings(checkpoint, runner):
+                runner.logger.warning(message)
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
+        """Let the random numbers of a resumed training go on where they were."""
+        if self.resumed.random_states:
+            self.resumed.restore(runner)
+            self.resumed = ResumeState()
 
     @contextmanager
     def saving(self, runner: Runner) -> Iterator[None]:

@@ -2,9 +2,11 @@
 
 import atexit
 import itertools
+import random
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
@@ -41,6 +43,25 @@ class Line(BaseModel):
     def forward(self, points, mode='tensor'):
         height = self.linear(torch.stack(points))
         return {'loss': (height - 3).square().mean()} if mode == 'loss' else list(height)
+
+
+@DATASETS.register_module()
+class NoisyPoints(Points):
+    """Points moved by all generators of random numbers, as augmentations do."""
+
+    def __getitem__(self, index):
+        noise = random.random() + np.random.rand() + torch.rand(()).item()
+        return {'points': torch.tensor([index / 8, noise])}
+
+
+@MODELS.register_module()
+class NoisyLine(Line):
+    """Draws random numbers in the training step, as point sampling and denoising do."""
+
+    def forward(self, points, mode='tensor'):
+        if mode == 'loss':
+            points = [point + random.random() + np.random.rand() + torch.rand(2) for point in points]
+        return super().forward(points, mode)
 
 
 @METRICS.register_module()

@@ -1,0 +1,111 @@
+"""What a checkpoint holds beyond mmengine's content, so that a resumed training goes on exactly."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from mmengine.dist import all_gather_object, get_rank, get_world_size
+from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
+
+from .random_state import RandomState
+
+RESUME_STATE = 'resume_state'
+"""The key of a checkpoint for this state."""
+NO_SETTINGS = {'base_values', 'last_step', '_global_step', '_last_value', 'verbose'}
+"""State of a scheduler that counts, or that repeats a setting of the optimiser."""
+REMEDY = 'to train with the setting of the config, start a new training from these weights: load_from={}, resume=False'
+
+
+Differences = dict[str, tuple[Any, Any]]
+"""Settings by name, each with its saved and its configured value."""
+
+
+class ResumeState(NamedTuple):
+    """What is saved beside weights, optimiser and schedules; all of it can be absent from older checkpoints."""
+
+    random_states: Sequence[dict[str, Any]] = ()  # of every process
+    batch_size: int = 0  # of all processes together
+    outdated: Sequence[str] = ()  # names of the files that the checkpoint replaces
+
+    @classmethod
+    def capture(cls, runner: Runner) -> 'ResumeState':
+        """Return the present state; all processes call this."""
+        states = all_gather_object(RandomState.capture()._asdict())
+        return cls(random_states=states, batch_size=total_batch_size(runner))
+
+    def restore(self, runner: Runner) -> None:
+        """Restore the random state of this process."""
+        if len(self.random_states) == get_world_size():
+            RandomState.from_checkpoint(self.random_states[get_rank()]).restore()
+        else:
+            runner.logger.warning(
+                f'the checkpoint was saved by {len(self.random_states)} processes, and {get_world_size()} go on: '
+                'order of images and random numbers are not those of an uninterrupted training'
+            )
+
+
+def total_batch_size(runner: Runner) -> int:
+    """Return the number of images of a step, over all processes; 0 where the loader does not tell."""
+    sampler = runner.train_loop.dataloader.batch_sampler
+    return int(sampler.batch_size) * get_world_size() if sampler is not None else 0
+
+
+def compare_settings(checkpoint: dict[str, Any], runner: Runner) -> Iterator[str]:
+    """Name the settings of a config that a resumed training ignores, because they are part of the checkpoint."""
+    wrapper: OptimWrapper = runner.optim_wrapper
+    remedy = REMEDY.format(runner.cfg.get('load_from') or 'CHECKPOINT')
+    saved_groups = checkpoint.get('optimizer', {}).get('param_groups', [])
+    differences = compare_groups(saved_groups, wrapper.optimizer.param_groups)
+    differences |= compare_schedules(checkpoint.get('param_schedulers', []), runner.param_schedulers)
+    for name, (saved, configured) in differences.items():
+        yield f'{name} = {configured} of the config has no effect: the checkpoint goes on with {saved}; {remedy}'
+    saved_size = ResumeState(**checkpoint.get(RESUME_STATE, {})).batch_size
+    size = total_batch_size(runner)
+    if saved_size and saved_size != size:
+        yield (
+            f'the batch size is {size}, but the learning rate stays that of the checkpoint, which was trained with '
+            f'{saved_size} images per step; the order of images is another one, too; {remedy}'
+        )
+
+
+def compare_groups(saved: list[dict[str, Any]], configured: list[dict[str, Any]]) -> Differences:
+    """Return the settings of an optimiser that differ, each with its first two values."""
+    differences: Differences = {}
+    for old, new in zip(saved, configured, strict=False):  # mmengine refuses another number of groups itself
+        differences = different_values(settings_of_group(old), settings_of_group(new)) | differences
+    return differences
+
+
+def settings_of_group(group: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a group of parameters, with the learning rate from which schedules start."""
+    rates = ('lr', 'initial_lr')
+    settings = {name: value for name, value in group.items() if name != 'params' and name not in rates}
+    return settings | dict(lr=group.get('initial_lr', group['lr']))
+
+
+def compare_schedules(saved: Any, schedulers: Any) -> Differences:
+    """Return the settings of schedules that differ, and their numbers if these do."""
+    if not isinstance(saved, list) or not isinstance(schedulers, list):
+        return {}
+    differences: Differences = {}
+    if len(saved) != len(schedulers):
+        differences['number of param_scheduler'] = (len(saved), len(schedulers))
+    for index, (old, scheduler) in enumerate(zip(saved, schedulers, strict=False)):
+        for name, values in different_values(old, scheduler.state_dict()).items():
+            differences[f'param_scheduler[{index}].{name}'] = values
+    return differences
+
+
+def different_values(saved: dict[str, Any], configured: dict[str, Any]) -> Differences:
+    """Return the settings of which the saved and the configured value differ; one that is absent counts as None."""
+    names = sorted((saved.keys() | configured.keys()) - NO_SETTINGS)
+    pairs = {name: (plain(saved.get(name)), plain(configured.get(name))) for name in names}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def plain(value: Any) -> Any:
+    """Return a setting as it is written in a config: lists instead of tuples, keys instead of counts."""
+    if isinstance(value, Counter):
+        return sorted(value.elements())
+    return list(value) if isinstance(value, tuple) else value

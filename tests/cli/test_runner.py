@@ -1,0 +1,207 @@
+"""A training that is stopped and resumed ends with the bits of one that was not, and reads no image twice."""
+
+import itertools
+import os
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers.line import NoisyPoints, line_config
+from mmengine.config import Config
+from mmengine.dataset import DefaultSampler, InfiniteSampler
+from torch import Tensor
+from torch.utils.data import BatchSampler, DataLoader
+
+from mask_dino.checkpoints import load_checkpoint_safely
+from mask_dino.cli.runner import ResumableRunner, SeededBatch, SeededBatchSampler, end_with_parent, seed_batches
+from mask_dino.hooks.random_state import RandomState, seed_generators
+
+
+@pytest.fixture(autouse=True)
+def without_environment(monkeypatch) -> None:
+    """Let mmengine's Runner not ask compilers for their versions."""
+    monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)
+    monkeypatch.setattr('mmengine.runner.runner.get_git_hash', str)
+
+
+def config(work_dir: Path, iterations: int, sampler: str, workers: int, **options: object) -> Config:
+    loader = dict(
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        dataset=dict(type='NoisyPoints'),
+        sampler=dict(_delete_=True, type=sampler, shuffle=True),
+    )
+    return line_config(work_dir, iterations, model=dict(type='NoisyLine'), train_dataloader=loader, **options)
+
+
+def in_epochs(work_dir: Path, epochs: int, workers: int, interval: int | None) -> Config:
+    """Return the config of a training in epochs of four steps that saves after every epoch or some steps."""
+    result = config(work_dir, 0, 'DefaultSampler', workers)
+    result.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=epochs, val_interval=1)
+    result.default_hooks.checkpoint = dict(type='CheckpointHook', by_epoch=not interval, interval=interval or 1)
+    return result
+
+
+def state(path: Path) -> dict[str, Tensor]:
+    """Return all tensors of a checkpoint that training changes."""
+    checkpoint = load_checkpoint_safely(path)
+    moments = {
+        f'{key}.{name}': value
+        for key, entry in checkpoint['optimizer']['state'].items()
+        for name, value in entry.items()
+    }
+    return checkpoint['state_dict'] | checkpoint['ema_state_dict'] | moments
+
+
+def assert_same(path: Path, other: Path) -> None:
+    first, second = state(path), state(other)
+    assert first.keys() == second.keys()
+    for name in first:
+        assert torch.equal(first[name], second[name]), name
+
+
+@pytest.mark.parametrize(('first', 'second'), [(0, 0), (2, 2), (0, 2)])
+@pytest.mark.parametrize('sampler', ['InfiniteSampler', 'DefaultSampler'])
+def test_a_resumed_training_ends_with_the_same_bits(tmp_path, monkeypatch, sampler, first, second):
+    monkeypatch.setattr('time.sleep', lambda seconds: None)  # of mmengine, between two epochs
+    whole, parts = tmp_path / 'whole', tmp_path / 'parts'
+    ResumableRunner.from_cfg(config(whole, 10, sampler, first)).train()
+    ResumableRunner.from_cfg(config(parts, 5, sampler, first)).train()
+    ResumableRunner.from_cfg(config(parts, 10, sampler, second, resume=True)).train()
+    assert_same(whole / 'iter_5.pth', parts / 'iter_5.pth')
+    assert_same(whole / 'iter_10.pth', parts / 'iter_10.pth')
+
+
+@pytest.mark.parametrize(
+    ('workers', 'interval', 'last'), [(0, None, 'epoch_3'), (2, None, 'epoch_3'), (2, 3, 'iter_12')]
+)
+def test_a_training_in_epochs_is_resumed_at_an_epoch_or_in_the_middle_of_one(tmp_path, workers, interval, last):
+    whole, parts = tmp_path / 'whole', tmp_path / 'parts'
+    ResumableRunner.from_cfg(in_epochs(whole, 3, workers, interval)).train()
+    ResumableRunner.from_cfg(in_epochs(parts, 2, workers, interval)).train()
+    if interval:
+        (parts / 'iter_8.pth').unlink()  # saved at the end; three steps after iteration 6, which is in an epoch
+    resumed = in_epochs(parts, 3, workers, interval)
+    resumed.resume = True
+    ResumableRunner.from_cfg(resumed).train()
+    assert_same(whole / f'{last}.pth', parts / f'{last}.pth')
+
+
+def test_the_seed_need_not_be_in_the_config(tmp_path):
+    options = dict(sampler='InfiniteSampler', workers=0, randomness=dict(seed=None))
+    ResumableRunner.from_cfg(config(tmp_path, 3, **options)).train()
+    resumed = ResumableRunner.from_cfg(config(tmp_path, 6, resume=True, **options))
+    resumed.train()
+    seed = load_checkpoint_safely(tmp_path / 'iter_3.pth')['meta']['seed']
+    assert resumed.train_dataloader.batch_sampler.sampler.seed == seed == resumed.seed
+
+
+def test_batches_that_were_seen_are_not_read_again(tmp_path, monkeypatch):
+    ResumableRunner.from_cfg(config(tmp_path, 5, 'InfiniteSampler', 0)).train()
+    read = []
+    original = NoisyPoints.__getitem__
+    monkeypatch.setattr(NoisyPoints, '__getitem__', lambda self, index: read.append(index) or original(self, index))
+    ResumableRunner.from_cfg(config(tmp_path, 7, 'InfiniteSampler', 0, resume=True)).train()
+    assert len(read) == 2 * 2
+
+
+def batches(sampler: type, num_seen: int, count: int) -> list[tuple[list[int], tuple]]:
+    """Return indices and seeds of batches, over several epochs."""
+    options = dict(dataset=range(7), shuffle=True, seed=3)
+    seeded = SeededBatchSampler(BatchSampler(sampler(**options), 2, drop_last=False), 3, num_seen)
+    endless = itertools.chain.from_iterable(seeded for _ in itertools.count())
+    return [(batch[:], batch.entropy) for batch in itertools.islice(endless, count)]
+
+
+@pytest.mark.parametrize('sampler', [DefaultSampler, InfiniteSampler])
+def test_batches_start_anywhere(sampler):
+    whole = batches(sampler, 0, 20)
+    assert len({entropy for _, entropy in whole}) == 20
+    for num_seen in range(12):
+        assert batches(sampler, num_seen, 8) == whole[num_seen : num_seen + 8]
+
+
+def test_an_empty_data_set_has_no_batches():
+    empty = SeededBatchSampler(BatchSampler([], 2, drop_last=False), 0, num_seen=3)
+    assert list(empty) == []
+
+
+class Noise:
+    """Random numbers as data."""
+
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, index: int) -> tuple:
+        return index, random.random(), float(np.random.rand()), float(torch.rand(()))
+
+
+@pytest.mark.parametrize('workers', [0, 1, 3])
+def test_random_numbers_of_data_do_not_depend_on_loader_processes(workers):
+    loader = DataLoader(Noise(), batch_size=2, num_workers=workers, collate_fn=list)
+    expected = [
+        item for batch in seed_batches(DataLoader(Noise(), batch_size=2, collate_fn=list), 5, 0) for item in batch
+    ]
+    seed_generators([1])
+    state = RandomState.capture()
+    seeded = seed_batches(loader, 5, 0)
+    seeded.generator = torch.Generator()
+    items = [item for batch in seeded for item in batch]
+    assert items == expected and len({noise for _, *noises in items for noise in noises}) == 3 * 8
+    assert all(torch.equal(*pair) for pair in zip(tensors(state), tensors(RandomState.capture()), strict=True))
+
+
+def tensors(state: RandomState) -> tuple[Tensor, Tensor, Tensor]:
+    return state.python[1], state.numpy[0], state.torch
+
+
+def test_a_batch_survives_the_way_to_another_process():
+    import pickle
+
+    batch = SeededBatch([3, 1], (5, 0, 7))
+    copy = pickle.loads(pickle.dumps(batch))
+    assert type(copy) is SeededBatch and copy[:] == [3, 1] and copy.entropy == (5, 0, 7) and list(copy) == [3, 1]
+
+
+def test_states_of_generators_are_restored(tmp_path):
+    def draw() -> list[float]:
+        return [random.gauss(0, 1), float(np.random.randn()), float(torch.randn(()))]
+
+    draw()  # so that half of a pair of normal numbers is left
+    torch.save(RandomState.capture()._asdict(), tmp_path / 'state.pth')
+    expected = [draw() for _ in range(3)]
+    RandomState.from_checkpoint(load_checkpoint_safely(tmp_path / 'state.pth')).restore()
+    assert [draw() for _ in range(3)] == expected
+
+
+def is_running(pid: int) -> bool:
+    """Return whether a process exists that is not just waiting to be reaped."""
+    try:
+        return Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[0] != 'Z'
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not Path('/proc/self/stat').exists(), reason='Linux only')
+def test_a_process_ends_with_its_parent():
+    reading, writing = os.pipe()
+    parent = os.fork()
+    if parent == 0:
+        child = os.fork()
+        if child == 0:
+            end_with_parent()
+            os.write(writing, str(os.getpid()).encode())
+            time.sleep(600)
+        time.sleep(600)
+    child = int(os.read(reading, 20))
+    assert is_running(child)
+    os.kill(parent, 9)
+    os.waitpid(parent, 0)
+    for _ in range(100):
+        if not is_running(child):
+            break
+        time.sleep(0.1)
+    assert not is_running(child)
