@@ -10,12 +10,14 @@ default_hooks = dict(
     # Errors in the data stop training and testing before the first step; False only logs them.
     check_data=dict(type='CheckDataHook', stop=True),
     check_checkpoint=dict(type='CheckCheckpointHook'),
+    # Losses that are NaN or infinite in so many steps in a row end the training.
+    check_loss=dict(type='CheckLossHook', max_steps=10),
 )
 
 env_cfg = dict(
     cudnn_benchmark=False,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    dist_cfg=dict(backend='nccl'),
+    dist_cfg=dict(backend='nccl', timeout=1800),  # seconds without an answer after which the other processes end
 )
 
 vis_backends = [dict(type='LocalVisBackend')]

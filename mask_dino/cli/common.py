@@ -18,6 +18,7 @@ from mmengine.runner import Runner
 from ..checkpoints import CheckpointError, register
 from ..compat import register_config_prefix, resolve_config
 from ..datasets.checks.images import folder_problems
+from ..hooks.check_loss import LossError
 from ..hooks.durable_files import DISK_ERRORS, StorageError, storage_error
 from ..image_size import find_unused_image_size, set_image_size
 from ..messages import DataError, is_url, missing_file
@@ -141,7 +142,7 @@ def run_tool(main: Callable[[], None]) -> None:
     logging.raiseExceptions = False  # on a full disk, the log file would fill the screen with tracebacks
     try:
         main()
-    except (CheckpointError, DataError, StorageError) as error:
+    except (CheckpointError, DataError, LossError, StorageError) as error:
         sys.exit(f'error: {error}')
     except OSError as error:
         if error.errno not in DISK_ERRORS:

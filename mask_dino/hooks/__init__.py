@@ -2,7 +2,8 @@
 
 from .check_checkpoint import CheckCheckpointHook
 from .check_data import CheckDataHook
+from .check_loss import CheckLossHook
 from .progress import ProgressHook
 from .save_checkpoint import DurableCheckpointHook
 
-__all__ = ['CheckCheckpointHook', 'CheckDataHook', 'DurableCheckpointHook', 'ProgressHook']
+__all__ = ['CheckCheckpointHook', 'CheckDataHook', 'CheckLossHook', 'DurableCheckpointHook', 'ProgressHook']

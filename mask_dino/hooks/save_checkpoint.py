@@ -16,6 +16,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from ..messages import plural
+from .check_loss import check_weights
 from .durable_files import UNFINISHED, LateRemoval, StorageError, storage_error, write_durably
 from .find_checkpoint import checkpoint_folder, find_newest_checkpoint
 from .resume_state import RESUME_STATE, ResumeState, compare_settings
@@ -73,7 +74,7 @@ class DurableCheckpointHook(CheckpointHook):
         """Save a checkpoint where one is due after an iteration."""
         is_last = self.save_last and self.is_last_train_iter(runner)
         if not self.by_epoch and (is_last or self.every_n_train_iters(runner, self.interval, self.save_begin)):
-            self.resume_state = ResumeState.capture(runner)
+            self.prepare(runner)
         with self.saving(runner):
             super().after_train_iter(runner, batch_idx, data_batch, outputs)
 
@@ -81,16 +82,25 @@ class DurableCheckpointHook(CheckpointHook):
         """Save a checkpoint where one is due after an epoch."""
         is_last = self.save_last and self.is_last_train_epoch(runner)
         if self.by_epoch and (is_last or self.every_n_epochs(runner, self.interval, self.save_begin)):
-            self.resume_state = ResumeState.capture(runner)
+            self.prepare(runner)
         with self.saving(runner):
             super().after_train_epoch(runner)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
         """Save a checkpoint that is better than all before."""
         if self.save_best:
-            self.resume_state = ResumeState.capture(runner)
+            self.prepare(runner)
         with self.saving(runner):
             super().after_val_epoch(runner, metrics)
+
+    def prepare(self, runner: Runner) -> None:
+        """Do in all processes what precedes the saving of a checkpoint.
+
+        Raises:
+            LossError: Weights are NaN or infinite.
+        """
+        check_weights(runner)
+        self.resume_state = ResumeState.capture(runner)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Put into a checkpoint what mmengine does not save."""

@@ -1,5 +1,7 @@
 """Hybrid matching: predictions are assigned to targets by class, box and mask together."""
 
+import logging
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -16,6 +18,8 @@ from .points import random_points, sample_features, sample_masks
 
 MAX_POINT_LOGITS = 2**22
 """Mask logits at points that are compared at once: bounds memory, changes no cost."""
+WARNING_INTERVAL = 50
+"""Steps between two warnings of costs that are not finite."""
 
 
 @TASK_UTILS.register_module()
@@ -34,6 +38,8 @@ class HybridMatcher:
         self.box_costs = [TASK_UTILS.build(cost) for cost in box_costs]
         self.num_points = num_points
         self.num_nonfinite = 0
+        self.num_calls = 0  # one per training step
+        self.next_warning = 0
 
     @torch.no_grad()
     def __call__(
@@ -50,6 +56,7 @@ class HybridMatcher:
         Returns:
             Per image, the indices (S, M) of queries and of the targets that they are matched with.
         """
+        self.num_calls += 1
         costs = []
         for image, target in enumerate(targets):
             of_image = Predictions(*(x[:, image].float() for x in predictions))  # (S, Q, ...)
@@ -94,14 +101,21 @@ class HybridMatcher:
         if is_finite.all():
             return costs
         self.num_nonfinite += int((~is_finite).sum())
+        self.warn()
+        largest = costs[is_finite].max() if is_finite.any() else costs.new_zeros(())
+        return torch.where(is_finite, costs, largest)
+
+    def warn(self) -> None:
+        """Log the count of costs that are not finite, once in `WARNING_INTERVAL` steps."""
+        if self.num_calls < self.next_warning:
+            return
+        self.next_warning = self.num_calls + WARNING_INTERVAL
         print_log(
             f'HybridMatcher: {self.num_nonfinite} matching costs so far were NaN or infinite: predictions overflow. '
             'If this goes on, lower the learning rate or train in float32',
             logger='current',
-            level=30,
+            level=logging.WARNING,
         )
-        largest = costs[is_finite].max() if is_finite.any() else costs.new_zeros(())
-        return torch.where(is_finite, costs, largest)
 
     @staticmethod
     def assign(costs: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
