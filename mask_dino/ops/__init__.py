@@ -1,1 +1,1 @@
-"""What makes the network fast or portable and changes no number: the attention and the transformer layers."""
+"""Parts that make the network fast or portable and change no number: attention, layers, and logits at points."""
