@@ -16,6 +16,22 @@
   - needed by: mmdet 3.3.0, the last release.
   - can go: when mmdet has both without panopticapi.
 
+- :func:`repair_det_inference`, called by ``mask_dino.det``
+
+  - what: wraps three methods of ``DetInferencer`` and the function that gives ``inference_detector`` its pipeline.
+  - why: ``DetInferencer`` skips files with an upper-case suffix, writes one file for two images of one name, and fails
+    for grey arrays and for the files of arrays. ``inference_detector`` changes the config of the model for an array, so
+    that a path fails after it.
+  - needed by: mmdet 3.3.0, the last release.
+  - can go: when ``DetInferencer`` and ``inference_detector`` do this themselves.
+
+- :func:`repair_seg_inference`, called by ``mask_dino.seg``
+
+  - what: wraps two methods of ``MMSegInferencer`` and the function that prepares the images of ``inference_model``.
+  - why: as for mmdet; ``MMSegInferencer`` also takes the other files of a folder for images.
+  - needed by: mmsegmentation 1.2.2, the last release.
+  - can go: when ``MMSegInferencer`` and ``inference_model`` do this themselves.
+
 - :func:`mask_dino.checkpoints.register`, called by ``mask_dino.checkpoints``, which both shells import
 
   - what: registers loaders for paths and URLs with mmengine's ``CheckpointLoader``, and adds the types of mmengine's
@@ -29,9 +45,11 @@
 ``tests/test_compat.py`` fails when one of them can go.
 """
 
+import copy
 from pathlib import Path
+from typing import Any
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.config.utils import MODULE2PACKAGE
 
 NAME = 'mask_dino'
@@ -65,6 +83,57 @@ def complete_inferencer() -> None:
     if getattr(det_inferencer, 'VOID', 0) is None:
         det_inferencer.VOID = 0
         det_inferencer.id2rgb = id2rgb
+
+
+def repair_det_inference() -> None:
+    """Let mmdet's inference take every folder of images, equal names, grey arrays, and arrays before paths."""
+    from mmdet.apis import DetInferencer, inference
+
+    from .inferencers import describe_under_unique_names, draw_under_unique_names, inputs_to_list
+
+    if DetInferencer._inputs_to_list is inputs_to_list:
+        return
+    DetInferencer._inputs_to_list = inputs_to_list
+    DetInferencer.visualize = draw_under_unique_names(DetInferencer.visualize)
+    DetInferencer.pred2dict = describe_under_unique_names(DetInferencer.pred2dict)
+    get_pipeline = inference.get_test_pipeline_cfg
+
+    def get_own_pipeline(cfg: Config) -> list[ConfigDict]:
+        # inference_detector writes into the pipeline that it gets.
+        pipeline: list[ConfigDict] = copy.deepcopy(get_pipeline(cfg))
+        pipeline.insert(1, ConfigDict(type='mmdet.ToThreeChannels'))
+        return pipeline
+
+    inference.get_test_pipeline_cfg = get_own_pipeline
+
+
+def repair_seg_inference(inferencer: Any, inference: Any) -> None:
+    """Let mmseg's inference take folders with other files, equal names, grey arrays, and arrays before paths.
+
+    Args:
+        inferencer: The class ``MMSegInferencer``. MMDetection's shell also imports this module, and never mmseg.
+        inference: The module ``mmseg.apis.inference``.
+    """
+    from mmengine.model import BaseModel
+
+    from .inferencers import draw_under_unique_names, inputs_to_list, list_images
+
+    if inferencer._inputs_to_list is inputs_to_list:
+        return
+    inferencer._inputs_to_list = inputs_to_list
+    inferencer.visualize = draw_under_unique_names(inferencer.visualize)
+    prepare = inference._preprare_data
+
+    def prepare_data(images: Any, model: BaseModel) -> tuple[dict, bool]:
+        # mmseg writes into the pipeline of the model's config.
+        pipeline = copy.deepcopy(model.cfg.test_pipeline)
+        try:
+            data, _ = prepare(list_images(images), model)
+        finally:
+            model.cfg.test_pipeline = pipeline
+        return data, isinstance(images, (list, tuple))
+
+    inference._preprare_data = prepare_data
 
 
 def resolve_config(name: str) -> str:

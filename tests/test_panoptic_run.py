@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -200,3 +202,15 @@ def test_results_for_a_test_server_need_no_other_metric(runner, config, tmp_path
     assert evaluator.evaluate(VAL) == {}
     assert len(json.loads((tmp_path / 'test.panoptic.json').read_text())['annotations']) == VAL
     assert len(list((tmp_path / 'test.panoptic').glob('*.png'))) == VAL
+
+
+def test_the_file_of_a_training_is_enough_for_mmdets_inferencer(runner, config, shapes):
+    """In a process that has not imported Mask DINO: the config in the file does."""
+    image, weights = shapes / 'val/000001.jpg', Path(config.work_dir) / 'iter_2.pth'
+    code = f"""
+from mmdet.apis import DetInferencer
+inferencer = DetInferencer(weights={str(weights)!r}, device='cpu', show_progress=False)
+print(type(inferencer.model).__name__, len(inferencer({str(image)!r})['predictions']))
+"""
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1:] == ['MaskDINO 1'], done.stderr[-3000:]

@@ -12,6 +12,8 @@ default_hooks = dict(
     check_checkpoint=dict(type='CheckCheckpointHook'),
     # Losses that are NaN or infinite in so many steps in a row end the training.
     check_loss=dict(type='CheckLossHook', max_steps=10),
+    # Checkpoints hold what torch reads without mmengine.
+    plain_history=dict(type='PlainHistoryHook'),
 )
 
 env_cfg = dict(

@@ -3,14 +3,14 @@
 A config names it: ``custom_imports = dict(imports=['mask_dino.det'], allow_failed_imports=False)``.
 
 The import also changes the whole process, as :mod:`mask_dino.compat` explains: mmengine knows configs named
-``mask_dino::``, it loads every checkpoint from a path or URL without running code, and mmdet's ``DetInferencer`` makes
-panoptic results without panopticapi.
+``mask_dino::``, it loads every checkpoint from a path or URL without running code, and mmdet's inference makes panoptic
+results without panopticapi and takes more kinds of files and arrays.
 """
 
 from .. import checkpoints, compat, evaluation, hooks, models, optim
-from ..compat import complete_inferencer, register_config_prefix
+from ..compat import complete_inferencer, register_config_prefix, repair_det_inference
 from ..datasets import coco, panoptic, panoptic_png
-from . import visualizer
+from . import transforms, visualizer
 from .detector import MaskDINO
 from .fusion_head import MaskDINOFusionHead
 
@@ -26,8 +26,10 @@ __all__ = [
     'optim',
     'panoptic',
     'panoptic_png',
+    'transforms',
     'visualizer',
 ]
 
 register_config_prefix()
 complete_inferencer()
+repair_det_inference()
