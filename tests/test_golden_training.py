@@ -13,7 +13,7 @@ from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
 from mmengine.structures import InstanceData
 
-from mask_dino.checkpoints.maskdino import convert_original
+from mask_dino.checkpoints.maskdino import from_original
 from mask_dino.det.detector import to_targets
 
 NAME = 'train_r50_instance'
@@ -100,7 +100,7 @@ def trace(model, names):
         entry['key']: torch.arange(np.prod(entry['shape'])).view(entry['shape']) + numbers.get(entry['seed_key'], 0)
         for entry in manifest
     }
-    converted = convert_original(state, model).state
+    converted = from_original(state, model).state
     return {name: (int(value.max()) >> shift, value % (1 << shift)) for name, value in converted.items()}
 
 

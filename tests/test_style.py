@@ -31,17 +31,6 @@ DENSE: dict[str, tuple[str, ...]] = {
         'report.py:_step_row',
         'report.py:step_tables',
     ),
-    'mask_dino/checkpoints': (
-        'dino.py:compare',
-        'dino.py:convert_detector',
-        'dino.py:cover',
-        'dino.py:normalise_once',
-        'io.py:read_detector',
-        'level_order.py:_projection_name',
-        'maskdino.py:compare',
-        'maskdino.py:describe',
-        'select_config.py:read_detector_size',
-    ),
     'mask_dino/datasets': (
         'panoptic.py:CheckedCocoPanopticDataset.load_data_list',
         'panoptic.py:parse_images',
@@ -71,7 +60,6 @@ DENSE: dict[str, tuple[str, ...]] = {
         'pq.py:count_matches',
         'semantic.py:count_pixels',
     ),
-    'mask_dino/hooks': ('check_checkpoint.py:adopt_head',),
     'tools/analysis_tools': (
         'benchmark_loading.py:made_up',
         'benchmark_panoptic_metrics.py:draw',

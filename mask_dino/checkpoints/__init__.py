@@ -3,7 +3,8 @@
 Importing this package makes mmengine read checkpoints through it.
 """
 
-from .loading import CheckpointError, load_checkpoint_safely, register
+from .loaders import register
+from .loading import CheckpointError, load_checkpoint_safely
 
 __all__ = ['CheckpointError', 'load_checkpoint_safely', 'register']
 

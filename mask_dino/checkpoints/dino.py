@@ -1,4 +1,4 @@
-"""Detectors of the DINO family, turned into a Mask DINO that detects as they do and whose masks are to be learned."""
+"""Detectors of the DINO family as a start for a Mask DINO, which detects as they do and has its masks to learn."""
 
 import re
 from collections import Counter
@@ -8,14 +8,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .dino_names import MMDET, ORIGINAL, Naming, extra_levels
+from .dino_names import MMDET, ORIGINAL, Naming, list_extra_levels
 from .level_order import reorder_pixels
 from .loading import CheckpointError
-from .maskdino import DERIVED, head_name
-from .rename import Pair, pattern, rename
+from .maskdino import DERIVED, check_fit, find_head
+from .rename import Pair, Renamed, compile_pattern, rename
 
 MASK_BRANCH = ('.mask_embed.', '.lateral_conv.', '.output_conv.', '.mask_conv.')
-TEMPERATURE = 20  # of DINO's positional encoding
+POSITION_TEMPERATURE = 20  # of DINO's positional encoding
+COCO_NUMBERS = [number for number in range(1, 91) if number not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)]
+"""The numbers that COCO gives to its 80 classes. The original DINO has a logit for every number up to 90."""
 
 
 class FromDetector(NamedTuple):
@@ -27,7 +29,7 @@ class FromDetector(NamedTuple):
     differences: list[str]  # settings of the model without which it does not detect as the detector does
 
 
-def convert_detector(state: Mapping[str, Tensor], model: nn.Module) -> FromDetector:
+def from_dino(state: Mapping[str, Tensor], model: nn.Module) -> FromDetector:
     """Fill a model with the weights of a DINO, of mmdet or of the original implementation.
 
     - DINO has branches for every decoder layer, the model has one set: it takes those of the last layer; with
@@ -42,26 +44,26 @@ def convert_detector(state: Mapping[str, Tensor], model: nn.Module) -> FromDetec
         CheckpointError: Names are unknown or missing, or shapes differ. The message lists them.
     """
     target = model.state_dict()
-    head = head_name(target)
-    part: Any = model.get_submodule(head)
+    head = find_head(target)
+    modules: Any = model.get_submodule(head)
     naming = find_naming(state)
     num_layers = count_layers(state, naming)
-    pairs = [*naming.backbone, *(Pair(a, f'{head}.{b}') for a, b in head_pairs(state, naming, num_layers, part))]
-    renamed = rename(prepared(state), [pair for pair in pairs if has_place(pair, target)])
-    spare = [pattern(name) for name in (*naming.dropped, *(pair.source for pair in pairs))]
-    dropped = [name for name in renamed.unknown if any(p.fullmatch(name) for p in spare)]
-    taken = completed(renamed.state, target, head, num_layers)
-    unknown = [name for name in renamed.unknown if name not in dropped]
-    unknown += [renamed.origin[name] for name in renamed.state if name not in target]
-    if problems := compare(unknown, taken, target):
-        raise CheckpointError('the detector does not fit the model:\n' + '\n'.join(problems))
-    if not part.decoder.normalise_content_once:
-        normalise_once(taken, f'{head}.prediction')
-    return FromDetector({**target, **taken}, cover(taken, target), dropped, differences(part))
+    pairs = list_pairs(state, naming, num_layers, head, modules)
+    renamed = rename(prepare_tensors(state), [pair for pair in pairs if has_place(pair, target)])
+    dropped, unknown = split_unknown(renamed, naming, pairs)
+    weights = complete_weights(cut_rows(renamed.state, target), target, num_layers)
+    check_fit(weights, target, unknown, renamed.origin, MASK_BRANCH)
+    if not modules.decoder.normalise_content_once:
+        weights |= merge_second_norm(weights, f'{head}.prediction')
+    return FromDetector({**target, **weights}, count_coverage(weights, target), dropped, list_differences(modules))
 
 
 def find_naming(state: Mapping[str, Tensor]) -> Naming:
-    """Return the names of the implementation that a checkpoint comes from."""
+    """Return the names of the implementation that a checkpoint comes from.
+
+    Raises:
+        CheckpointError: It comes from neither of the two.
+    """
     for naming in (MMDET, ORIGINAL):
         if naming.mark in state:
             return naming
@@ -72,116 +74,149 @@ def find_naming(state: Mapping[str, Tensor]) -> Naming:
 
 def count_layers(state: Mapping[str, Tensor], naming: Naming) -> int:
     """Return the number of decoder layers of a detector."""
-    layer = pattern(naming.decoder_layer)
+    layer = compile_pattern(naming.decoder_layer)
     return sum(layer.fullmatch(name) is not None for name in state)
 
 
-def head_pairs(state: Mapping[str, Tensor], naming: Naming, num_layers: int, head: Any) -> list[Pair]:
-    """Return the pairs of everything behind the backbone."""
-    num_maps = len(head.pixel_decoder.in_channels) - head.pixel_decoder.first_level
-    return [*naming.pairs(num_layers), *extra_levels(state, num_maps)]
+def list_pairs(state: Mapping[str, Tensor], naming: Naming, num_layers: int, head: str, modules: Any) -> list[Pair]:
+    """Return the names of a detector and those of the model.
+
+    Args:
+        head: Name of the model's head.
+        modules: The head itself.
+    """
+    pixel_decoder = modules.pixel_decoder
+    num_maps = len(pixel_decoder.in_channels) - pixel_decoder.first_level
+    inner = [*naming.list_names(num_layers), *list_extra_levels(state, num_maps)]
+    outer = [Pair(source, f'{head}.{target}') for source, target in inner]
+    return [*naming.backbone, *outer]
 
 
 def has_place(pair: Pair, target: Mapping[str, Tensor]) -> bool:
-    """Tell whether a model has a tensor that a pair may lead to."""
-    found = pattern(pair.target)
-    return any(found.fullmatch(name) for name in target)
+    """Return whether a model has a tensor that a pair may lead to."""
+    pattern = compile_pattern(pair.target)
+    return any(pattern.fullmatch(name) for name in target)
 
 
-def prepared(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def prepare_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Bring the pixels that the original's Swin merges to mmdet's order; leave derived buffers out."""
-    merging = pattern('backbone.0.layers.#.downsample.*')
-    kept = {name: value for name, value in state.items() if not name.endswith(DERIVED)}
-    return {name: reorder_pixels(value) if merging.fullmatch(name) else value for name, value in kept.items()}
+    merging = compile_pattern('backbone.0.layers.#.downsample.*')
+    weights = {name: value for name, value in state.items() if not name.endswith(DERIVED)}
+    return {name: reorder_pixels(value) if merging.fullmatch(name) else value for name, value in weights.items()}
 
 
-def compare(unknown: list[str], taken: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> list[str]:
-    """Return what keeps a detector from becoming the model: of each kind of problem, all names."""
-    derived = (*MASK_BRANCH, *DERIVED)
-    missing = [name for name in target if name not in taken and not any(part in name for part in derived)]
-    shapes = [
-        f'{name} {tuple(value.shape)}, in the model {tuple(target[name].shape)}'
-        for name, value in taken.items()
-        if name in target and value.shape != target[name].shape
+def split_unknown(renamed: Renamed, naming: Naming, pairs: list[Pair]) -> tuple[list[str], list[str]]:
+    """Split the names without a place into those that a detector of this naming may have, and all others."""
+    sources = [pair.source for pair in pairs]
+    patterns = [compile_pattern(name) for name in (*naming.dropped, *sources)]
+    dropped: list[str] = []
+    unknown: list[str] = []
+    for name in renamed.unknown:
+        is_known = any(pattern.fullmatch(name) for pattern in patterns)
+        (dropped if is_known else unknown).append(name)
+    return dropped, unknown
+
+
+def cut_rows(weights: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Keep the rows that the model has: the first queries, labels without the spare one, COCO's classes.
+
+    Tensors are (queries, channels) or (classes, ...); others stay as they are.
+    """
+    rows: dict[str, Tensor] = {}
+    for name, value in weights.items():
+        kept = _select_rows(name, value, target[name]) if name in target else None
+        rows[name] = value if kept is None else value[kept]
+    return rows
+
+
+def _select_rows(name: str, value: Tensor, expected: Tensor) -> list[int] | slice | None:
+    """Return which rows of a tensor the model has; None for all of them."""
+    if value.ndim == 0 or value.shape[1:] != expected.shape[1:] or len(value) <= len(expected):
+        return None
+    is_label = '.label_embed.' in name
+    num_classes = len(value) - is_label  # the original has one label more than classes
+    if '.queries.content.' in name or (is_label and num_classes == len(expected)):
+        return slice(len(expected))
+    is_class = is_label or '.class_embed.' in name
+    if is_class and num_classes == 91 and len(expected) == len(COCO_NUMBERS):
+        return COCO_NUMBERS
+    return None
+
+
+def complete_weights(weights: Mapping[str, Tensor], target: Mapping[str, Tensor], num_layers: int) -> dict[str, Tensor]:
+    """Add the tensors of the model that follow from others: copies, and biases that mmdet has not before a norm.
+
+    Args:
+        num_layers: Decoder layers of the detector.
+    """
+    # A tensor of the model, and the tensor that it is a copy of; the first row whose copy is there counts.
+    sources = [
+        (r'(.*)\.encoder_prediction\.norm\.(.*)', r'\g<1>.queries.proj.1.\g<2>'),
+        (r'(.*\.decoder\.layers)\.\d+\.(.*)', rf'\g<1>.{num_layers - 1}.\g<2>'),
+        (r'(.*)\.decoder\.box_embeds\.\d+\.(.*)', r'\g<1>.prediction.box_embed.\g<2>'),
     ]
-    kinds = [('unknown', unknown), ('missing', missing), ('of another shape', shapes)]
-    return ['\n  '.join([f'{len(names)} {kind}:', *sorted(names)]) for kind, names in kinds if names]
+    completed = dict(weights)
+    for name in [name for name in target if name not in weights]:
+        copied = [re.sub(pattern, source, name) for pattern, source in sources if re.fullmatch(pattern, name)]
+        known = [source for source in copied if source in weights]
+        if known:
+            completed[name] = weights[known[0]]
+        elif re.fullmatch(r'.*\.input_convs\.\d+\.conv\.bias', name):
+            completed[name] = torch.zeros_like(target[name])
+    return completed
 
 
-def cover(taken: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> dict[str, tuple[int, int]]:
+def merge_second_norm(weights: Mapping[str, Tensor], prediction: str) -> dict[str, Tensor]:
+    """Return a class branch that undoes, on average, the second of two equal normalisations.
+
+    A normalised query ``x = scale * z + shift`` becomes ``y = scale * (x - mean) / deviation + shift``. Mean and
+    deviation over the channels vary little between queries; they are taken for a ``z`` of unit variance.
+
+    Args:
+        prediction: What the names of the norm, (channels,), and of the branch, (classes, channels), start with.
+    """
+    scale, shift = (weights[f'{prediction}.norm.{name}'] for name in ('weight', 'bias'))
+    weight, bias = (weights[f'{prediction}.class_embed.{name}'] for name in ('weight', 'bias'))
+    mean = shift.mean()
+    deviation = (scale.square().mean() + shift.var(unbiased=False)).sqrt()
+    is_constant = scale.abs() <= 0.01 * scale.square().mean().sqrt()  # channels that carry nothing of the query
+    factor = torch.where(is_constant, 0, deviation / scale)
+    constant = torch.where(is_constant, shift, mean - factor * shift)
+    return {
+        f'{prediction}.class_embed.weight': weight * factor,
+        f'{prediction}.class_embed.bias': bias + weight @ constant,
+    }
+
+
+def count_coverage(weights: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> dict[str, tuple[int, int]]:
     """Count, by module, the tensors of a model that have the detector's weights, and all of them."""
-    names = [name for name in target if not name.endswith(DERIVED)]
-    total = Counter(_module(name) for name in names)
-    known = Counter(_module(name) for name in names if name in taken)
+    total: Counter[str] = Counter()
+    known: Counter[str] = Counter()
+    for name in target:
+        if name.endswith(DERIVED):
+            continue
+        module = _module(name)
+        total[module] += 1
+        known[module] += name in weights
     return {module: (known[module], count) for module, count in total.items()}
 
 
-def differences(head: Any) -> list[str]:
+def list_differences(head: Any) -> list[str]:
     """Return the settings in which a model differs from DINO."""
-    queries = head.queries
+    queries, decoder = head.queries, head.decoder
     anchors = tuple(0.05 * 2**level for level in range(len(head.pixel_decoder.input_convs)))
-    wanted = {
-        f'pixel_decoder.temperature={TEMPERATURE}': head.pixel_decoder.position.temperature == TEMPERATURE,
+    temperature = head.pixel_decoder.position.temperature
+    settings = {
+        f'pixel_decoder.temperature={POSITION_TEMPERATURE}': temperature == POSITION_TEMPERATURE,
         f'queries.anchor_sizes={list(anchors)}': queries.anchor_sizes == anchors,
         'queries.learned_content=True': queries.learned_content,
         'queries.separate_branches=True': queries.separate_branches,
         'queries.boxes_from_masks=False': not queries.boxes_from_masks,
-        'decoder.separate_box_branches=True': head.decoder.separate_box_branches,
-        'decoder.normalise_content_once=True': head.decoder.normalise_content_once,
+        'decoder.separate_box_branches=True': decoder.separate_box_branches,
+        'decoder.normalise_content_once=True': decoder.normalise_content_once,
     }
-    return [setting for setting, holds in wanted.items() if not holds]
+    return [setting for setting, holds in settings.items() if not holds]
 
 
 def _module(name: str) -> str:
     return '.'.join(name.split('.')[: 1 if name.startswith('backbone.') else 2])
-
-
-# The numbers that COCO gives to its 80 classes. The original DINO has a logit for every number up to 90.
-COCO_NUMBERS = [number for number in range(1, 91) if number not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)]
-
-
-def completed(
-    taken: Mapping[str, Tensor], target: Mapping[str, Tensor], head: str, num_layers: int
-) -> dict[str, Tensor]:
-    """Return the tensors of the model that have, or follow from, the detector's weights."""
-    found = {name: fitted(name, value, target[name]) if name in target else value for name, value in taken.items()}
-    for name, value in target.items():
-        layer, _, _ = name.removeprefix(f'{head}.decoder.layers.').partition('.')
-        last = name.replace(f'.decoder.layers.{layer}.', f'.decoder.layers.{num_layers - 1}.', 1)
-        token_norm = name.replace('.encoder_prediction.norm.', '.queries.proj.1.')
-        shared = re.sub(r'\.decoder\.box_embeds\.\d+\.', '.prediction.box_embed.', name)
-        if name in taken:
-            continue
-        if like := next((other for other in (token_norm, last, shared) if other in taken), None):
-            found[name] = taken[like]
-        elif '.input_convs.' in name and name.endswith('.conv.bias'):  # mmdet has none before a norm
-            found[name] = torch.zeros_like(value)
-    return found
-
-
-def fitted(name: str, value: Tensor, like: Tensor) -> Tensor:
-    """Keep the rows that the model has: the first queries, labels without the spare one, COCO's classes."""
-    if value.ndim == 0 or value.shape[1:] != like.shape[1:] or len(value) <= len(like):
-        return value
-    is_label = '.label_embed.' in name  # of which the original has one more than classes
-    if '.queries.content.' in name or (is_label and len(value) == len(like) + 1):
-        return value[: len(like)]
-    if (is_label or '.class_embed.' in name) and (len(value) - is_label, len(like)) == (91, len(COCO_NUMBERS)):
-        return value[COCO_NUMBERS]
-    return value
-
-
-def normalise_once(state: dict[str, Tensor], prediction: str) -> None:
-    """Let the class branch undo, on average, the second of two equal normalisations, in place.
-
-    A normalised query ``x = scale * z + shift`` becomes ``y = scale * (x - mean) / deviation + shift``. Mean and
-    deviation over the channels vary little between queries; they are taken for a ``z`` of unit variance.
-    """
-    scale, shift = state[f'{prediction}.norm.weight'], state[f'{prediction}.norm.bias']
-    weight, bias = state[f'{prediction}.class_embed.weight'], state[f'{prediction}.class_embed.bias']
-    mean, deviation = shift.mean(), (scale.square().mean() + shift.var(unbiased=False)).sqrt()
-    passes = scale.abs() > 0.01 * scale.square().mean().sqrt()  # the other channels are constants
-    factor = torch.where(passes, deviation / scale, 0)
-    constant = torch.where(passes, mean - factor * shift, shift)
-    state[f'{prediction}.class_embed.weight'] = weight * factor
-    state[f'{prediction}.class_embed.bias'] = bias + weight @ constant

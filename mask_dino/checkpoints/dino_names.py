@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from .maskdino_names import BACKBONE
+from .maskdino_names import BACKBONE, name_decoder_layers, name_encoder_layers
 from .rename import Pair
 
 
@@ -21,8 +21,8 @@ class Naming(NamedTuple):
     boxes: list[Pair]  # of a decoder layer before the last, which is ``L``
     dropped: list[str]
 
-    def pairs(self, num_layers: int) -> list[Pair]:
-        """Return all pairs of a detector with so many decoder layers, but for the name of the head here."""
+    def list_names(self, num_layers: int) -> list[Pair]:
+        """Return the names behind the backbone of a detector with so many decoder layers, here below the head."""
         branches = (
             Pair(source.replace('N', str(num_layers - 1)).replace('E', str(num_layers)), target)
             for source, target in self.branches
@@ -68,11 +68,9 @@ MMDET = Naming(
     dropped=['bbox_head.cls_branches.?.*', 'bbox_head.reg_branches.?.*'],
 )
 
-ENCODER, DECODER = 'transformer.encoder.layers.#', 'transformer.decoder.layers.#'
-
 ORIGINAL = Naming(
     mark='transformer.enc_output.weight',
-    decoder_layer=f'{DECODER}.norm1.weight',
+    decoder_layer='transformer.decoder.layers.#.norm1.weight',
     backbone=[
         # torchvision's ResNet has the names of mmdet's
         Pair('backbone.0.body.*', 'backbone.*'),
@@ -82,19 +80,8 @@ ORIGINAL = Naming(
         Pair('input_proj.#.0.*', 'pixel_decoder.input_convs.#.conv.*'),
         Pair('input_proj.#.1.*', 'pixel_decoder.input_convs.#.gn.*'),
         Pair('transformer.level_embed', 'pixel_decoder.level_embed'),
-        Pair(f'{ENCODER}.self_attn.*', 'pixel_decoder.layers.#.self_attn.*'),
-        Pair(f'{ENCODER}.norm1.*', 'pixel_decoder.layers.#.norms.0.*'),
-        Pair(f'{ENCODER}.norm2.*', 'pixel_decoder.layers.#.norms.1.*'),
-        Pair(f'{ENCODER}.linear1.*', 'pixel_decoder.layers.#.ffn.layers.0.0.*'),
-        Pair(f'{ENCODER}.linear2.*', 'pixel_decoder.layers.#.ffn.layers.1.*'),
-        Pair(f'{DECODER}.cross_attn.*', 'decoder.layers.#.cross_attn.*'),
-        Pair(f'{DECODER}.self_attn.*', 'decoder.layers.#.self_attn.attn.*'),
-        # numbered by kind there, by order here
-        Pair(f'{DECODER}.norm2.*', 'decoder.layers.#.norms.0.*'),
-        Pair(f'{DECODER}.norm1.*', 'decoder.layers.#.norms.1.*'),
-        Pair(f'{DECODER}.norm3.*', 'decoder.layers.#.norms.2.*'),
-        Pair(f'{DECODER}.linear1.*', 'decoder.layers.#.ffn.layers.0.0.*'),
-        Pair(f'{DECODER}.linear2.*', 'decoder.layers.#.ffn.layers.1.*'),
+        *name_encoder_layers('transformer.encoder.layers.#'),
+        *name_decoder_layers('transformer.decoder.layers.#'),
         Pair('transformer.decoder.ref_point_head.*', 'decoder.ref_point_head.*'),
         Pair('transformer.decoder.norm.*', 'prediction.norm.*'),
         Pair('transformer.enc_output.*', 'queries.proj.0.*'),
@@ -118,8 +105,13 @@ ORIGINAL = Naming(
 )
 
 
-def extra_levels(state: Iterable[str], num_maps: int) -> list[Pair]:
-    """Return the names of mmdet's strided levels, which it numbers on their own, here behind those of the backbone."""
+def list_extra_levels(state: Iterable[str], num_maps: int) -> list[Pair]:
+    """Return the names of strided levels: mmdet counts them from 0, here they follow the maps of the backbone.
+
+    Args:
+        state: Names in the detector.
+        num_maps: Maps of the backbone that the encoder reads.
+    """
     return [
         Pair(f'neck.extra_convs.{number}.*', f'pixel_decoder.input_convs.{num_maps + number}.*')
         for number in range(sum(name.startswith('neck.extra_convs.') for name in state))

@@ -1,4 +1,4 @@
-"""Converting files: an original checkpoint in, a checkpoint for a config of this project out."""
+"""Files of the converters: what they read, what they write, and the proof that it works."""
 
 import argparse
 import os
@@ -14,7 +14,7 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 from torch import Tensor, nn
 
 from .. import __version__
-from .loading import CheckpointError, load_checkpoint_safely
+from .loading import CheckpointError, load_checkpoint_safely, save_safetensors
 
 
 def read_original(path: Path) -> dict[str, Tensor]:
@@ -28,16 +28,18 @@ def read_original(path: Path) -> dict[str, Tensor]:
     if 'state_dict' in checkpoint:
         raise CheckpointError(f'{path} is a checkpoint of OpenMMLab, with a state_dict: it needs no conversion')
     state = checkpoint.get('model', checkpoint)
-    strange = ['no dictionary'] if not isinstance(state, dict) else [n for n, v in state.items() if not _is_array(v)]
-    if strange or not state:
+    names = list(state) if isinstance(state, dict) else []
+    others = [str(name) for name in names if not isinstance(state[name], (Tensor, np.ndarray))]
+    if others or not names:
+        problem = f'other entries are {", ".join(others)}' if others else 'there are no entries'
         raise CheckpointError(
-            f"{path} holds no weights of the original implementation, which are {{'model': tensors}} or tensors alone; "
-            f'there are no tensors under: {", ".join(map(str, strange)) or "any name"}'
+            f"{path} holds no weights of the original implementation, which are {{'model': tensors}} or tensors only: "
+            f'{problem}. Give the checkpoint that the original wrote or published'
         )
-    return {name: _float32(value) for name, value in state.items()}
+    return {name: _to_float32(value) for name, value in state.items()}
 
 
-def read_ours(path: Path, trusted_packages: Iterable[str] = ()) -> dict[str, Any]:
+def read_openmmlab(path: Path, trusted_packages: Iterable[str] = ()) -> dict[str, Any]:
     """Read a checkpoint of OpenMMLab, ``{'state_dict': tensors, ...}``.
 
     Args:
@@ -64,21 +66,25 @@ def read_detector(path: Path, trusted_packages: Iterable[str] = ()) -> dict[str,
         CheckpointError: It is damaged or unsafe.
     """
     checkpoint = load_checkpoint_safely(path, trusted_packages=trusted_packages)
-    state = checkpoint.get('state_dict') or checkpoint.get('ema_model') or checkpoint.get('model') or checkpoint
-    tensors = {name.removeprefix('module.'): value for name, value in state.items() if _is_array(value)}
-    return {name: _float32(value) for name, value in tensors.items()}
+    entries = [checkpoint[key] for key in ('state_dict', 'ema_model', 'model') if checkpoint.get(key)]
+    state = entries[0] if entries else checkpoint
+    tensors: dict[str, Tensor] = {}
+    for name, value in state.items():
+        if isinstance(value, (Tensor, np.ndarray)):
+            tensors[name.removeprefix('module.')] = _to_float32(value)
+    return tensors
 
 
-def configured(checkpoint: dict[str, Any], path: Path) -> Config:
+def read_config(checkpoint: dict[str, Any], path: Path) -> Config:
     """Return the config in a checkpoint.
 
     Raises:
         CheckpointError: There is none.
     """
-    text = checkpoint.get('meta', {}).get('cfg')
-    if not text:
+    config = checkpoint.get('meta', {}).get('cfg')
+    if not config:
         raise CheckpointError(f'{path} does not hold its config; give it with --config')
-    return Config.fromstring(text, file_format='.py')
+    return Config(config) if isinstance(config, dict) else Config.fromstring(config, file_format='.py')
 
 
 def add_trust_argument(parser: argparse.ArgumentParser) -> None:
@@ -93,7 +99,11 @@ def add_trust_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def check_paths(source: Path, destination: Path) -> None:
-    """Find what cannot be written out before the work begins."""
+    """Find a destination that cannot be written, before the work begins.
+
+    Raises:
+        CheckpointError: The destination is a folder or the source.
+    """
     if destination.is_dir():
         raise CheckpointError(f'DST {destination} is a folder; give the name of a file')
     if source.exists() and destination.exists() and destination.samefile(source):
@@ -101,15 +111,19 @@ def check_paths(source: Path, destination: Path) -> None:
 
 
 def build_model(config: Config) -> nn.Module:
-    """Build the model of a config with random weights: nothing is downloaded."""
+    """Build the model of a config with random weights: nothing is downloaded.
+
+    Raises:
+        CheckpointError: The config has no model.
+    """
     _require(config, 'model')
     init_default_scope(config.get('default_scope', 'mmengine'))
     model: nn.Module = MODELS.build(config.model)
     return model
 
 
-def checkpoint_for(config: Config, state: dict[str, Tensor], source: Path) -> dict[str, Any]:
-    """Return a checkpoint that says by itself what mmdet's and mmseg's inference ask of it.
+def make_checkpoint(config: Config, state: dict[str, Tensor], source: Path) -> dict[str, Any]:
+    """Return a checkpoint with all that the inference of mmdet and mmseg needs: weights, config and classes.
 
     Args:
         state: Weights of the config's model.
@@ -117,9 +131,9 @@ def checkpoint_for(config: Config, state: dict[str, Tensor], source: Path) -> di
     """
     _require(config, 'test_dataloader')  # its data set names the classes
     init_default_scope(config.get('default_scope', 'mmengine'))
-    known = DATASETS.build(dict(config.test_dataloader.dataset, lazy_init=True)).metainfo
+    metainfo = DATASETS.build(dict(config.test_dataloader.dataset, lazy_init=True)).metainfo
     meta = dict(
-        dataset_meta={name: known[name] for name in ('classes', 'palette') if name in known},
+        dataset_meta={name: metainfo[name] for name in ('classes', 'palette') if name in metainfo},
         cfg=config.pretty_text,
         converted_from=source.name,
         mask_dino_version=__version__,
@@ -128,29 +142,72 @@ def checkpoint_for(config: Config, state: dict[str, Tensor], source: Path) -> di
     return dict(meta=meta, state_dict=state)
 
 
-def write(checkpoint: dict[str, Any], path: Path) -> None:
-    """Write a checkpoint whole or not at all, its folder included."""
+def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
+    """Write a checkpoint whole or not at all, its folder included; with the suffix ``.safetensors`` in that format.
+
+    Raises:
+        OSError: The file could not be written.
+        CheckpointError: The package safetensors is missing.
+    """
+    save = save_safetensors if path.suffix == '.safetensors' else torch.save
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f'.{path.name}.{os.getpid()}.part')
     try:
         with part.open('wb') as file:
-            torch.save(checkpoint, file)
+            save(checkpoint, file)
         part.replace(path)
     except RuntimeError as error:  # torch's word for a disk that is full
+        if isinstance(error, CheckpointError):
+            raise
         raise OSError(f'{path} could not be written, the disk may be full: {error}') from error
     finally:
         part.unlink(missing_ok=True)
 
 
+SIZE = (128, 160)  # height and width of the image of noise
+SEED = 0
+
+
+def compute_fingerprint(path: Path) -> str:
+    """Load a checkpoint strictly into the model of the config that it holds, and describe what that predicts.
+
+    Equal weights give equal fingerprints, up to rounding.
+
+    Raises:
+        CheckpointError: The file lacks its config, its tensors do not fit, or the predictions are not finite.
+    """
+    checkpoint = read_openmmlab(path)
+    model = build_model(read_config(checkpoint, path))
+    try:
+        model.load_state_dict(checkpoint['state_dict'], strict=True)
+    except RuntimeError as error:
+        raise CheckpointError(f'{path} does not fit its config: {error}') from error
+    return describe_predictions(model, path)
+
+
+@torch.no_grad()
+def describe_predictions(model: nn.Module, path: Path) -> str:
+    """Return the mean magnitude of what a model predicts for a seeded image of noise.
+
+    Raises:
+        CheckpointError: A prediction is not finite.
+    """
+    generator = torch.Generator().manual_seed(SEED)
+    image = torch.randn(1, 3, *SIZE, generator=generator)
+    predictions = model.eval()(image, None, mode='tensor')
+    described: list[str] = []
+    for name, values in zip(predictions._fields, predictions, strict=True):
+        if not values.isfinite().all():
+            raise CheckpointError(f'{path} predicts {name} that are not finite')
+        described.append(f'{name} {tuple(values.shape)} {values.abs().mean():.4f}')
+    return ', '.join(described)
+
+
 def _require(config: Config, name: str) -> None:
     if name not in config:
-        raise CheckpointError(f'the config {config.filename} has no {name}; give the whole config of a model')
+        raise CheckpointError(f'the config {config.filename} has no {name}; give the complete config of a model')
 
 
-def _is_array(value: object) -> bool:
-    return isinstance(value, (Tensor, np.ndarray))
-
-
-def _float32(value: Tensor | np.ndarray) -> Tensor:
+def _to_float32(value: Tensor | np.ndarray) -> Tensor:
     tensor = torch.tensor(value) if isinstance(value, np.ndarray) else value
     return tensor.float() if tensor.is_floating_point() else tensor

@@ -8,27 +8,27 @@ import torch
 from torch import Tensor
 
 from .loading import CheckpointError
+from .maskdino_names import PIXEL_DECODER, PREDICTOR
 
-PIXEL_DECODER = 'sem_seg_head.pixel_decoder'
 PER_LEVEL = r'(sampling_offsets|attention_weights)\.(weight|bias)'
-ENCODER_ATTENTION = rf'sem_seg_head\.pixel_decoder\.transformer\.encoder\.layers\.\d+\.self_attn\.{PER_LEVEL}'
-DECODER_ATTENTION = rf'sem_seg_head\.predictor\.decoder\.layers\.\d+\.cross_attn\.{PER_LEVEL}'
+ENCODER_ATTENTION = rf'{re.escape(PIXEL_DECODER)}\.transformer\.encoder\.layers\.\d+\.self_attn\.{PER_LEVEL}'
+DECODER_ATTENTION = rf'{re.escape(PREDICTOR)}\.decoder\.layers\.\d+\.cross_attn\.{PER_LEVEL}'
 SWIN_MERGING = r'backbone\.layers\.\d+\.downsample\.(reduction\.weight|norm\.(weight|bias))'
 
 
 class Levels(NamedTuple):
-    """The levels of the original's encoder, in its own order.
+    """The levels of the original's encoder, in the order of the original.
 
-    The original has them from fine to coarse (``FEATURE_ORDER: low2high``) or from coarse to fine (``high2low``) in
-    the encoder, and the other way round in the decoder; here they are always from fine to coarse.
+    Its encoder has them from fine to coarse (``FEATURE_ORDER: low2high``) or from coarse to fine (``high2low``), and
+    its decoder has the reverse order. Here the order is always from fine to coarse.
     """
 
     channels: tuple[int, ...]  # of the backbone maps, which the first input projections read
-    num_extra: int  # strided convolutions of the coarsest map, behind them
+    num_extra: int  # levels after them, made by strided convolutions of the coarsest map
 
     @property
     def total(self) -> int:
-        """How many levels the encoder has."""
+        """The number of levels of the encoder."""
         return len(self.channels) + self.num_extra
 
     @property
@@ -49,38 +49,42 @@ class Levels(NamedTuple):
 
 
 def read_levels(state: Mapping[str, Tensor]) -> Levels:
-    """Read the levels off the input projections.
+    """Read the levels from the shapes of the input projections, (channels, backbone channels, size, size).
 
     Raises:
-        CheckpointError: There is none, or the levels cannot be converted.
+        CheckpointError: There is no projection, or the levels cannot be converted.
     """
     projection = re.compile(rf'{re.escape(PIXEL_DECODER)}\.input_proj\.(\d+)\.0\.weight')
-    found = sorted((int(m[1]), value.shape) for name, value in state.items() if (m := projection.fullmatch(name)))
-    channels = tuple(shape[1] for _, shape in found if shape[-1] == 1)
+    matches = {name: projection.fullmatch(name) for name in state}
+    numbers = {int(match[1]): name for name, match in matches.items() if match}
+    shapes = [state[numbers[level]].shape for level in sorted(numbers)]
+    channels = tuple(shape[1] for shape in shapes if shape[-1] == 1)
     if not channels:
         missing = f'{PIXEL_DECODER}.input_proj.0.0.weight'
         raise CheckpointError(f'not a Mask DINO in the naming of the original: there is no {missing}')
-    levels = Levels(channels, len(found) - len(channels))
+    levels = Levels(channels, len(shapes) - len(channels))
     if levels.num_extra > 1:
         raise CheckpointError(
             f'{levels.num_extra} encoder levels beyond those of the backbone cannot be converted: the original mixes '
-            'up the positional encodings of two or more such levels, which this implementation does not'
+            'up the positional encodings of two or more such levels, and this implementation does not'
         )
     return levels
 
 
-def straighten(state: Mapping[str, Tensor], levels: Levels, num_heads: int, reverse: bool = False) -> dict[str, Tensor]:
-    """Bring the levels to the order from fine to coarse, and merged pixels to mmdet's, under the original names.
+def reorder_tensors(
+    state: Mapping[str, Tensor], levels: Levels, num_heads: int, reverse: bool = False
+) -> dict[str, Tensor]:
+    """Bring the levels to the order from fine to coarse, and merged pixels to mmdet's order, under the original names.
 
-    A tensor whose shape does not fit is left as it is, for whoever compares it with the model.
+    A tensor whose shape does not fit is left as it is, and the comparison with the model reports it.
 
     Args:
-        num_heads: Heads of the deformable attention, which the shapes do not tell.
-        reverse: Whether to undo it. Turning levels round twice changes nothing, hence only the pixels differ.
+        num_heads: Heads of the deformable attention, which the shapes do not show.
+        reverse: Whether to undo it. To reverse the levels twice changes nothing, so only the pixels need the inverse.
     """
     flipped = re.compile(ENCODER_ATTENTION if levels.coarse_first else DECODER_ATTENTION)
     merging = re.compile(SWIN_MERGING)
-    straight = {}
+    reordered = {}
     for name, value in state.items():
         if flipped.fullmatch(name):
             value = _flip_levels(value, num_heads, levels.total)
@@ -88,16 +92,20 @@ def straighten(state: Mapping[str, Tensor], levels: Levels, num_heads: int, reve
             value = _restore_pixels(value) if reverse else reorder_pixels(value)
         elif levels.coarse_first and name == f'{PIXEL_DECODER}.transformer.level_embed':
             value = value.flip(0)
-        straight[_projection_name(name, levels)] = value
-    return straight
+        reordered[_projection_name(name, levels)] = value
+    return reordered
 
 
 def _projection_name(name: str, levels: Levels) -> str:
-    """Renumber the projection of a backbone map; those of further levels come last in either order."""
+    """Renumber the projection of a backbone map; the projections of extra levels come last in either order."""
     match = re.fullmatch(rf'({re.escape(PIXEL_DECODER)}\.input_proj)\.(\d+)\.(.+)', name)
-    if match is None or not levels.coarse_first or int(match[2]) >= len(levels.channels):
+    if match is None or not levels.coarse_first:
         return name
-    return f'{match[1]}.{len(levels.channels) - 1 - int(match[2])}.{match[3]}'
+    prefix, level, parameter = match.groups()
+    num_maps = len(levels.channels)
+    if int(level) >= num_maps:
+        return name
+    return f'{prefix}.{num_maps - 1 - int(level)}.{parameter}'
 
 
 def _flip_levels(value: Tensor, num_heads: int, num_levels: int) -> Tensor:

@@ -1,23 +1,18 @@
 """Reading checkpoint files that nobody vouches for: weights and training state load, code does not run."""
 
+import json
 import pickle
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
-from urllib.parse import urlparse
+from typing import IO, Any
 
 import numpy as np
 import torch
-from mmengine import fileio
-from mmengine.dist import barrier, is_main_process
-from mmengine.runner import CheckpointLoader
-from mmengine.runner import checkpoint as mmengine_loaders
 
 from ..messages import missing_file
 from .config_text import UntrustedError, secure_configs
-from .safe_types import MMENGINE, PLAIN, RefusedError
+from .safe_types import PLAIN, RefusedError
 
 MapLocation = str | torch.device | Callable[..., Any] | None
 
@@ -64,11 +59,18 @@ def load_checkpoint_safely(
         ) from error
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f'checkpoint {path} holds a {type(checkpoint).__name__}, not a dictionary of weights')
-    return _secure(checkpoint, path, trusted_packages)
+    return secure_checkpoint(checkpoint, path, trusted_packages)
 
 
-def _secure(checkpoint: dict, source: str | Path, trusted_packages: Iterable[str] = ()) -> dict:
-    """Secure the configs inside a checkpoint, in place, and return it."""
+def secure_checkpoint(checkpoint: dict, source: str | Path, trusted_packages: Iterable[str] = ()) -> dict:
+    """Secure the configs inside a checkpoint, in place, and return it.
+
+    Args:
+        source: The file or URL, for the message.
+
+    Raises:
+        CheckpointError: A config could run code.
+    """
     try:
         secure_configs(checkpoint, trusted_packages)
     except UntrustedError as error:
@@ -107,12 +109,39 @@ def _read_torch(path: Path, map_location: MapLocation) -> Any:
         raise RefusedError('a TorchScript program') from error
 
 
+META_KEY = 'mask_dino_meta'
+"""Entry of a safetensors file's metadata with ``meta`` of the checkpoint, as JSON."""
+
+
 def _read_safetensors(path: Path) -> dict:
+    """Return the tensors of a file; with the meta data that :func:`save_safetensors` adds, a checkpoint of mmengine."""
     try:
-        from safetensors.torch import load_file  # type: ignore[import-not-found]
+        from safetensors import safe_open  # type: ignore[import-not-found]
     except ImportError as error:
         raise CheckpointError(f'checkpoint {path} needs a package to be read: pip install safetensors') from error
-    return load_file(path)
+    with safe_open(path, framework='pt') as file:
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
+        metadata = file.metadata() or {}
+    return dict(state_dict=state, meta=json.loads(metadata[META_KEY])) if META_KEY in metadata else state
+
+
+def save_safetensors(checkpoint: dict[str, Any], file: IO[bytes]) -> None:
+    """Write the tensors and the meta data of a checkpoint in the format of safetensors, which cannot contain code.
+
+    Args:
+        checkpoint: ``{'state_dict': tensors, 'meta': ...}``, or ``{'model': tensors}`` of the original.
+
+    Raises:
+        CheckpointError: The package safetensors is missing.
+    """
+    try:
+        from safetensors.torch import save  # type: ignore[import-not-found]
+    except ImportError as error:
+        raise CheckpointError('writing .safetensors needs a package: pip install safetensors') from error
+    state = checkpoint.get('state_dict', checkpoint.get('model', {}))
+    metadata = {META_KEY: json.dumps(checkpoint['meta'])} if 'meta' in checkpoint else None
+    # Copies, because the format refuses tensors that share memory.
+    file.write(save({name: value.clone().contiguous() for name, value in state.items()}, metadata))
 
 
 class _PlainUnpickler(pickle.Unpickler):
@@ -150,77 +179,3 @@ def _refusal(path: Path, found: str) -> str:
         'hidden in the file. Remedy: if you trust its origin, save the weights alone where the file was made, '
         'torch.save(model.state_dict(), path), and load that file.'
     )
-
-
-def register() -> None:
-    """Take over ``load_from``, ``--resume``, testing and inference; doing so again changes nothing.
-
-    Paths, URLs and ``s3://`` are read here. Names from a fixed source (``torchvision://``, ``open-mmlab://``,
-    ``mmcls://``, ``pavi://``) are read by mmengine, and the configs in them are checked here.
-    """
-    if CAN_ALLOW:
-        torch.serialization.add_safe_globals(list(MMENGINE))
-    for prefixes, loader in LOADERS.items():
-        CheckpointLoader.register_scheme(prefixes=prefixes, loader=loader, force=True)
-
-
-# mmengine logs the loaders' names without their first ten letters.
-def load_from_local(filename: str, map_location: MapLocation = None) -> dict:
-    """Read a file on disk."""
-    return load_checkpoint_safely(filename, map_location)
-
-
-def load_from_ceph(filename: str, map_location: MapLocation = None) -> dict:
-    """Read an object of a store that mmengine's ``petrel`` backend serves."""
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / Path(urlparse(filename).path).name
-        path.write_bytes(fileio.get(filename, backend_args={'backend': 'petrel'}))
-        return load_checkpoint_safely(path, map_location)
-
-
-def load_from_torchvision(filename: str, map_location: MapLocation = None) -> dict:
-    """Read weights of torchvision."""
-    return _secure(mmengine_loaders.load_from_torchvision(filename, map_location), filename)
-
-
-def load_from_openmmlab(filename: str, map_location: MapLocation = None) -> dict:
-    """Read weights of OpenMMLab by their name."""
-    return _secure(mmengine_loaders.load_from_openmmlab(filename, map_location), filename)
-
-
-def load_from_mmcls(filename: str, map_location: MapLocation = None) -> dict:
-    """Read weights of mmcls by their name."""
-    return _secure(mmengine_loaders.load_from_mmcls(filename, map_location), filename)
-
-
-def load_from_pavi(filename: str, map_location: MapLocation = None) -> dict:
-    """Read weights of the model cloud of pavi."""
-    return _secure(mmengine_loaders.load_from_pavi(filename, map_location), filename)
-
-
-def load_from_http(filename: str, map_location: MapLocation = None) -> dict:
-    """Read a URL, downloaded once by the main process to where torch and mmengine keep such files."""
-    cached = Path(torch.hub.get_dir()) / 'checkpoints' / Path(urlparse(filename).path).name
-    if is_main_process():
-        _download(filename, cached)
-    barrier()
-    _download(filename, cached)  # other machines may not share the disk
-    return load_checkpoint_safely(cached, map_location)
-
-
-def _download(url: str, path: Path) -> None:
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(path))
-
-
-LOADERS = {
-    '': load_from_local,
-    ('http://', 'https://'): load_from_http,
-    (r'(\S+\:)?s3://', r'(\S+\:)?petrel://'): load_from_ceph,
-    ('modelzoo://', 'torchvision://'): load_from_torchvision,
-    ('open-mmlab://', 'openmmlab://'): load_from_openmmlab,
-    'mmcls://': load_from_mmcls,
-    'pavi://': load_from_pavi,
-}
-"""The loader of every scheme that mmengine knows."""

@@ -1,22 +1,20 @@
-"""Checkpoints of the original implementation, converted for a model of this project."""
+"""Weights of the original implementation (also from detrex) for a model of this project, and the way back."""
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from ..ops.deformable_attention import DeformableAttention
-from .io import build_model, configured, read_ours
-from .level_order import Levels, read_levels, straighten
+from .level_order import Levels, read_levels, reorder_tensors
 from .loading import CheckpointError
-from .maskdino_names import COPIES, pairs, pairs_of_copies
-from .maskdino_names import DERIVED as ORIGINAL_DERIVED
-from .rename import Pair, Renamed, rename
+from .maskdino_names import CONSTANTS, list_copies, list_further_names, list_names
+from .rename import rename
 
-# Buffers that follow from the config: the original has none of them, or in another layout.
+Shape = tuple[int, ...]
+
 DERIVED = ('num_batches_tracked', 'relative_position_index')
+"""Buffers that follow from the config: the original has none of them, or in another layout."""
 
 
 class Converted(NamedTuple):
@@ -25,9 +23,10 @@ class Converted(NamedTuple):
     state: dict[str, Tensor]
     ignored: list[str]  # original tensors that have no place in the model, by intention
     derived: list[str]  # buffers of the model that follow from its config
+    levels: Levels  # of the original's encoder
 
 
-def convert_original(state: Mapping[str, Tensor], model: nn.Module) -> Converted:
+def from_original(state: Mapping[str, Tensor], model: nn.Module) -> Converted:
     """Convert tensors in the naming of the original, or of detrex, for a model built from a config of this project.
 
     Every tensor finds its place or is ignored by a rule, and every parameter and buffer of the model gets its value.
@@ -37,54 +36,16 @@ def convert_original(state: Mapping[str, Tensor], model: nn.Module) -> Converted
             of the model belong to another order of levels. The message lists them.
     """
     target = model.state_dict()
-    head = head_name(target)
+    head = find_head(target)
     levels = read_levels(state)
-    names = [*pairs(head), *pairs_of_copies(head)]
-    renamed = rename(straighten(state, levels, num_heads(model)), names, ORIGINAL_DERIVED)
-    derived = [name for name in target if name not in renamed.state and name.rpartition('.')[2] in DERIVED]
-    if problems := compare(renamed, target, derived):
-        raise CheckpointError('the tensors do not fit the model:\n' + '\n'.join(problems))
+    ordered = reorder_tensors(state, levels, count_heads(model))
+    names = [*list_names(head), *list_copies(head)]
+    renamed = rename(ordered, names, CONSTANTS)
+    check_fit(renamed.state, target, renamed.unknown, renamed.origin)
     check_anchors(levels, model.get_submodule(f'{head}.queries'))
+    derived = [name for name in target if name not in renamed.state]
     converted = {name: renamed.state.get(name, value) for name, value in target.items()}
-    return Converted(converted, renamed.dropped, derived)
-
-
-def head_name(target: Mapping[str, Tensor]) -> str:
-    """Return the name of the Mask DINO head in a model with these weights."""
-    mark = '.pixel_decoder.level_embed'
-    found = next((name for name in target if name.endswith(mark)), None)
-    if found is None:
-        raise CheckpointError('the config is none of a Mask DINO: its model has no pixel_decoder.level_embed')
-    return found.removesuffix(mark)
-
-
-def check_anchors(levels: Levels, queries: Any) -> None:
-    """Refuse a model whose proposals have other sizes, which no tensor shows."""
-    sizes = queries.anchor_sizes
-    if sizes is not None and sizes != levels.anchor_sizes:
-        raise CheckpointError(
-            f'the levels of the checkpoint belong to queries.anchor_sizes={list(levels.anchor_sizes)}, '
-            f'but the config has {list(sizes)}; set them in the config'
-        )
-
-
-def compare(renamed: Renamed, target: Mapping[str, Tensor], derived: list[str]) -> list[str]:
-    """Return what keeps renamed tensors from being the weights of a model: of each kind of problem, all names."""
-    strange = [renamed.origin[name] for name in renamed.state if name not in target]
-    missing = [name for name in target if name not in renamed.state and name not in derived]
-    shapes = [
-        f'{renamed.origin[name]} {tuple(value.shape)}, in the model {name} {tuple(target[name].shape)}'
-        for name, value in renamed.state.items()
-        if name in target and value.shape != target[name].shape
-    ]
-    kinds = [('unknown', [*renamed.unknown, *strange]), ('missing', missing), ('of another shape', shapes)]
-    return ['\n  '.join([f'{len(names)} {kind}:', *sorted(names)]) for kind, names in kinds if names]
-
-
-def num_heads(model: nn.Module) -> int:
-    """Return the heads of the deformable attention of a model."""
-    heads: int = next(m.num_heads for m in model.modules() if isinstance(m, DeformableAttention))
-    return heads
+    return Converted(converted, renamed.dropped, derived, levels)
 
 
 class Restored(NamedTuple):
@@ -94,92 +55,149 @@ class Restored(NamedTuple):
     derived: list[str]  # buffers of the model that the original makes itself
 
 
-def restore_original(state: Mapping[str, Tensor], model: nn.Module) -> Restored:
-    """Convert the weights of a model to the naming and the layout of the original.
+def to_original(state: Mapping[str, Tensor], model: nn.Module) -> Restored:
+    """Convert the weights of a model to the naming and the layout of the original; the reverse of `from_original`.
 
-    It is the reverse of :func:`~mask_dino.checkpoints.maskdino.convert_original`. What the original derives from its
-    config is left out: ``criterion.empty_weight`` and Swin's ``relative_position_index``.
+    What the original derives from its config is left out: ``criterion.empty_weight`` and Swin's
+    ``relative_position_index``.
 
     Raises:
         CheckpointError: Names are unknown to the original, or missing, or shapes differ.
     """
     target = model.state_dict()
-    head = head_name(target)
-    derived = [name for name in state if name.rpartition('.')[2] in DERIVED]
+    head = find_head(target)
+    check_fit(state, target)
+    derived = [name for name in state if name.endswith(DERIVED)]
     weights = {name: value for name, value in state.items() if name not in derived}
-    check(weights, target)
-    renamed = rename(weights, [pair.reversed() for pair in pairs(head)])
+    renamed = rename(weights, [pair.reverse() for pair in list_names(head)])
     if renamed.unknown:
         raise CheckpointError(f'the original has no name for {", ".join(renamed.unknown)}')
-    part: Any = model.get_submodule(head)
-    levels = original_levels(part)
-    restored = straighten(renamed.state, levels, num_heads(model), reverse=True)
-    return Restored(restored | copy(restored, len(part.decoder.layers)), derived)
+    modules: Any = model.get_submodule(head)
+    levels = infer_levels(modules)
+    restored = reorder_tensors(renamed.state, levels, count_heads(model), reverse=True)
+    copies = rename_copies(restored, len(modules.decoder.layers))
+    return Restored(restored | copies, derived)
 
 
-def check(weights: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
-    """Refuse weights that are not those of the model."""
-    wanted = {name: value.shape for name, value in target.items() if name.rpartition('.')[2] not in DERIVED}
-    given = {name: value.shape for name, value in weights.items()}
-    wrong = [name for name in {**wanted, **given} if wanted.get(name) != given.get(name)]
-    if wrong:
-        raise CheckpointError(
-            f'the weights are not those of the config: {len(wrong)} missing, unknown or of another shape:\n  '
-            + '\n  '.join(sorted(wrong))
-        )
-
-
-def original_levels(head: Any) -> Levels:
-    """Return the levels as the published models of this kind have them: the anchors tell; learned queries have none."""
-    pixel_decoder = head.pixel_decoder
-    channels = pixel_decoder.in_channels[pixel_decoder.first_level :]
-    sizes = head.queries.anchor_sizes
-    coarse_first = sizes is None or sizes[0] < sizes[-1]
-    ordered = tuple(reversed(channels)) if coarse_first else tuple(channels)
-    return Levels(ordered, len(pixel_decoder.input_convs) - len(channels))
-
-
-def copy(state: Mapping[str, Tensor], num_layers: int) -> dict[str, Tensor]:
+def rename_copies(state: Mapping[str, Tensor], num_layers: int) -> dict[str, Tensor]:
     """Return the box branch and the norm under the further names that the original has for them."""
     copies: dict[str, Tensor] = {}
-    for first, further in COPIES:
-        for number in range(num_layers):
-            copies |= rename_those(state, Pair(first, further.replace('?', str(number))))
+    for pair in list_further_names(num_layers):
+        copies |= rename(state, [pair]).state
     return copies
 
 
-def rename_those(state: Mapping[str, Tensor], pair: Pair) -> dict[str, Tensor]:
-    """Return the tensors that a pair renames."""
-    return rename(state, [pair]).state
-
-
-SIZE = (128, 160)
-SEED = 0
-
-
-def fingerprint(path: Path) -> str:
-    """Load a checkpoint strictly into the model of the config that it holds, and describe what that predicts.
-
-    Equal weights give equal fingerprints, up to rounding.
+def find_head(target: Mapping[str, Tensor]) -> str:
+    """Return the name of the Mask DINO head in a model with these weights.
 
     Raises:
-        CheckpointError: The file lacks its config, its tensors do not fit, or the predictions are not finite.
+        CheckpointError: The model has none.
     """
-    checkpoint = read_ours(path)
-    model = build_model(configured(checkpoint, path))
-    try:
-        model.load_state_dict(checkpoint['state_dict'], strict=True)
-    except RuntimeError as error:
-        raise CheckpointError(f'{path} does not fit its config: {error}') from error
-    return describe(model, path)
+    mark = '.pixel_decoder.level_embed'
+    for name in target:
+        if name.endswith(mark):
+            return name.removesuffix(mark)
+    raise CheckpointError(
+        'the config does not describe a Mask DINO: its model has no tensor pixel_decoder.level_embed. Give a config '
+        'from configs/maskdino, or one that is built on it'
+    )
 
 
-@torch.no_grad()
-def describe(model: nn.Module, path: Path) -> str:
-    """Return the mean magnitude of what a model predicts for a seeded image of noise."""
-    image = torch.randn(1, 3, *SIZE, generator=torch.Generator().manual_seed(SEED))
-    predictions = model.eval()(image, None, mode='tensor')
-    if not all(x.isfinite().all() for x in predictions):
-        raise CheckpointError(f'{path} predicts values that are not finite')
-    values = zip(predictions._fields, predictions, strict=True)
-    return ', '.join(f'{name} {tuple(x.shape)} {x.abs().mean():.4f}' for name, x in values)
+def count_heads(model: nn.Module) -> int:
+    """Return the number of heads of the deformable attention of a model."""
+    heads: int = next(module.num_heads for module in model.modules() if isinstance(module, DeformableAttention))
+    return heads
+
+
+def check_anchors(levels: Levels, queries: Any) -> None:
+    """Refuse a model whose proposals have other sizes, which no tensor shows.
+
+    Raises:
+        CheckpointError: The sizes differ.
+    """
+    sizes = queries.anchor_sizes
+    if sizes is not None and sizes != levels.anchor_sizes:
+        raise CheckpointError(
+            f'the levels of the checkpoint belong to queries.anchor_sizes={list(levels.anchor_sizes)}, '
+            f'but the config has {list(sizes)}; set them in the config'
+        )
+
+
+def infer_levels(head: Any) -> Levels:
+    """Return the levels as the published models of this kind have them.
+
+    The anchor sizes of selected queries show the order. Published models with learned queries are coarse to fine.
+    """
+    pixel_decoder = head.pixel_decoder
+    channels = tuple(pixel_decoder.in_channels[pixel_decoder.first_level :])
+    sizes = head.queries.anchor_sizes
+    coarse_first = sizes is None or sizes[0] < sizes[-1]
+    ordered = channels[::-1] if coarse_first else channels
+    return Levels(ordered, len(pixel_decoder.input_convs) - len(channels))
+
+
+class Comparison(NamedTuple):
+    """Names of tensors, by how those of a checkpoint fit a model; buffers that follow from a config do not count."""
+
+    fitting: list[str]
+    reshaped: dict[str, tuple[Shape, Shape]]  # in the checkpoint and in the model
+    missing: list[str]  # in the checkpoint
+    unknown: list[str]  # to the model
+
+
+def compare_tensors(checkpoint: Mapping[str, Shape], model: Mapping[str, Shape]) -> Comparison:
+    """Compare names and shapes of a checkpoint with those of a model, as mmengine loads them."""
+    result = Comparison([], {}, [], [])
+    for name, expected in model.items():
+        shape = checkpoint.get(name)
+        if shape == expected:
+            result.fitting.append(name)
+        elif shape is not None:
+            result.reshaped[name] = (shape, expected)
+        elif not name.endswith(DERIVED):
+            result.missing.append(name)
+    unknown = [name for name in checkpoint if name not in model]
+    result.unknown.extend(name for name in unknown if not name.endswith(DERIVED))
+    return result
+
+
+def check_fit(
+    state: Mapping[str, Tensor],
+    target: Mapping[str, Tensor],
+    unknown: Iterable[str] = (),
+    origin: Mapping[str, str] | None = None,
+    new_parts: Iterable[str] = (),
+) -> None:
+    """Refuse converted tensors that are not all weights of a model.
+
+    Args:
+        state: Tensors under the names of the model.
+        target: The weights of the model.
+        unknown: Names in the file that could not be converted.
+        origin: Names in the file of the converted tensors, for the message.
+        new_parts: Parts of names whose tensors may be missing.
+
+    Raises:
+        CheckpointError: The message lists all names, by kind of problem.
+    """
+    result = compare_tensors(read_shapes(state), read_shapes(target))
+    names = dict(origin or {})
+    missing = [name for name in result.missing if not any(part in name for part in new_parts)]
+    reshaped = [
+        f'{names.get(name, name)} {shape}, in the model {name} {expected}'
+        for name, (shape, expected) in result.reshaped.items()
+    ]
+    kinds = {
+        'unknown': [*unknown, *(names.get(name, name) for name in result.unknown)],
+        'missing': missing,
+        'of another shape': reshaped,
+    }
+    problems = ['\n  '.join([f'{len(lines)} {kind}:', *sorted(lines)]) for kind, lines in kinds.items() if lines]
+    if problems:
+        raise CheckpointError('\n'.join(['the tensors do not fit the model:', *problems]))
+
+
+def read_shapes(state: Mapping[str, Any]) -> dict[str, Shape]:
+    """Return the shapes of the tensors in a state, without the prefix that wrappers for several processes add."""
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    return {name.removeprefix('module.'): tuple(value.shape) for name, value in tensors.items()}

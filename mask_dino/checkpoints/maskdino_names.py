@@ -2,11 +2,11 @@
 
 from .rename import Pair
 
-DERIVED = [
+CONSTANTS = [
     'criterion.empty_weight',  # a constant of the losses
     'backbone.layers.*.relative_position_index',  # follows from the window size
 ]
-"""Tensors of the original that its config determines."""
+"""Tensors of the original that its config determines; they have no place here."""
 
 
 def _stage(stage: int) -> list[Pair]:
@@ -36,19 +36,51 @@ BACKBONE = [
 ]
 
 PIXEL_DECODER = 'sem_seg_head.pixel_decoder'
-ENCODER = f'{PIXEL_DECODER}.transformer.encoder.layers.#'
 PREDICTOR = 'sem_seg_head.predictor'
-DECODER = f'{PREDICTOR}.decoder.layers.#'
+
+
+def name_encoder_layers(source: str) -> list[Pair]:
+    """Return the names of the encoder's layers in the original Mask DINO and the original DINO.
+
+    Args:
+        source: What the names start with there; ``#`` is the layer.
+    """
+    target = 'pixel_decoder.layers.#'
+    return [
+        Pair(f'{source}.self_attn.*', f'{target}.self_attn.*'),
+        Pair(f'{source}.norm1.*', f'{target}.norms.0.*'),
+        Pair(f'{source}.norm2.*', f'{target}.norms.1.*'),
+        Pair(f'{source}.linear1.*', f'{target}.ffn.layers.0.0.*'),
+        Pair(f'{source}.linear2.*', f'{target}.ffn.layers.1.*'),
+    ]
+
+
+def name_decoder_layers(source: str) -> list[Pair]:
+    """Return the names of the decoder's layers in the original Mask DINO and the original DINO.
+
+    There, norms are numbered by the kind of sub-layer. Here they are numbered by order, as in mmdet: self-attention,
+    cross-attention, FFN.
+
+    Args:
+        source: What the names start with there; ``#`` is the layer.
+    """
+    target = 'decoder.layers.#'
+    return [
+        Pair(f'{source}.cross_attn.*', f'{target}.cross_attn.*'),
+        Pair(f'{source}.self_attn.*', f'{target}.self_attn.attn.*'),
+        Pair(f'{source}.norm2.*', f'{target}.norms.0.*'),
+        Pair(f'{source}.norm1.*', f'{target}.norms.1.*'),
+        Pair(f'{source}.norm3.*', f'{target}.norms.2.*'),
+        Pair(f'{source}.linear1.*', f'{target}.ffn.layers.0.0.*'),
+        Pair(f'{source}.linear2.*', f'{target}.ffn.layers.1.*'),
+    ]
+
 
 HEAD = [
     Pair(f'{PIXEL_DECODER}.input_proj.#.0.*', 'pixel_decoder.input_convs.#.conv.*'),
     Pair(f'{PIXEL_DECODER}.input_proj.#.1.*', 'pixel_decoder.input_convs.#.gn.*'),
     Pair(f'{PIXEL_DECODER}.transformer.level_embed', 'pixel_decoder.level_embed'),
-    Pair(f'{ENCODER}.self_attn.*', 'pixel_decoder.layers.#.self_attn.*'),
-    Pair(f'{ENCODER}.norm1.*', 'pixel_decoder.layers.#.norms.0.*'),
-    Pair(f'{ENCODER}.norm2.*', 'pixel_decoder.layers.#.norms.1.*'),
-    Pair(f'{ENCODER}.linear1.*', 'pixel_decoder.layers.#.ffn.layers.0.0.*'),
-    Pair(f'{ENCODER}.linear2.*', 'pixel_decoder.layers.#.ffn.layers.1.*'),
+    *name_encoder_layers(f'{PIXEL_DECODER}.transformer.encoder.layers.#'),
     Pair(f'{PIXEL_DECODER}.adapter_1.weight', 'pixel_decoder.lateral_conv.conv.weight'),
     Pair(f'{PIXEL_DECODER}.adapter_1.norm.*', 'pixel_decoder.lateral_conv.gn.*'),
     Pair(f'{PIXEL_DECODER}.layer_1.weight', 'pixel_decoder.output_conv.conv.weight'),
@@ -64,14 +96,7 @@ HEAD = [
     Pair(f'{PREDICTOR}._bbox_embed.layers.*', 'prediction.box_embed.layers.*'),
     Pair(f'{PREDICTOR}.decoder_norm.*', 'prediction.norm.*'),
     Pair(f'{PREDICTOR}.decoder.ref_point_head.*', 'decoder.ref_point_head.*'),
-    Pair(f'{DECODER}.cross_attn.*', 'decoder.layers.#.cross_attn.*'),
-    Pair(f'{DECODER}.self_attn.*', 'decoder.layers.#.self_attn.attn.*'),
-    # The original numbers the norms by sub-layer kind, mmdet by order: self-attention, cross-attention, FFN.
-    Pair(f'{DECODER}.norm2.*', 'decoder.layers.#.norms.0.*'),
-    Pair(f'{DECODER}.norm1.*', 'decoder.layers.#.norms.1.*'),
-    Pair(f'{DECODER}.norm3.*', 'decoder.layers.#.norms.2.*'),
-    Pair(f'{DECODER}.linear1.*', 'decoder.layers.#.ffn.layers.0.0.*'),
-    Pair(f'{DECODER}.linear2.*', 'decoder.layers.#.ffn.layers.1.*'),
+    *name_decoder_layers(f'{PREDICTOR}.decoder.layers.#'),
 ]
 
 COPIES = [
@@ -80,15 +105,21 @@ COPIES = [
     Pair(f'{PREDICTOR}._bbox_embed.layers.*', f'{PREDICTOR}.decoder.bbox_embed.?.layers.*'),
     Pair(f'{PREDICTOR}.decoder_norm.*', f'{PREDICTOR}.decoder.norm.*'),
 ]
-"""Further names in the original of a tensor; ``?`` is the number of a decoder layer."""
+"""First and further names in the original of one tensor; ``?`` is the number of a decoder layer."""
 
 
-def pairs(head: str) -> list[Pair]:
-    """Return the names of a model whose head has this name: ``panoptic_head`` or ``decode_head``."""
+def list_names(head: str) -> list[Pair]:
+    """Return the names in the original and in a model whose head is ``panoptic_head`` or ``decode_head``."""
     return [*BACKBONE, *(Pair(source, f'{head}.{target}') for source, target in HEAD)]
 
 
-def pairs_of_copies(head: str) -> list[Pair]:
-    """Return the further names of the original with those of the model."""
-    ours = {pair.source: pair.target for pair in pairs(head)}
-    return [Pair(further, ours[first]) for first, further in COPIES]
+def list_copies(head: str) -> list[Pair]:
+    """Return the further names in the original and the names in a model."""
+    names = {pair.source: pair.target for pair in list_names(head)}
+    return [Pair(further, names[first]) for first, further in COPIES]
+
+
+def list_further_names(num_layers: int) -> list[Pair]:
+    """Return the first and the further names in the original, for a decoder of so many layers."""
+    numbers = range(num_layers)
+    return [Pair(first, further.replace('?', str(number))) for first, further in COPIES for number in numbers]

@@ -12,7 +12,7 @@ WILDCARDS = {'#': r'(\d+)', '*': r'(.+)', '?': r'\d+'}
 
 
 class Pair(NamedTuple):
-    """Two names of tensors: ``#`` is a number and ``*`` anything, the same and in the same order in both.
+    """Two names of tensors: ``#`` is a number and ``*`` is anything, the same and in the same order in both.
 
     ``?`` is any number, which the other name lacks.
     """
@@ -20,8 +20,8 @@ class Pair(NamedTuple):
     source: str
     target: str
 
-    def reversed(self) -> 'Pair':
-        """Return what leads back."""
+    def reverse(self) -> 'Pair':
+        """Return the pair that leads back."""
         return Pair(self.target, self.source)
 
 
@@ -43,30 +43,34 @@ def rename(state: Mapping[str, Tensor], pairs: Iterable[Pair], dropped: Iterable
     Raises:
         CheckpointError: Tensors of different values would share a name.
     """
-    compiled = [(pattern(pair.source), pair.target) for pair in pairs]
-    left_out = [pattern(name) for name in dropped]
+    patterns = [(compile_pattern(pair.source), pair.target) for pair in pairs]
+    dropped_patterns = [compile_pattern(name) for name in dropped]
     renamed = Renamed({}, {}, [], [])
     for name, value in state.items():
-        matches = ((found, target) for source, target in compiled if (found := source.fullmatch(name)))
-        match, target = next(matches, (None, ''))
-        if any(source.fullmatch(name) for source in left_out):
+        new_name = _rename_one(name, patterns)
+        if any(pattern.fullmatch(name) for pattern in dropped_patterns):
             renamed.dropped.append(name)
-        elif match is None:
+        elif new_name is None:
             renamed.unknown.append(name)
         else:
-            _add(renamed, fill(target, match.groups()), name, value)
+            _add(renamed, new_name, name, value)
     return renamed
 
 
-def pattern(name: str) -> re.Pattern:
+def compile_pattern(name: str) -> re.Pattern:
     """Return the regular expression of a name with wildcards."""
-    return re.compile(''.join(WILDCARDS.get(part, re.escape(part)) for part in re.split(r'([#*?])', name)))
+    parts = re.split(r'([#*?])', name)
+    return re.compile(''.join(WILDCARDS.get(part, re.escape(part)) for part in parts))
 
 
-def fill(name: str, values: Iterable[str]) -> str:
-    """Put values in the place of the wildcards of a name, in their order."""
-    remaining = iter(values)
-    return re.sub(r'[#*]', lambda _: next(remaining), name)
+def _rename_one(name: str, patterns: Iterable[tuple[re.Pattern, str]]) -> str | None:
+    """Return the new name by the first pattern that matches; None if there is none."""
+    for source, target in patterns:
+        match = source.fullmatch(name)
+        if match:
+            values = iter(match.groups())
+            return re.sub(r'[#*]', lambda _: next(values), target)  # noqa: B023  used at once
+    return None
 
 
 def _add(renamed: Renamed, target: str, name: str, value: Tensor) -> None:

@@ -1,9 +1,9 @@
-"""A readable account of what is taken from a checkpoint."""
+"""A report of which tensors and classes of a checkpoint fit, and a stop where the results would be wrong."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
@@ -12,81 +12,51 @@ from mmengine.runner import Runner, find_latest_checkpoint
 
 from ..checkpoints import CheckpointError
 from ..checkpoints.classes import ClassDifference, describe_remedy, find_difference, read_classes, to_names
-from ..checkpoints.maskdino import DERIVED
+from ..checkpoints.maskdino import Comparison, compare_tensors, read_shapes
 from ..messages import first_few, plural
 from .check_data import unwrap
 
-Shape = tuple[int, ...]
-
-FEW = 0.1
-"""Share of a model's tensors below which a checkpoint is that of another model."""
-ORIGINAL = 'sem_seg_head.'
+MIN_SHARE = 0.1
+"""Share of a model's tensors below which a checkpoint belongs to another model."""
+ORIGINAL_PREFIX = 'sem_seg_head.'
 """What names of the original implementation start with."""
+HEADS = ('panoptic_head.', 'decode_head.')
+"""What names of the network behind the backbone start with, under MMDetection and MMSegmentation."""
 
 
-class Comparison(NamedTuple):
-    """Names of tensors, by how they fit."""
-
-    taken: list[str]
-    reshaped: dict[str, tuple[Shape, Shape]]  # in the checkpoint and in the model
-    missing: list[str]  # in the checkpoint
-    unknown: list[str]  # to the model
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether the model has all of its tensors from the checkpoint."""
-        return not self.reshaped and not self.missing
-
-    @property
-    def is_foreign(self) -> bool:
-        """Whether the checkpoint is that of another model."""
-        return len(self.taken) < FEW * (len(self.taken) + len(self.reshaped) + len(self.missing))
-
-    def __str__(self) -> str:
-        """Return one line on each kind of tensors."""
-        lines = [f'{plural(len(self.taken), "tensor")} fit']
-        if self.reshaped:
-            shapes = (f'{name} {there} -> {here}' for name, (there, here) in self.reshaped.items())
-            lines.append(f'{len(self.reshaped)} of another shape (checkpoint -> model): {first_few(shapes)}')
-        if self.missing:
-            lines.append(f'{len(self.missing)} of the model not in the checkpoint: {by_module(self.missing)}')
-        if self.unknown:
-            lines.append(f'{len(self.unknown)} of the checkpoint not in the model: {by_module(self.unknown)}')
-        return '\n  '.join(lines)
+def is_complete(result: Comparison) -> bool:
+    """Return whether the model has all of its tensors from the checkpoint."""
+    return not result.reshaped and not result.missing
 
 
-def compare(checkpoint: Mapping[str, Shape], model: Mapping[str, Shape]) -> Comparison:
-    """Compare names and shapes of a checkpoint with those of a model, as mmengine loads them."""
-    shared = [name for name in model if name in checkpoint]
-    reshaped = {name: (checkpoint[name], model[name]) for name in shared if checkpoint[name] != model[name]}
-    return Comparison(
-        taken=[name for name in shared if name not in reshaped],
-        reshaped=reshaped,
-        missing=[name for name in model if name not in checkpoint and not name.endswith(DERIVED)],
-        unknown=[name for name in checkpoint if name not in model and not name.endswith(DERIVED)],
-    )
+def is_foreign(result: Comparison) -> bool:
+    """Return whether the checkpoint belongs to another model."""
+    total = len(result.fitting) + len(result.reshaped) + len(result.missing)
+    return len(result.fitting) < MIN_SHARE * total
 
 
-def shapes(state: Mapping[str, Any]) -> dict[str, Shape]:
-    """Return the shapes of the tensors in a state, whose names may come from a wrapped model."""
-    return {
-        name.removeprefix('module.'): tuple(value.shape) for name, value in state.items() if hasattr(value, 'shape')
-    }
+def describe_comparison(result: Comparison) -> str:
+    """Return one line on each kind of tensors."""
+    lines = [f'{plural(len(result.fitting), "tensor")} fit']
+    if result.reshaped:
+        shapes = (f'{name} {shape} -> {expected}' for name, (shape, expected) in result.reshaped.items())
+        lines.append(f'{len(result.reshaped)} of another shape (checkpoint -> model): {first_few(shapes)}')
+    if result.missing:
+        lines.append(f'{len(result.missing)} of the model not in the checkpoint: {count_by_module(result.missing)}')
+    if result.unknown:
+        lines.append(f'{len(result.unknown)} of the checkpoint not in the model: {count_by_module(result.unknown)}')
+    return '\n  '.join(lines)
 
 
 def is_original(names: Iterable[str]) -> bool:
-    """Tell whether tensors go by the names of the original implementation."""
-    return any(name.startswith(ORIGINAL) for name in names)
+    """Return whether tensors have the names of the original implementation."""
+    return any(name.startswith(ORIGINAL_PREFIX) for name in names)
 
 
-def by_module(names: Iterable[str]) -> str:
+def count_by_module(names: Iterable[str]) -> str:
     """Count names by their first two parts, for they may be many."""
     counts = Counter('.'.join(name.split('.')[:2]) for name in names)
     return first_few(f'{module} ({count})' for module, count in counts.items())
-
-
-HEADS = ('panoptic_head.', 'decode_head.')
-"""What names of the network behind the backbone begin with, under MMDetection and MMSegmentation."""
 
 
 @HOOKS.register_module()
@@ -108,27 +78,29 @@ class CheckCheckpointHook(Hook):
         """Compare a checkpoint with the model before it is loaded.
 
         Raises:
-            CheckpointError: If it is that of another model, or if parts are missing in a test or a resumed training.
+            CheckpointError: If it belongs to another model, or if parts are missing in a test or a resumed training.
         """
         cfg = runner.cfg
         file = str(cfg.get('load_from') or find_latest_checkpoint(runner.work_dir))
         self.file, self.classes = file, read_classes(checkpoint)
+        state = get_state(checkpoint)
         # Original checkpoints keep their tensors under 'model', where mmengine does not look.
-        if is_original({**shapes(checkpoint.get('model') or {}), **shapes(loaded(checkpoint))}):
-            raise CheckpointError(original_message(file))
-        own = shapes(unwrap(runner.model).state_dict())
-        adopt_head(loaded(checkpoint), own)
-        result = compare(shapes(loaded(checkpoint)), own)
-        if result.is_foreign:
-            raise CheckpointError(foreign_message(file, result))
+        if is_original([*(checkpoint.get('model') or {}), *state]):
+            raise CheckpointError(describe_original(file))
+        expected = read_shapes(unwrap(runner.model).state_dict())
+        rename_head(state, expected)
+        result = compare_tensors(read_shapes(state), expected)
+        if is_foreign(result):
+            raise CheckpointError(describe_foreign(file, result))
         training = isinstance(runner.optim_wrapper, OptimWrapper)
-        if not result.is_complete and (cfg.get('resume') or not training):
-            raise CheckpointError(incomplete_message(file, result, training))
-        if result.is_complete and not result.unknown:
-            runner.logger.info(f'checkpoint {file}: {result}')
+        if not is_complete(result) and (cfg.get('resume') or not training):
+            raise CheckpointError(describe_incomplete(file, result, training))
+        report = f'checkpoint {file}: {describe_comparison(result)}'
+        if is_complete(result) and not result.unknown:
+            runner.logger.info(report)
         else:
             rest = 'What does not fit is dropped, and the rest of the model keeps its initial values.'
-            runner.logger.warning(f'checkpoint {file}: {result}\n  {rest}')
+            runner.logger.warning(f'{report}\n  {rest}')
 
     def before_train(self, runner: Runner) -> None:
         """Compare the classes of a loaded checkpoint with the classes of the training data.
@@ -182,23 +154,30 @@ def describe_consequence(difference: ClassDifference) -> str:
     return 'The class layers do not fit and start from initial values.'
 
 
-def loaded(checkpoint: dict) -> dict:
+def get_state(checkpoint: dict) -> dict:
     """Return the part of a checkpoint in which mmengine looks for tensors."""
     state: dict = checkpoint.get('state_dict', checkpoint)
     return state
 
 
-def adopt_head(state: dict, own: Iterable[str]) -> None:
-    """Call the head of a checkpoint, in place, as the model does; below it, the names under both frameworks are one."""
-    there, here = ({head for head in HEADS if any(head in name for name in names)} for names in (state, own))
-    if len(there) != 1 or len(here) != 1:
+def rename_head(state: dict, expected: Iterable[str]) -> None:
+    """Give the head of a checkpoint, in place, the name it has in the model; below it, both frameworks agree."""
+    stored = find_heads(state)
+    own = find_heads(expected)
+    if len(stored) != 1 or len(own) != 1:
         return
-    (old,), (new,) = there, here
-    for name in [name for name in state if old in name]:
-        state[name.replace(old, new, 1)] = state.pop(name)
+    renamed = [name for name in state if stored[0] in name]
+    for name in renamed:
+        state[name.replace(stored[0], own[0], 1)] = state.pop(name)
 
 
-def original_message(file: str) -> str:
+def find_heads(names: Iterable[str]) -> list[str]:
+    """Return the heads of either framework that occur in names of tensors."""
+    listed = list(names)
+    return [head for head in HEADS if any(head in name for name in listed)]
+
+
+def describe_original(file: str) -> str:
     """Say that a checkpoint has to be converted."""
     converted = Path(file).with_suffix('.mmdet.pth').name
     return (
@@ -207,18 +186,20 @@ def original_message(file: str) -> str:
     )
 
 
-def foreign_message(file: str, result: Comparison) -> str:
-    """Say that a checkpoint is that of another model."""
+def describe_foreign(file: str, result: Comparison) -> str:
+    """Say that a checkpoint belongs to another model."""
     return (
-        f'checkpoint {file} is that of another model: {result}\n'
-        'Load one of the same architecture (the config beside a checkpoint tells), or correct the config.'
+        f'checkpoint {file} belongs to another model: {describe_comparison(result)}\n'
+        'Load a checkpoint of the same architecture, which is described by the config in its folder, or correct the '
+        'config.'
     )
 
 
-def incomplete_message(file: str, result: Comparison, training: bool) -> str:
+def describe_incomplete(file: str, result: Comparison, training: bool) -> str:
     """Say that a test, or a training to be resumed, needs all tensors."""
-    purpose, remedy = 'the model under test', 'Test with the config it was trained with.'
+    purpose = 'the model under test'
+    remedy = 'Test with the config it was trained with.'
     if training:
         purpose = 'the training to be resumed'
         remedy = 'Resume with the config it was trained with, or fine-tune: load_from=CHECKPOINT with resume=False.'
-    return f'checkpoint {file} does not fit {purpose}: {result}\n{remedy}'
+    return f'checkpoint {file} does not fit {purpose}: {describe_comparison(result)}\n{remedy}'

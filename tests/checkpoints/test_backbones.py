@@ -4,8 +4,8 @@ import torch
 from helpers.originals import names
 from mmdet.models.backbones.swin import swin_converter
 
-from mask_dino.checkpoints.level_order import Levels, straighten
-from mask_dino.checkpoints.maskdino_names import DERIVED, pairs
+from mask_dino.checkpoints.level_order import Levels, reorder_tensors
+from mask_dino.checkpoints.maskdino_names import CONSTANTS, list_names
 from mask_dino.checkpoints.rename import rename
 
 
@@ -15,7 +15,7 @@ def test_swin():
     assert len(merging) == 9
     for name in merging:
         state[name] = torch.randn(6, 16) if 'reduction' in name else torch.randn(16)
-    renamed = rename(straighten(state, Levels((8, 16), 0), num_heads=8), pairs('panoptic_head'), DERIVED)
+    renamed = rename(reorder_tensors(state, Levels((8, 16), 0), num_heads=8), list_names('panoptic_head'), CONSTANTS)
     expected = swin_converter({name.removeprefix('backbone.'): value for name, value in state.items()})
     assert not renamed.unknown
     assert renamed.dropped == [name for name in state if name.endswith('relative_position_index')]

@@ -11,7 +11,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from mask_dino.checkpoints import CheckpointError
-from mask_dino.checkpoints.dino import convert_detector
+from mask_dino.checkpoints.dino import from_dino
 from mask_dino.checkpoints.dino_names import ORIGINAL
 from mask_dino.checkpoints.rename import rename
 
@@ -117,7 +117,7 @@ STRIDE_4 = dict(
 @pytest.mark.parametrize(('levels', 'head'), [(4, {}), (5, STRIDE_4)])
 def test_it_detects_as_the_detector_does(levels, head):
     detector, model = make_detector(levels=levels), make_model(**head)
-    found = convert_detector(detector.state_dict(), model)
+    found = from_dino(detector.state_dict(), model)
     model.load_state_dict(found.state)
     assert found.differences == []
     ours, logits, boxes, inside = both(model, detector)
@@ -128,7 +128,7 @@ def test_it_detects_as_the_detector_does(levels, head):
 def test_one_box_branch_detects_nearly_so_where_the_detector_has_one():
     detector, model = make_detector(), make_model(decoder=dict(num_layers=LAYERS))
     share_branches(detector)
-    found = convert_detector(detector.state_dict(), model)
+    found = from_dino(detector.state_dict(), model)
     model.load_state_dict(found.state)
     assert found.differences == ['decoder.separate_box_branches=True', 'decoder.normalise_content_once=True']
     ours, logits, boxes, inside = both(model, detector)
@@ -162,7 +162,7 @@ def test_every_parameter_learns(count):
 
 def test_everything_but_the_mask_branch_is_covered():
     detector, model = make_detector(), make_model()
-    found = convert_detector(detector.state_dict(), model)
+    found = from_dino(detector.state_dict(), model)
     whole = {module for module, (taken, total) in found.coverage.items() if taken == total}
     assert whole >= {'backbone', 'panoptic_head.queries', 'panoptic_head.decoder', 'panoptic_head.denoising'}
     missing = sum(total - taken for taken, total in found.coverage.values())
@@ -175,7 +175,7 @@ def test_further_layers_begin_as_the_last_and_further_queries_are_cut():
     detector = make_detector(num_queries=NUM_QUERIES + 7)
     state = detector.state_dict()
     decoder = LIKE_DINO['decoder'] | dict(num_layers=LAYERS + 2)
-    found = convert_detector(state, make_model(decoder=decoder)).state
+    found = from_dino(state, make_model(decoder=decoder)).state
     for layer, number in enumerate((0, 1, LAYERS - 1, LAYERS - 1)):
         name = f'panoptic_head.decoder.box_embeds.{layer}.layers.1.weight'
         assert found[name].equal(state[f'bbox_head.reg_branches.{number}.2.weight'])
@@ -187,9 +187,9 @@ def test_further_layers_begin_as_the_last_and_further_queries_are_cut():
 
 def original(state: dict, model: nn.Module) -> dict:
     """Return a detector of mmdet under the names of the original."""
-    converted = convert_detector(state, model).state
+    converted = from_dino(state, model).state
     mine = {name.removeprefix('panoptic_head.'): v for name, v in converted.items() if 'panoptic_head' in name}
-    theirs = rename(mine, [pair.reversed() for pair in ORIGINAL.pairs(LAYERS)]).state
+    theirs = rename(mine, [pair.reverse() for pair in ORIGINAL.list_names(LAYERS)]).state
     return theirs | {
         name.replace('backbone.', 'backbone.0.body.'): v for name, v in state.items() if 'backbone' in name
     }
@@ -202,7 +202,7 @@ def test_classes_of_coco_are_picked_by_their_numbers():
     numbers = torch.arange(92.0)[:, None]
     for branch in ('transformer.enc_out_class_embed', f'class_embed.{LAYERS - 1}'):
         state |= {f'{branch}.weight': numbers[:91].expand(91, WIDTH), f'{branch}.bias': numbers[:91, 0]}
-    found = convert_detector(state | {'label_enc.weight': numbers.expand(92, WIDTH)}, model).state
+    found = from_dino(state | {'label_enc.weight': numbers.expand(92, WIDTH)}, model).state
     labels = found['panoptic_head.denoising.label_embed.weight'][:, 0]
     classes = found['panoptic_head.encoder_prediction.class_embed.bias']
     assert classes.equal(labels) and len(labels) == 80
@@ -212,14 +212,16 @@ def test_classes_of_coco_are_picked_by_their_numbers():
 
 def test_other_classes_are_not_cut_off():
     detector = make_detector().state_dict()
-    with pytest.raises(CheckpointError, match=r'(?s)of another shape.*class_embed.weight \(5, 256\).*\(4, 256\)'):
-        convert_detector(detector, make_model(num_things_classes=4))
+    with pytest.raises(
+        CheckpointError, match=r'(?s)of another shape.*cls_branches.2.weight \(5, 256\), in the model .*\(4, 256\)'
+    ):
+        from_dino(detector, make_model(num_things_classes=4))
 
 
 def test_a_model_of_other_settings_takes_what_it_has_a_place_for():
     queries = dict(num_queries=NUM_QUERIES, boxes_from_masks=False)
     plain = make_model(queries=queries, pixel_decoder=dict(num_layers=2), decoder=dict(num_layers=LAYERS))
-    found = convert_detector(make_detector().state_dict(), plain)
+    found = from_dino(make_detector().state_dict(), plain)
     assert {f'bbox_head.cls_branches.{LAYERS}.weight', 'query_embedding.weight'} <= set(found.dropped)
     assert [setting.split('=')[0] for setting in found.differences] == [
         'pixel_decoder.temperature',
@@ -236,17 +238,17 @@ def test_problems_are_named():
     state['surprise'] = torch.zeros(1)
     del state['level_embed']
     with pytest.raises(CheckpointError, match=r'(?s)1 unknown:\n  surprise.*1 missing:\n  panoptic_head.*level_embed'):
-        convert_detector(state, make_model())
+        from_dino(state, make_model())
     with pytest.raises(CheckpointError, match='no DINO'):
-        convert_detector({}, make_model())
+        from_dino({}, make_model())
 
 
 def test_both_namings_lead_to_the_same_model():
     """What mmdet's converter of the original DINO does to names, undone here for those that differ."""
     state = make_detector().state_dict()
-    expected = convert_detector(state, make_model()).state
+    expected = from_dino(state, make_model()).state
     theirs = original(state, make_model())
-    found = convert_detector(theirs, make_model()).state
+    found = from_dino(theirs, make_model()).state
     for name, value in expected.items():
         if not re.search(MASKS, name):  # they are new
             assert value.equal(found[name]), name

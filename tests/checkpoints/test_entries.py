@@ -16,7 +16,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader, Runner, load_checkpoint
 from mmengine.runner import checkpoint as mmengine_loaders
 
-from mask_dino.checkpoints import CheckpointError, loading
+from mask_dino.checkpoints import CheckpointError, loaders
 from mask_dino.checkpoints.io import build_model
 
 ROOT = Path(__file__).parents[2]
@@ -143,5 +143,4 @@ def test_object_stores(monkeypatch, bad):
 
 
 def test_every_scheme_of_mmengine_is_taken_over():
-    loaders = set(CheckpointLoader._schemes.values())
-    assert {loader.__module__ for loader in loaders} == {loading.__name__}
+    assert {loader.__module__ for loader in CheckpointLoader._schemes.values()} == {loaders.__name__}

@@ -10,8 +10,8 @@ from mmdet.apis import init_detector
 
 from mask_dino import __version__
 from mask_dino.checkpoints import CheckpointError
-from mask_dino.checkpoints.io import build_model, checkpoint_for, read_original, write
-from mask_dino.checkpoints.maskdino import convert_original
+from mask_dino.checkpoints.io import build_model, make_checkpoint, read_original, write_checkpoint
+from mask_dino.checkpoints.maskdino import from_original
 
 STATE = {'weight': torch.arange(6.0).view(2, 3), 'index': torch.arange(3)}
 
@@ -92,9 +92,9 @@ def test_code_does_not_run(tmp_path, save):
 def test_detector_from_a_converted_checkpoint(tmp_path):
     settings = config()
     model = build_model(settings)
-    converted = convert_original(state_for(model), model)
+    converted = from_original(state_for(model), model)
     path = tmp_path / 'new' / 'folder' / 'model.pth'
-    write(checkpoint_for(settings, converted.state, tmp_path / 'original.pth'), path)
+    write_checkpoint(make_checkpoint(settings, converted.state, tmp_path / 'original.pth'), path)
     meta = torch.load(path, weights_only=True)['meta']
     assert meta['converted_from'] == 'original.pth' and meta['mask_dino_version'] == __version__
     assert "type='MaskDINO'" in meta['cfg']
@@ -117,13 +117,13 @@ def test_writing_that_fails_leaves_nothing(tmp_path, monkeypatch, exists, error)
 
     monkeypatch.setattr(torch, 'save', broken)
     with pytest.raises(KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else OSError):
-        write({}, path)
+        write_checkpoint({}, path)
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [('model.pth', 'old')] * exists
 
 
 def test_writing_replaces(tmp_path):
     path = tmp_path / 'model.pth'
     for number in (1, 2):
-        write({'state_dict': {'x': torch.tensor(number)}}, path)
+        write_checkpoint({'state_dict': {'x': torch.tensor(number)}}, path)
     assert torch.load(path, weights_only=True) == {'state_dict': {'x': torch.tensor(2)}}
     assert list(tmp_path.iterdir()) == [path]

@@ -223,7 +223,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 def test_safetensors_without_its_package_says_what_to_install(tmp_path, monkeypatch):
     (tmp_path / 'w.safetensors').write_bytes(b'\x02\0\0\0\0\0\0\0{}')
-    monkeypatch.setitem(sys.modules, 'safetensors.torch', None)
+    monkeypatch.setitem(sys.modules, 'safetensors', None)
     with pytest.raises(CheckpointError, match='pip install safetensors'):
         load_checkpoint_safely(tmp_path / 'w.safetensors')
 

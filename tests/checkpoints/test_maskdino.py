@@ -10,7 +10,7 @@ from torch import nn
 from mask_dino.checkpoints import CheckpointError
 from mask_dino.checkpoints.io import build_model
 from mask_dino.checkpoints.level_order import Levels
-from mask_dino.checkpoints.maskdino import convert_original
+from mask_dino.checkpoints.maskdino import from_original
 
 ENCODER = 'sem_seg_head.pixel_decoder.transformer'
 PREDICTOR = 'sem_seg_head.predictor'
@@ -29,7 +29,7 @@ def state(model):
 
 def error(state, model):
     with pytest.raises(CheckpointError) as caught:
-        convert_original(state, model)
+        from_original(state, model)
     return str(caught.value)
 
 
@@ -40,7 +40,7 @@ def listed(state, model, kind):
 
 
 def test_every_tensor_is_used_and_every_parameter_filled(state, model):
-    converted = convert_original(state, model)
+    converted = from_original(state, model)
     build_model(config()).load_state_dict(converted.state, strict=True)
     assert converted.ignored == ['criterion.empty_weight']
     filled = {name for name in model.state_dict() if not name.endswith('num_batches_tracked')}
@@ -115,22 +115,22 @@ def test_box_branch_under_fewer_names(state, model, kept):
         if 'bbox_embed' not in name or re.match(rf'{re.escape(PREDICTOR)}\.{kept}\.layers', name)
     }
     assert 0 < len(fewer) < len(state)
-    expected = convert_original(state, model).state
-    for name, value in convert_original(fewer, model).state.items():
+    expected = from_original(state, model).state
+    for name, value in from_original(fewer, model).state.items():
         assert value.equal(expected[name]), name
 
 
 def test_other_models_are_told_apart(model):
     assert 'not a Mask DINO' in error({'layer1.0.conv1.weight': torch.zeros(1)}, model)
-    assert 'the config is none of a Mask DINO' in error({}, nn.Linear(1, 1))
+    assert 'the config does not describe a Mask DINO' in error({}, nn.Linear(1, 1))
 
 
 def test_head_of_a_segmentor(state, model):
     """The same head under the name it has in MMSegmentation."""
     segmentor = nn.Module()
     segmentor.backbone, segmentor.decode_head = model.backbone, model.panoptic_head
-    expected = convert_original(state, model).state
-    for name, value in convert_original(state, segmentor).state.items():
+    expected = from_original(state, model).state
+    for name, value in from_original(state, segmentor).state.items():
         assert value.equal(expected[name.replace('decode_head', 'panoptic_head')]), name
 
 
@@ -138,8 +138,8 @@ def test_order_of_levels(state, model):
     """Laid out from coarse to fine, the same weights convert to the same model but for the sizes of proposals."""
     sizes = [0.05, 0.1, 0.2, 0.4]
     other = build_model(config(queries=dict(anchor_sizes=sizes)))
-    expected = convert_original(state, model).state
-    for name, value in convert_original(coarse_first(state), other).state.items():
+    expected = from_original(state, model).state
+    for name, value in from_original(coarse_first(state), other).state.items():
         if not name.endswith('num_batches_tracked'):
             assert value.equal(expected[name]), name
 

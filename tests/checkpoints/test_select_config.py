@@ -11,9 +11,9 @@ from mask_dino.checkpoints import CheckpointError
 from mask_dino.checkpoints.io import build_model
 from mask_dino.checkpoints.select_config import (
     choose_config,
-    configured_architecture,
+    list_unseen_settings,
     read_architecture,
-    unseen_settings,
+    read_config_architecture,
 )
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'maskdino'
@@ -79,7 +79,7 @@ def test_published_files(case, change, file, chosen):
     architecture = read_architecture(change(state) if change else state)
     choice = choose_config(architecture, file, CONFIGS)
     assert choice.path.name == chosen
-    assert configured_architecture(Config.fromfile(choice.path)) == architecture
+    assert read_config_architecture(Config.fromfile(choice.path)) == architecture
 
 
 def test_reasons_are_given():
@@ -101,11 +101,11 @@ def test_no_config_fits(tmp_path):
 def test_every_config_is_understood():
     for path in CONFIGS.glob('*.py'):
         settings = Config.fromfile(path)
-        architecture = configured_architecture(settings)
+        architecture = read_config_architecture(settings)
         # None is that of the original with branches of their own for encoder tokens.
         assert (architecture is None) == ('_dino-' in path.name)
         assert architecture is None or architecture.num_classes > 0, path.name
-        assert unseen_settings(settings), path.name
+        assert list_unseen_settings(settings), path.name
 
 
 def test_other_configs_in_the_folder(tmp_path):
@@ -130,7 +130,7 @@ def test_semantic_models_of_mmseg():
         criterion=dict(loss_cls=dict(type='CrossEntropyLoss')),
     )
     settings = Config(dict(model=dict(backbone=dict(type='ResNet', depth=50), decode_head=head)))
-    assert configured_architecture(settings) == read_architecture(published_shapes('r50_ade20k'))
+    assert read_config_architecture(settings) == read_architecture(published_shapes('r50_ade20k'))
 
 
 @pytest.mark.parametrize('part', ['pixel_decoder.input_proj', 'label_enc', 'encoder.layers.0.linear1', 'backbone'])

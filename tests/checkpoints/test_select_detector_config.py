@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mask_dino.checkpoints import CheckpointError
-from mask_dino.checkpoints.dino import MASK_BRANCH, convert_detector
+from mask_dino.checkpoints.dino import MASK_BRANCH, from_dino
 from mask_dino.checkpoints.io import build_model
 from mask_dino.checkpoints.select_config import choose_detector_config
 
@@ -58,7 +58,7 @@ def test_published_detectors_fill_all_but_the_mask_branch(name, options, chosen)
     path = choose_detector_config(state, CONFIGS)
     assert path.name == chosen
     model = build_model(Config.fromfile(path))
-    found = convert_detector(state, model)
+    found = from_dino(state, model)
     assert found.differences == []
     new = sum(any(part in name for part in MASK_BRANCH) for name in model.state_dict())
     assert sum(total - taken for taken, total in found.coverage.values()) == new

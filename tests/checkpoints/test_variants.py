@@ -6,7 +6,7 @@ from mmengine.config import Config
 from test_select_config import CITYSCAPES, CONFIGS, R50, SWIN, narrow_encoder, to_cityscapes, to_panoptic
 
 from mask_dino.checkpoints.io import build_model
-from mask_dino.checkpoints.maskdino import convert_original, restore_original
+from mask_dino.checkpoints.maskdino import from_original, to_original
 from mask_dino.checkpoints.select_config import choose_config, read_architecture
 
 # Buffers that the original makes itself.
@@ -24,10 +24,10 @@ OWN = ('criterion.empty_weight', 'relative_position_index')
 def test_the_config_makes_the_manifest_and_reads_it_back(case, change, file, config):
     model = build_model(Config.fromfile(CONFIGS / config))
     ours = model.state_dict()
-    state = restore_original(ours, model).state
+    state = to_original(ours, model).state
     shapes = {name: value.shape for name, value in change(published_shapes(case)).items() if not name.endswith(OWN)}
     assert {name: value.shape for name, value in state.items()} == shapes
     assert choose_config(read_architecture(state), f'{file}.pth', CONFIGS).path.name == config
-    back = convert_original(state, model).state
+    back = from_original(state, model).state
     assert back.keys() == ours.keys()
     assert all(value.equal(ours[name]) for name, value in back.items())

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from helpers.tiny import tiny_config
-from mask_dino.checkpoints.maskdino_names import pairs, pairs_of_copies
+from mask_dino.checkpoints.maskdino_names import list_copies, list_names
 from mask_dino.checkpoints.rename import rename
 
 DATA = Path(__file__).parents[1] / 'data' / 'golden'
@@ -46,7 +46,7 @@ def manifest(case: str) -> list[dict]:
 def state_for(model: nn.Module) -> dict[str, Tensor]:
     """Return random weights for a model, finest level first, under those names of a published checkpoint that fit."""
     target, values, state = model.state_dict(), {}, {}
-    known = [*pairs('panoptic_head'), *pairs_of_copies('panoptic_head')]
+    known = [*list_names('panoptic_head'), *list_copies('panoptic_head')]
     for name in names():
         renamed = rename({name: torch.zeros(1)}, known).state
         if not renamed:

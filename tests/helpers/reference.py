@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from helpers import golden
 from mask_dino.checkpoints.io import build_model
-from mask_dino.checkpoints.maskdino import convert_original
+from mask_dino.checkpoints.maskdino import from_original
 
 HEADS = dict(mmdet='panoptic_head', mmseg='decode_head')
 DATA = Path(__file__).parents[1] / 'data' / 'golden'
@@ -36,7 +36,7 @@ def build(name: str, **head: object) -> nn.Module:
     config = Config.fromfile(CONFIGS / CASES[name])
     config.merge_from_dict(dict(model={HEADS[config.default_scope]: head}))
     model = build_model(config)
-    model.load_state_dict(convert_original(original_state(name), model).state)
+    model.load_state_dict(from_original(original_state(name), model).state)
     return model.eval()
 
 

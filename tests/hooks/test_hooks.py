@@ -17,8 +17,9 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from mask_dino.checkpoints import CheckpointError
+from mask_dino.checkpoints.maskdino import compare_tensors, read_shapes
 from mask_dino.hooks import CheckDataHook
-from mask_dino.hooks.check_checkpoint import by_module, compare, is_original, shapes
+from mask_dino.hooks.check_checkpoint import count_by_module, is_complete, is_foreign, is_original
 from mask_dino.hooks.check_data import unwrap
 from mask_dino.messages import DataError, error
 
@@ -284,11 +285,11 @@ def test_fine_tuning_says_what_happens_to_the_class_layers(folder, checkpoint, b
 
 def test_names_are_sorted_into_four_kinds():
     model = dict(a=(1,), b=(2,), c=(3,)) | {'norm.num_batches_tracked': ()}
-    result = compare(dict(a=(1,), b=(5,), d=(1,)), model)
+    result = compare_tensors(dict(a=(1,), b=(5,), d=(1,)), model)
     assert result == (['a'], dict(b=((5,), (2,))), ['c'], ['d'])
-    assert not result.is_complete and not result.is_foreign
-    assert compare(dict(a=(1,), b=(2,), c=(3,)), model).is_complete
-    assert compare({}, model).is_foreign
+    assert not is_complete(result) and not is_foreign(result)
+    assert is_complete(compare_tensors(dict(a=(1,), b=(2,), c=(3,)), model))
+    assert is_foreign(compare_tensors({}, model))
 
 
 def test_wrappers_of_the_model_are_seen_through():
@@ -298,6 +299,6 @@ def test_wrappers_of_the_model_are_seen_through():
 
 
 def test_names_in_messages():
-    assert by_module(['a.b.c', 'a.b.d', 'a.c', 'e']) == 'a.b (2), a.c (1), e (1)'
-    assert shapes({'module.a': torch.zeros(2, 3), 'epoch': 7}) == dict(a=(2, 3))
+    assert count_by_module(['a.b.c', 'a.b.d', 'a.c', 'e']) == 'a.b (2), a.c (1), e (1)'
+    assert read_shapes({'module.a': torch.zeros(2, 3), 'epoch': 7}) == dict(a=(2, 3))
     assert is_original(['x', 'sem_seg_head.y']) and not is_original(['panoptic_head.y'])

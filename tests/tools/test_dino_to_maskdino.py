@@ -9,7 +9,7 @@ import torch
 from helpers.originals import CLASSES, config
 from mmengine.config import Config
 
-from mask_dino.checkpoints.dino_names import MMDET, extra_levels
+from mask_dino.checkpoints.dino_names import MMDET, list_extra_levels
 from mask_dino.checkpoints.io import build_model
 from mask_dino.checkpoints.rename import rename
 
@@ -39,9 +39,9 @@ def files(tmp_path):
     settings = config(queries=queries)
     settings.dump(tmp_path / 'config.py')
     ours = {name.removeprefix('panoptic_head.'): v for name, v in build_model(settings).state_dict().items()}
-    pairs = [*MMDET.backbone, *MMDET.pairs(NUM_LAYERS)]
-    extra = extra_levels(['neck.extra_convs.0.conv.weight'], 3)
-    detector = rename(ours, [pair.reversed() for pair in [*extra, *pairs]]).state
+    pairs = [*MMDET.backbone, *MMDET.list_names(NUM_LAYERS)]
+    extra = list_extra_levels(['neck.extra_convs.0.conv.weight'], 3)
+    detector = rename(ours, [pair.reverse() for pair in [*extra, *pairs]]).state
     torch.save(dict(state_dict=detector, meta=dict(classes=CLASSES)), tmp_path / 'dino.pth')
     return tmp_path / 'dino.pth', tmp_path / 'out.pth', tmp_path / 'config.py'
 

@@ -10,9 +10,8 @@ import torch
 from helpers.originals import CLASSES, config, state_for
 from mmdet.apis import DetInferencer, inference_detector, init_detector
 
-from mask_dino.checkpoints import CheckpointError
-from mask_dino.checkpoints.io import build_model
-from mask_dino.checkpoints.maskdino import fingerprint
+from mask_dino.checkpoints import CheckpointError, load_checkpoint_safely
+from mask_dino.checkpoints.io import build_model, compute_fingerprint
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'model_converters' / 'maskdino_to_mmdet.py'
 
@@ -126,6 +125,22 @@ def test_failures_name_the_file_and_leave_nothing(run, files, reason):
     assert not destination.parent.exists()
 
 
+def test_safetensors_hold_all_that_inference_needs(run, files):
+    pytest.importorskip('safetensors', reason='safetensors is optional')
+    settings, source, destination = files
+    written = destination.with_suffix('.safetensors')
+    run(source, destination, '--config', settings)
+    printed = run(source, written, '--config', settings, '--verify')
+    assert f'wrote {written}' in printed and 'verified' in printed
+    pth, again = load_checkpoint_safely(destination), load_checkpoint_safely(written)
+    assert again['state_dict'].keys() == pth['state_dict'].keys()
+    assert all(value.equal(pth['state_dict'][name]) for name, value in again['state_dict'].items())
+    assert again['meta']['cfg'] == pth['meta']['cfg']
+    inferencer = DetInferencer(weights=str(written), device='cpu')
+    assert tuple(inferencer.model.dataset_meta['classes']) == CLASSES
+    assert set(written.parent.iterdir()) == {destination, written}
+
+
 def test_destination_is_a_folder(run, files):
     settings, source, destination = files
     destination.mkdir(parents=True)
@@ -163,4 +178,4 @@ def test_the_written_file_is_verified(run, files):
     del broken['state_dict']['backbone.conv1.weight']
     torch.save(broken, destination)
     with pytest.raises(CheckpointError, match=r'(?s)does not fit its config.*backbone\.conv1\.weight'):
-        fingerprint(destination)
+        compute_fingerprint(destination)

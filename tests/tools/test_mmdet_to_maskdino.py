@@ -8,8 +8,8 @@ import pytest
 import torch
 from helpers.originals import config, state_for
 
-from mask_dino.checkpoints.io import build_model, checkpoint_for, write
-from mask_dino.checkpoints.maskdino import convert_original
+from mask_dino.checkpoints.io import build_model, make_checkpoint, write_checkpoint
+from mask_dino.checkpoints.maskdino import from_original
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'model_converters' / 'mmdet_to_maskdino.py'
 
@@ -36,7 +36,7 @@ def converted(tmp_path):
     model = build_model(settings)
     original = state_for(model)
     path = tmp_path / 'ours.pth'
-    write(checkpoint_for(settings, convert_original(original, model).state, Path('original.pth')), path)
+    write_checkpoint(make_checkpoint(settings, from_original(original, model).state, Path('original.pth')), path)
     return path, original
 
 

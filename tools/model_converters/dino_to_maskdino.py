@@ -11,8 +11,15 @@ from mmengine.config import Config
 from torch import Tensor
 
 from mask_dino.checkpoints import CheckpointError
-from mask_dino.checkpoints.dino import convert_detector
-from mask_dino.checkpoints.io import add_trust_argument, build_model, check_paths, checkpoint_for, read_detector, write
+from mask_dino.checkpoints.dino import from_dino
+from mask_dino.checkpoints.io import (
+    add_trust_argument,
+    build_model,
+    check_paths,
+    make_checkpoint,
+    read_detector,
+    write_checkpoint,
+)
 from mask_dino.checkpoints.select_config import choose_detector_config
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'maskdino'
@@ -22,27 +29,27 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description='Start a Mask DINO from a DINO of MMDetection or of the original '
-        '(https://github.com/IDEA-Research/DINO); its masks are to be learned'
+        '(https://github.com/IDEA-Research/DINO); the mask branch is new and has to be trained'
     )
-    parser.add_argument('source', metavar='SRC', type=Path, help='.pth file; code in it does not run')
-    parser.add_argument('destination', metavar='DST', type=Path, help='file to write, for load_from')
+    parser.add_argument('source', metavar='SRC', type=Path, help='.pth or .safetensors file; code in it does not run')
+    parser.add_argument('destination', metavar='DST', type=Path, help='file for load_from: .pth, or .safetensors')
     parser.add_argument('--config', type=Path, help='config of the model (default: the one that fits the detector)')
     add_trust_argument(parser)
     return parser.parse_args()
 
 
 def convert(state: dict[str, Tensor], source: Path, destination: Path, config_path: Path) -> None:
-    """Convert and write a detector; say what is taken, left out, and set otherwise."""
+    """Convert and write a detector; print what is used, what is left out, and which settings differ."""
     print(f'config: {config_path}')
     config = Config.fromfile(config_path)
-    converted = convert_detector(state, build_model(config))
-    for module, (taken, total) in converted.coverage.items():
-        print(f'{module}: {taken} of {total} tensors from the detector')
+    converted = from_dino(state, build_model(config))
+    for module, (known, total) in converted.coverage.items():
+        print(f'{module}: {known} of {total} tensors from the detector')
     print(f'left out ({len(converted.dropped)}): {", ".join(converted.dropped) or "nothing"}')
     if converted.differences:
-        print('before it is trained, it will not detect as the detector does; for that, it would need panoptic_head:')
+        print('before training, the model does not detect as the detector does. It would with panoptic_head:')
         print('  ' + '\n  '.join(converted.differences))
-    write(checkpoint_for(config, converted.state, source), destination)
+    write_checkpoint(make_checkpoint(config, converted.state, source), destination)
     print(f'wrote {destination}')
 
 

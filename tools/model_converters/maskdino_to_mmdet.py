@@ -12,10 +12,16 @@ from mmengine.config import Config
 from torch import Tensor
 
 from mask_dino.checkpoints import CheckpointError
-from mask_dino.checkpoints.io import build_model, check_paths, checkpoint_for, read_original, write
-from mask_dino.checkpoints.level_order import read_levels
-from mask_dino.checkpoints.maskdino import convert_original, fingerprint
-from mask_dino.checkpoints.select_config import choose_config, read_architecture, unseen_settings
+from mask_dino.checkpoints.io import (
+    build_model,
+    check_paths,
+    compute_fingerprint,
+    make_checkpoint,
+    read_original,
+    write_checkpoint,
+)
+from mask_dino.checkpoints.maskdino import from_original
+from mask_dino.checkpoints.select_config import choose_config, list_unseen_settings, read_architecture
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'maskdino'
 
@@ -26,31 +32,36 @@ def parse_args() -> argparse.Namespace:
         description='Convert a checkpoint of the original Mask DINO (https://github.com/IDEA-Research/MaskDINO), or of '
         'detrex, for MMDetection or MMSegmentation'
     )
-    parser.add_argument('source', metavar='SRC', type=Path, help='.pth or .pkl file; code in it does not run')
-    parser.add_argument('destination', metavar='DST', type=Path, help='file to write')
+    parser.add_argument(
+        'source', metavar='SRC', type=Path, help='.pth, .pkl or .safetensors file; code in it does not run'
+    )
+    parser.add_argument('destination', metavar='DST', type=Path, help='file to write: .pth, or .safetensors')
     parser.add_argument('--config', type=Path, help='config of the model (default: the one that fits the tensors)')
     parser.add_argument(
-        '--verify', action='store_true', help='load what was written strictly, run it once and print a fingerprint'
+        '--verify',
+        action='store_true',
+        help='load the written file strictly, run it once and print a fingerprint',
     )
     return parser.parse_args()
 
 
 def convert(state: dict[str, Tensor], source: Path, destination: Path, config_path: Path | None) -> None:
-    """Convert and write tensors; say what is chosen, left out and taken on trust."""
+    """Convert and write tensors; print the choice of the config, what is left out, and what no tensor shows."""
     reason = 'as given'
     if config_path is None:
         architecture = read_architecture(state)
         print(f'architecture: {architecture}')
         config_path, reason = choose_config(architecture, source.name, CONFIGS)
     print(f'config: {config_path}, {reason}')
-    print(f'order of the encoder levels in the file: {read_levels(state)}')
     config = Config.fromfile(config_path)
-    converted = convert_original(state, build_model(config))
+    converted = from_original(state, build_model(config))
+    buffers = Counter(name.rpartition('.')[2] for name in converted.derived)
+    derived = ', '.join(f'{count} {name}' for name, count in buffers.items())
+    print(f'order of the encoder levels in the file: {converted.levels}')
     print(f'ignored, without a place in the model ({len(converted.ignored)}): {", ".join(converted.ignored) or "none"}')
-    derived = Counter(name.rpartition('.')[2] for name in converted.derived)
-    print(f'derived from the config: {", ".join(f"{count} {name}" for name, count in derived.items()) or "nothing"}')
-    print(f'not shown by the tensors, as the config has it: {", ".join(unseen_settings(config)) or "nothing"}')
-    write(checkpoint_for(config, converted.state, source), destination)
+    print(f'derived from the config: {derived or "nothing"}')
+    print(f'not shown by the tensors, taken from the config: {", ".join(list_unseen_settings(config)) or "nothing"}')
+    write_checkpoint(make_checkpoint(config, converted.state, source), destination)
     print(f'wrote {destination}: {len(converted.state)} tensors')
 
 
@@ -66,7 +77,7 @@ def main() -> None:
     try:
         convert(state, args.source, args.destination, args.config)
         if args.verify:
-            print(f'verified, mean magnitudes on a seeded image: {fingerprint(args.destination)}')
+            print(f'verified, mean magnitudes on a seeded image: {compute_fingerprint(args.destination)}')
     except (CheckpointError, OSError) as error:
         sys.exit(f'error: {args.source} was not converted: {error}')
 

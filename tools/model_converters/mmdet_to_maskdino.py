@@ -10,8 +10,15 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mask_dino.checkpoints import CheckpointError
-from mask_dino.checkpoints.io import add_trust_argument, build_model, check_paths, configured, read_ours, write
-from mask_dino.checkpoints.maskdino import restore_original
+from mask_dino.checkpoints.io import (
+    add_trust_argument,
+    build_model,
+    check_paths,
+    read_config,
+    read_openmmlab,
+    write_checkpoint,
+)
+from mask_dino.checkpoints.maskdino import to_original
 
 
 def parse_args() -> argparse.Namespace:
@@ -20,22 +27,22 @@ def parse_args() -> argparse.Namespace:
         description='Convert a checkpoint of MMDetection or MMSegmentation for the original Mask DINO '
         '(https://github.com/IDEA-Research/MaskDINO)'
     )
-    parser.add_argument('source', metavar='SRC', type=Path, help='.pth file; code in it does not run')
-    parser.add_argument('destination', metavar='DST', type=Path, help='file to write')
+    parser.add_argument('source', metavar='SRC', type=Path, help='.pth or .safetensors file; code in it does not run')
+    parser.add_argument('destination', metavar='DST', type=Path, help='file to write: .pth, or .safetensors')
     parser.add_argument('--config', type=Path, help='config of the model (default: the one in the checkpoint)')
     add_trust_argument(parser)
     return parser.parse_args()
 
 
 def convert(source: Path, destination: Path, config_path: Path | None, trusted_packages: list[str]) -> None:
-    """Convert and write the weights of a checkpoint; say what is left out."""
+    """Convert and write the weights of a checkpoint; print what is left out."""
     # Packages that the config of the user imports are trusted in the checkpoint: the config is read first.
     given_config = Config.fromfile(config_path) if config_path else None
-    checkpoint = read_ours(source, trusted_packages)
-    config = given_config or configured(checkpoint, source)
-    restored = restore_original(checkpoint['state_dict'], build_model(config))
+    checkpoint = read_openmmlab(source, trusted_packages)
+    config = given_config or read_config(checkpoint, source)
+    restored = to_original(checkpoint['state_dict'], build_model(config))
     print(f'left out, because the original derives it: {len(restored.derived)} buffers')
-    write(dict(model=restored.state), destination)
+    write_checkpoint(dict(model=restored.state), destination)
     print(f'wrote {destination}: {len(restored.state)} tensors')
 
 
