@@ -75,12 +75,14 @@ class DeformableAttention(nn.Module):
             (B, Q, C).
         """
         located = query + query_pos
-        # (B, Q, heads, V, points[, 2])
-        offsets = self.sampling_offsets(located).float().unflatten(-1, (self.num_heads, self.num_levels, -1, 2))
-        weights = self.attention_weights(located).float().unflatten(-1, (self.num_heads, -1)).softmax(-1)
-        weights = weights.unflatten(-1, (self.num_levels, -1))
-        values = self.value_proj(memory.tokens).float().unflatten(-1, (self.num_heads, -1))  # (B, L, heads, C / heads)
-        locations = self.locate(reference.float(), offsets, memory.spatial_shapes)
+        offsets = self.sampling_offsets(located).float()
+        offsets = offsets.unflatten(-1, (self.num_heads, self.num_levels, self.num_points, 2))
+        locations = self.locate(reference.float(), offsets, memory.spatial_shapes)  # (B, Q, heads, V, points, 2)
+        weights = self.attention_weights(located).float()
+        weights = weights.unflatten(-1, (self.num_heads, -1)).softmax(-1)  # over the points of all levels
+        weights = weights.unflatten(-1, (self.num_levels, self.num_points))  # (B, Q, heads, V, points)
+        values = self.value_proj(memory.tokens).float()
+        values = values.unflatten(-1, (self.num_heads, -1))  # (B, L, heads, C / heads)
         sampled = self.sample(values, memory, locations, weights)
         output: Tensor = self.output_proj(sampled) + query
         return output
@@ -125,15 +127,17 @@ def sample_grid(values: Tensor, sizes: Sequence[tuple[int, int]], locations: Ten
     batch, _, heads, channels = values.shape
     grids = locations * 2 - 1  # in [-1, 1]
     grids = grids.transpose(1, 2).flatten(0, 1)  # (B * heads, Q, V, points, 2)
-    shares = weights.transpose(1, 2).flatten(0, 1)  # (B * heads, Q, V, points)
-    shares = shares[:, None]  # (B * heads, 1, Q, V, points)
-    levels = values.split([h * w for h, w in sizes], 1)
+    weights = weights.transpose(1, 2).flatten(0, 1)  # (B * heads, Q, V, points)
+    tokens_of_levels = values.split([height * width for height, width in sizes], 1)
     total = values.new_zeros(())
     for level, (height, width) in enumerate(sizes):
-        maps = levels[level].permute(0, 2, 3, 1)  # (B, heads, C, h * w)
+        tokens = tokens_of_levels[level]  # (B, h * w, heads, C)
+        maps = tokens.permute(0, 2, 3, 1)
         maps = maps.reshape(batch * heads, channels, height, width)
-        sampled = F.grid_sample(maps, grids[:, :, level], align_corners=False)  # (B * heads, C, Q, points)
-        total = total + (sampled * shares[..., level, :]).sum(-1)
+        grid = grids[:, :, level]  # (B * heads, Q, points, 2)
+        weight = weights[:, None, :, level]  # (B * heads, 1, Q, points)
+        sampled = F.grid_sample(maps, grid, align_corners=False)  # (B * heads, C, Q, points)
+        total = total + (sampled * weight).sum(-1)
     sums = total.unflatten(0, (batch, heads))  # (B, heads, C, Q)
     return sums.flatten(1, 2).transpose(1, 2)
 

@@ -44,11 +44,14 @@ def sample_sparse(values: Tensor, sizes: Sizes, locations: Tensor, weights: Tens
 
 def _add_borders(values: Tensor, sizes: Sizes) -> Tensor:
     """Surround the maps in values (B, L, heads, C) with :data:`BORDER` zeros: (B, L', heads, C)."""
-    around = (0, 0, 0, 0) + (BORDER,) * 4  # of channels, heads, width and height
+    border = (0, 0, 0, 0, BORDER, BORDER, BORDER, BORDER)  # of channels, heads, width and height
+    counts = [height * width for height, width in sizes]
+    levels = values.split(counts, 1)
     bordered = []
-    for tokens, size in zip(values.split([h * w for h, w in sizes], 1), sizes, strict=True):
+    for tokens, size in zip(levels, sizes, strict=True):
         level = tokens.unflatten(1, size)  # (B, h, w, heads, C)
-        bordered.append(F.pad(level, around).flatten(1, 2))
+        level = F.pad(level, border)
+        bordered.append(level.flatten(1, 2))
     return torch.cat(bordered, 1)
 
 
@@ -125,17 +128,21 @@ def _find_neighbours(values: Tensor, sizes: Sizes, locations: Tensor) -> Neighbo
     points = locations.shape[-2]
     size = torch.tensor(sizes)  # (V, 2)
     height, width = size.T.repeat_interleave(points, 1)  # (K,) each
-    left, x = _split_pixels(locations[..., 0].flatten(-2), width)  # (B, Q, heads, K) each
-    upper, y = _split_pixels(locations[..., 1].flatten(-2), height)
+    x_locations, y_locations = locations.flatten(-3, -2).unbind(-1)  # (B, Q, heads, K) each
+    left, x = _split_pixels(x_locations, width)
+    upper, y = _split_pixels(y_locations, height)
 
     line = width + 2 * BORDER  # pixels of a line
     area = (size + 2 * BORDER).prod(1)
     level_start = (area.cumsum(0) - area).repeat_interleave(points)  # (K,)
-    image_start = torch.arange(batch).mul(length).view(-1, 1, 1, 1)
-    first_row = (image_start + level_start) * heads + torch.arange(heads)[:, None]  # (B, 1, heads, K)
+    image_start = torch.arange(batch) * length
+    first_pixel = image_start.view(-1, 1, 1, 1) + level_start  # (B, 1, 1, K)
+    head = torch.arange(heads)[:, None]
+    first_row = first_pixel * heads + head  # (B, 1, heads, K)
     # float32 holds the number of a pixel within its level exactly, but not every number of a row.
     pixel = (upper * line + left).int()
-    top_left = first_row.int().add(pixel, alpha=heads).flatten(0, 2)  # (N, K)
+    top_left = first_row.int().add(pixel, alpha=heads)  # (B, Q, heads, K)
+    top_left = top_left.flatten(0, 2)  # (N, K)
     bottom_left = top_left + (line * heads).int()
     rows = torch.cat((top_left, top_left + heads, bottom_left, bottom_left + heads), 1)
     return Neighbours(rows, x.flatten(0, 2), y.flatten(0, 2))
@@ -175,6 +182,8 @@ def _scatter_gradient(rows: Tensor, shares: Tensor, gradient: Tensor, num_rows: 
     """
     num_sums, per_sum = rows.shape
     line_starts = np.arange(num_sums + 1, dtype=np.int32) * per_sum
-    entries = (shares.flatten().numpy(), rows.flatten().numpy(), line_starts)
-    matrix = csr_array(entries, shape=(num_sums, num_rows))
-    return torch.from_numpy(matrix.T @ gradient.numpy())
+    values = shares.flatten().numpy()
+    columns = rows.flatten().numpy()
+    matrix = csr_array((values, columns, line_starts), shape=(num_sums, num_rows))
+    product = matrix.T @ gradient.numpy()
+    return torch.from_numpy(product)

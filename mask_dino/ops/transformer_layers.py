@@ -52,9 +52,10 @@ class EncoderLayer(nn.Module):
             position: (B, L, C), the positional encoding of the tokens.
             points: (B, L, V, 2), the centres of the tokens, xy in [0, 1] of each of V levels.
         """
-        tokens = self.norms[0](self.self_attn(memory.tokens, position, points, memory))
-        output: Tensor = self.norms[1](self.ffn(tokens))
-        return output
+        attention_norm, ffn_norm = self.norms
+        tokens = attention_norm(self.self_attn(memory.tokens, position, points, memory))
+        tokens = ffn_norm(self.ffn(tokens))
+        return tokens
 
 
 class DecoderLayer(nn.Module):

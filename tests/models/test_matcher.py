@@ -66,7 +66,7 @@ def test_perfect_predictions_find_their_targets(generator):
 
 @pytest.mark.parametrize('bad', [float('nan'), float('inf'), float('-inf')])
 @pytest.mark.parametrize('field', ['logits', 'boxes', 'mask_embed'])
-def test_what_is_not_finite_is_survived_and_counted(bad, field, generator, features):
+def test_costs_that_are_not_finite_are_replaced_and_counted(bad, field, generator, features):
     layer = predictions(generator)
     getattr(layer, field)[0, 0, 1] = bad
     match = matcher()
@@ -77,7 +77,7 @@ def test_what_is_not_finite_is_survived_and_counted(bad, field, generator, featu
     assert match.num_nonfinite > 0 or field == 'logits'
 
 
-def test_nothing_finite_is_survived(generator, features):
+def test_matching_survives_when_no_cost_is_finite(generator, features):
     layer = Predictions(*(torch.full_like(x, float('nan')) for x in predictions(generator)))
     matches = matcher()(layer, features, [random_targets(2, generator)] * 2, NUM_CLASSES)
     assert [query.shape[1] for query, _ in matches] == [2, 2]

@@ -48,10 +48,10 @@ class Transfers(TorchFunctionMode):
 
 @contextmanager
 def counted():
-    """Yield what is found, but for what happens on the host anyway.
+    """Yield a list of the operations that wait, without those of functions that run on the host anyway.
 
-    That is what the matcher does after its transfer, and what runs on a CPU alone: the sampling of deformable
-    attention, and the one-hot classes of mmdet's focal loss.
+    These are the matcher after its transfer, and what runs on CPUs only: the sampling of deformable attention by
+    sparse products, and the one-hot classes of mmdet's focal loss.
     """
     found = []
 
@@ -75,7 +75,7 @@ def counted():
         yield found
 
 
-def test_what_waits_is_counted():
+def test_operations_that_wait_for_the_device_are_counted():
     x = torch.rand(5)
     with counted() as found:
         x.max().item()
