@@ -22,7 +22,7 @@ from mmengine.runner import Runner
 
 import mask_dino.det  # noqa: F401  registers data sets and metrics
 from mask_dino.datasets.shapes.options import World
-from mask_dino.datasets.shapes.write import make
+from mask_dino.datasets.shapes.write import write_shapes
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = Path(os.environ.get('COCO_SAMPLE', ROOT.parent / 'shared/coco_sample'))
@@ -41,7 +41,7 @@ PERFECT = {
 @pytest.fixture(scope='module')
 def shapes(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp('data') / 'shapes'
-    make(World(train=8, val=VAL, size=96, seed=3), folder)
+    write_shapes(World(train=8, val=VAL, size=96, seed=3), folder)
     return folder
 
 

@@ -14,7 +14,7 @@ from mmseg.apis import MMSegInferencer, inference_model, init_model
 
 from mask_dino.checkpoints.io import build_model
 from mask_dino.datasets.shapes.options import World
-from mask_dino.datasets.shapes.write import make
+from mask_dino.datasets.shapes.write import write_shapes
 
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / 'configs/maskdino/maskdino_tiny_shapes-semantic.py'
@@ -32,7 +32,7 @@ def run(tool: str, *arguments: object, **options: object) -> str:
 
 def prepared(folder: Path, world: World) -> dict[str, object]:
     """Make a data set; return the options that make the config use it."""
-    make(world, folder)
+    write_shapes(world, folder)
     loaders = ('train_dataloader', 'val_dataloader', 'test_dataloader')
     return {f'{loader}.dataset.data_root': folder for loader in loaders}
 

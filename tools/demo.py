@@ -11,12 +11,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from demo_page import draw_page
 from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mask_dino.datasets.shapes.options import World
-from mask_dino.datasets.shapes.write import make
-from mask_dino.demo_page import draw_page
+from mask_dino.datasets.shapes.write import write_shapes
 from mask_dino.hooks.progress import PREFIX
 
 CONFIG = Path('configs/maskdino/maskdino_tiny_shapes-panoptic.py')
@@ -37,7 +37,7 @@ def main() -> None:
     WORK_DIR.mkdir(parents=True, exist_ok=True)
     say('1/4', f'Data: {WORLD.train} images to train on and {WORLD.val} others to test on, in {DATA}')
     try:
-        make(WORLD, DATA)
+        write_shapes(WORLD, DATA)
     except OSError as error:
         sys.exit(f'error: {error}')
     train(config)

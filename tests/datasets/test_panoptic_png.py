@@ -118,9 +118,9 @@ def test_the_files_of_shapes_are_read_as_they_were_drawn(tmp_path):
     from mask_dino.datasets.shapes.options import CLASSES as SHAPES
     from mask_dino.datasets.shapes.options import STUFF, World
     from mask_dino.datasets.shapes.options import THINGS as SHAPE_THINGS
-    from mask_dino.datasets.shapes.write import make
+    from mask_dino.datasets.shapes.write import write_shapes
 
-    make(World(train=0, val=30, size=48), tmp_path / 'shapes')
+    write_shapes(World(train=0, val=30, size=48), tmp_path / 'shapes')
     options = dict(ann_file='annotations/panoptic_val.json', data_prefix=dict(img='val/', seg='panoptic_val/'))
     meta = dict(classes=SHAPES, thing_classes=SHAPE_THINGS, stuff_classes=STUFF)
     crowds = 0

@@ -18,7 +18,7 @@ from pycocotools.coco import COCO
 from mask_dino.datasets.shapes.options import CLASSES, PALETTE, THINGS, VOID, World
 from mask_dino.datasets.shapes.outlines import Layer
 from mask_dino.datasets.shapes.scene import Scene
-from mask_dino.datasets.shapes.write import make, panoptic_map, run_lengths, semantic_map
+from mask_dino.datasets.shapes.write import panoptic_map, run_lengths, semantic_map, write_shapes
 from mask_dino.seg.shapes import ShapesDataset
 
 CONFIGS = Path(__file__).parents[2] / 'configs/_base_/datasets'
@@ -29,7 +29,7 @@ SPLITS = ('train', 'val')
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp('data') / 'shapes'
-    assert make(WORLD, path)
+    assert write_shapes(WORLD, path)
     return path
 
 
@@ -53,7 +53,7 @@ def files(path: Path) -> dict[str, bytes]:
 
 def test_equal_options_give_equal_files_and_another_seed_does_not(tmp_path):
     for name, seed in (('a', 5), ('b', 5), ('c', 6)):
-        make(World(train=6, val=3, size=48, seed=seed), tmp_path / name)
+        write_shapes(World(train=6, val=3, size=48, seed=seed), tmp_path / name)
     first, second, other = (files(tmp_path / name) for name in 'abc')
     assert first == second
     assert {name for name in first if first[name] != other[name]} >= {name for name in first if name.endswith('.jpg')}
@@ -61,8 +61,8 @@ def test_equal_options_give_equal_files_and_another_seed_does_not(tmp_path):
 
 
 def test_a_larger_set_begins_with_the_smaller_one(tmp_path):
-    make(World(train=3, val=2, size=48), tmp_path / 'small')
-    make(World(train=5, val=2, size=48), tmp_path / 'large')
+    write_shapes(World(train=3, val=2, size=48), tmp_path / 'small')
+    write_shapes(World(train=5, val=2, size=48), tmp_path / 'large')
     small, large = files(tmp_path / 'small'), files(tmp_path / 'large')
     assert all(large[name] == data for name, data in small.items() if not name.endswith('json'))
     for kind in ('instances', 'panoptic'):

@@ -10,7 +10,7 @@ import pytest
 
 from mask_dino.datasets.shapes import write
 from mask_dino.datasets.shapes.options import World
-from mask_dino.datasets.shapes.write import STAMP, make
+from mask_dino.datasets.shapes.write import STAMP, write_shapes
 
 ROOT = Path(__file__).parents[2]
 WORLD = World(train=2, val=1, size=32)
@@ -23,32 +23,32 @@ def run(*arguments: object) -> subprocess.CompletedProcess:
 
 
 def test_a_second_time_does_nothing(tmp_path):
-    assert make(WORLD, tmp_path / 'shapes')
+    assert write_shapes(WORLD, tmp_path / 'shapes')
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*')}
-    assert not make(WORLD, tmp_path / 'shapes')
+    assert not write_shapes(WORLD, tmp_path / 'shapes')
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*')}
 
 
 def test_folders_on_the_way_and_empty_ones_are_fine(tmp_path):
     (tmp_path / 'empty').mkdir()
-    assert make(WORLD, tmp_path / 'empty')
-    assert make(WORLD, tmp_path / 'deep/er')
+    assert write_shapes(WORLD, tmp_path / 'empty')
+    assert write_shapes(WORLD, tmp_path / 'deep/er')
 
 
 def test_the_folder_has_the_usual_permissions(tmp_path):
     (tmp_path / 'usual').mkdir()
-    make(WORLD, tmp_path / 'shapes')
+    write_shapes(WORLD, tmp_path / 'shapes')
     modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ('usual', 'shapes')]
     assert modes[0] == modes[1]
 
 
 def test_other_options_are_named_and_nothing_is_touched(tmp_path):
     folder = tmp_path / 'shapes'
-    make(WORLD, folder)
+    write_shapes(WORLD, folder)
     with pytest.raises(FileExistsError, match=r'train 2 instead of 3, seed 0 instead of 1; remove it') as error:
-        make(World(train=3, val=1, size=32, seed=1), folder)
+        write_shapes(World(train=3, val=1, size=32, seed=1), folder)
     assert str(folder) in str(error.value) and 'size' not in str(error.value)
-    assert not make(WORLD, folder)
+    assert not write_shapes(WORLD, folder)
 
 
 @pytest.mark.parametrize('stamp', [None, 'not json', '[]'])
@@ -57,28 +57,28 @@ def test_a_foreign_folder_is_left_alone(tmp_path, stamp):
     if stamp:
         (tmp_path / STAMP).write_text(stamp)
     with pytest.raises(FileExistsError, match='was not made by this tool'):
-        make(WORLD, tmp_path)
+        write_shapes(WORLD, tmp_path)
     assert (tmp_path / 'photo.jpg').read_text() == 'mine'
 
 
 def test_a_file_in_the_way_is_left_alone(tmp_path):
     (tmp_path / 'shapes').write_text('mine')
     with pytest.raises(FileExistsError, match='was not made by this tool'):
-        make(WORLD, tmp_path / 'shapes')
+        write_shapes(WORLD, tmp_path / 'shapes')
 
 
 @pytest.mark.parametrize('problem', [OSError('disk full'), KeyboardInterrupt()])
 def test_failure_leaves_nothing_behind(tmp_path, monkeypatch, problem):
-    compose = write.compose
+    compose_scene = write.compose_scene
 
     def fail_late(world, rng):
         if len(list(tmp_path.rglob('*.jpg'))) == 2:
             raise problem
-        return compose(world, rng)
+        return compose_scene(world, rng)
 
-    monkeypatch.setattr(write, 'compose', fail_late)
+    monkeypatch.setattr(write, 'compose_scene', fail_late)
     with pytest.raises(type(problem)):
-        make(WORLD, tmp_path / 'shapes')
+        write_shapes(WORLD, tmp_path / 'shapes')
     assert not list(tmp_path.iterdir())
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mask_dino.datasets.shapes.options import CLASSES, PALETTE, STUFF, THINGS, VOID, World
-from mask_dino.datasets.shapes.outlines import OUTLINES, REACH, RING_HOLE, STAR_NOTCH, STAR_TIP, Form, Layer, paint
-from mask_dino.datasets.shapes.scene import MIN_AREA, MIN_SHARE, SAMPLES, Scene, compose
+from mask_dino.datasets.shapes.outlines import OUTLINES, REACH, RING_HOLE, STAR_NOTCH, STAR_TIP, Form, Layer, paint_form
+from mask_dino.datasets.shapes.scene import MIN_AREA, MIN_SHARE, SAMPLES, Scene, compose_scene
 
 AREAS = {  # of the unsqueezed outlines of radius 1
     'ellipse': math.pi,
@@ -21,7 +21,7 @@ AREAS = {  # of the unsqueezed outlines of radius 1
 
 
 def draw(index: int, **options: int) -> Scene:
-    return compose(World(**options), np.random.default_rng((0, index)))
+    return compose_scene(World(**options), np.random.default_rng((0, index)))
 
 
 @pytest.fixture(scope='module')
@@ -42,7 +42,7 @@ def test_every_class_has_an_outline_and_a_colour():
 @pytest.mark.parametrize(('angle', 'squeeze'), [(0, 1), (0.7, 1), (2.5, 0.6)])
 def test_outlines_have_their_area_and_stay_within_reach(label, angle, squeeze):
     owner = np.zeros((300, 300), np.uint8)
-    paint(Form(label, 50, 50, 30, angle, squeeze), owner, 1, samples=3)
+    paint_form(Form(label, 50, 50, 30, angle, squeeze), owner, 1, samples=3)
     rows, cols = np.nonzero(owner)
     assert len(rows) / 9 == pytest.approx(AREAS[THINGS[label]] * squeeze * 30**2, rel=0.01)
     assert np.hypot((rows + 0.5) / 3 - 50, (cols + 0.5) / 3 - 50).max() < REACH * 30
@@ -51,8 +51,8 @@ def test_outlines_have_their_area_and_stay_within_reach(label, angle, squeeze):
 @pytest.mark.parametrize('centre', [(0, 20), (64, 64), (-50, 20), (20, 120)])
 def test_forms_are_cut_at_the_border(centre):
     wide, cut = np.zeros((3 * 264, 3 * 264), np.uint8), np.zeros((3 * 64, 3 * 64), np.uint8)
-    paint(Form(3, centre[0] + 100, centre[1] + 100, 20, 0.3, 0.8), wide, 1, samples=3)
-    paint(Form(3, *centre, 20, 0.3, 0.8), cut, 1, samples=3)
+    paint_form(Form(3, centre[0] + 100, centre[1] + 100, 20, 0.3, 0.8), wide, 1, samples=3)
+    paint_form(Form(3, *centre, 20, 0.3, 0.8), cut, 1, samples=3)
     assert np.array_equal(wide[300:492, 300:492], cut)
 
 
@@ -83,7 +83,7 @@ def test_pixels_belong_to_whoever_covers_most_of_them(scenes):
         samples = np.zeros((64 * SAMPLES, 64 * SAMPLES), np.uint8)
         for index, layer in enumerate(scene.layers):
             for form in layer.forms:
-                paint(form, samples, index, SAMPLES)
+                paint_form(form, samples, index, SAMPLES)
         for index, _ in things(scene):
             share = cv2.blur((samples == index).astype(np.float32), (SAMPLES, SAMPLES))[1::SAMPLES, 1::SAMPLES]
             assert (scene.owner == index)[share > 0.5].all()
@@ -94,7 +94,7 @@ def test_no_thing_is_hidden_too_far(scenes):
     for scene in scenes:
         for index, layer in things(scene):
             alone = np.zeros((64, 64), np.uint8)
-            paint(layer.forms[0], alone, 1, samples=1)
+            paint_form(layer.forms[0], alone, 1, samples=1)
             visible = np.count_nonzero(scene.owner == index)
             assert visible >= MIN_AREA
             assert visible >= 0.8 * MIN_SHARE * alone.sum()  # one sample to a pixel is a rough measure
@@ -104,7 +104,7 @@ def test_things_occlude_one_another(scenes):
     def hidden(scene: Scene) -> bool:
         masks = [np.zeros((64, 64), np.uint8) for _ in things(scene)]
         for mask, (_, layer) in zip(masks, things(scene), strict=True):
-            paint(layer.forms[0], mask, 1, samples=1)
+            paint_form(layer.forms[0], mask, 1, samples=1)
         return bool(masks) and np.max(np.sum(masks, axis=0)) > 1
 
     assert np.mean([hidden(scene) for scene in scenes]) > 0.2

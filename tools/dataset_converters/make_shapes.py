@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from mask_dino.datasets.shapes.options import World
-from mask_dino.datasets.shapes.write import make
+from mask_dino.datasets.shapes.write import write_shapes
 
 
 def parse_args() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
@@ -28,7 +28,7 @@ def main() -> None:
     start = time.perf_counter()
     try:
         world = World(args.train, args.val, args.size, args.seed, args.max_objects)
-        made = make(world, args.folder)
+        made = write_shapes(world, args.folder)
     except ValueError as error:
         parser.error(str(error))
     except OSError as error:

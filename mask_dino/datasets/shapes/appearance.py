@@ -1,4 +1,4 @@
-"""Colours of surfaces: those of stuff are its own, those of things say nothing of their class."""
+"""Colours and patterns of surfaces: they show the class of stuff, but not the class of a thing."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -35,22 +35,25 @@ NATURAL = (
 
 
 def natural_paint(rng: np.random.Generator, stuff: int, spread: float) -> Paint:
-    """Draw colours of a kind of stuff, as they are in nature."""
+    """Draw natural colours for a kind of stuff."""
     return _around(rng, _draw(rng, NATURAL[stuff], 1)[0], spread)
 
 
 def contrasting_paint(rng: np.random.Generator, others: Sequence[Paint], spread: float) -> Paint:
-    """Draw colours that stand out, sometimes barely, from those already in the picture."""
+    """Draw colours that differ, sometimes only a little, from the colours already in the picture."""
     contrast = rng.uniform(0.3, 0.6)  # RGB distance
-    candidates = _draw(rng, ANY, 16)
-    used = np.array([(p.dark + p.light) / 2 for p in others]).reshape(-1, 1, 3)
-    distance = np.linalg.norm(candidates - used, axis=2).min(axis=0, initial=2.0)
-    far = distance >= contrast
-    return _around(rng, candidates[far.argmax() if far.any() else distance.argmax()], spread)
+    candidates = _draw(rng, ANY, 16)  # (16, 3)
+    means = [(paint.dark + paint.light) / 2 for paint in others]
+    used = np.array(means).reshape(-1, 1, 3)
+    distances = np.linalg.norm(candidates - used, axis=2)  # (others, 16)
+    nearest = distances.min(axis=0, initial=2.0)
+    is_far = nearest >= contrast
+    best = is_far.argmax() if is_far.any() else nearest.argmax()
+    return _around(rng, candidates[best], spread)
 
 
 def _draw(rng: np.random.Generator, colours: Range, count: int) -> np.ndarray:
-    """Random RGB colours, (count, 3)."""
+    """Return random RGB colours (count, 3)."""
     drawn = rng.uniform(*colours, size=(count, 3)).astype(np.float32)
     return cv2.cvtColor(drawn[None], cv2.COLOR_HSV2RGB)[0]
 
@@ -64,7 +67,7 @@ Pattern = Callable[[np.random.Generator, np.ndarray, np.ndarray], np.ndarray]
 
 
 def smooth_noise(rng: np.random.Generator, cells: int, size: int) -> np.ndarray:
-    """A (size, size) random field of about unit variance whose bumps are ``size / cells`` pixels wide."""
+    """Return a random field (size, size) of about unit variance. Its bumps are ``size / cells`` pixels wide."""
     field = rng.standard_normal((cells, cells), dtype=np.float32)
     return cv2.resize(field, (size, size), interpolation=cv2.INTER_CUBIC)
 
@@ -105,9 +108,12 @@ def ground(rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> np.ndarray
 def water(rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Wavy stripes, mostly level."""
     size = len(u)
-    length = max(rng.uniform(0.05, 0.09), 3.5 / size)  # of the picture; below 3.5 pixels stripes would alias
-    along = 0.5 * _along(u, v, rng.normal(math.pi / 2, 0.35)) + 0.02 * smooth_noise(rng, 6, size)
-    return 0.5 + 0.5 * np.sin(along * (math.tau / length) + rng.uniform(0, math.tau))
+    wavelength = rng.uniform(0.05, 0.09)  # as a fraction of the picture
+    wavelength = max(wavelength, 3.5 / size)  # stripes of fewer than 3.5 pixels would alias
+    direction = rng.normal(math.pi / 2, 0.35)
+    along = 0.5 * _along(u, v, direction) + 0.02 * smooth_noise(rng, 6, size)
+    phase = rng.uniform(0, math.tau)
+    return 0.5 + 0.5 * np.sin(along * (math.tau / wavelength) + phase)
 
 
 def _along(u: np.ndarray, v: np.ndarray, angle: float) -> np.ndarray:
@@ -118,25 +124,34 @@ THING_PATTERNS: tuple[Pattern, ...] = (flat, gradient, stripes, speckles)
 STUFF_PATTERNS: tuple[Pattern, ...] = (sky, ground, water)  # in the order of the stuff classes
 
 
-def render(rng: np.random.Generator, coverage: np.ndarray, layers: Sequence[Layer]) -> np.ndarray:
+def render_layers(rng: np.random.Generator, coverage: np.ndarray, layers: Sequence[Layer]) -> np.ndarray:
     """Colour every layer and blend them by coverage, which smooths the edges.
 
     Args:
-        coverage: (N, H, W) float: the share of each pixel that each layer owns.
+        coverage: (N, H, W) float: the fraction of each pixel that each layer owns.
 
     Returns:
         (H, W, 3) uint8 RGB.
     """
     size = coverage.shape[1]
     centres = np.arange(size, dtype=np.float32) + 0.5
-    image, paints = np.zeros((3, size, size), np.float32), list[Paint]()
+    image = np.zeros((3, size, size), np.float32)
+    paints: list[Paint] = []
     for layer, share in zip(layers, coverage, strict=True):
-        surface = layer.forms[0] if len(layer.forms) == 1 else Form(0, size / 2, size / 2, size / 2, 0, 1)
-        blend = _pattern(rng, layer)(rng, *local_axes(surface, centres, centres))
+        u, v = local_axes(_surface(layer, size), centres, centres)
+        draw_pattern = _pattern(rng, layer)
+        blend = draw_pattern(rng, u, v)  # (H, W) in [0, 1]: from the dark to the light colour
         paints.append(_paint(rng, layer, paints))
         dark, light = np.array(paints[-1], np.float32)[:, :, None, None]
         image += share * dark + share * blend * (light - dark)
-    return np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)
+    colours = np.clip(image, 0, 1) * 255
+    return np.rint(colours).astype(np.uint8).transpose(1, 2, 0)
+
+
+def _surface(layer: Layer, size: int) -> Form:
+    """Return the form whose frame the pattern follows: the thing itself, else a disc as large as the picture."""
+    half = size / 2
+    return layer.forms[0] if len(layer.forms) == 1 else Form(0, half, half, half, 0, 1)
 
 
 def _paint(rng: np.random.Generator, layer: Layer, others: Sequence[Paint]) -> Paint:
@@ -147,7 +162,7 @@ def _paint(rng: np.random.Generator, layer: Layer, others: Sequence[Paint]) -> P
 
 
 def _pattern(rng: np.random.Generator, layer: Layer) -> Pattern:
-    """The pattern tells the class of stuff and says nothing about the class of a thing."""
+    """Return the pattern of the class of stuff, or any pattern of things."""
     if layer.forms:
         return THING_PATTERNS[rng.integers(len(THING_PATTERNS))]
     return STUFF_PATTERNS[layer.label - len(THINGS)]

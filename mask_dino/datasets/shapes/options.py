@@ -1,4 +1,4 @@
-"""What there is in Shapes: its classes, and the options that describe one data set."""
+"""The classes of Shapes, and the options that describe one data set."""
 
 from dataclasses import dataclass, fields
 
@@ -18,7 +18,7 @@ PALETTE = (
 VOID = 255  # pixels of no segment, in owner maps and in semantic label maps
 
 MIN_SIZE, MAX_SIZE = 32, 1024
-MAX_OBJECTS = 100  # owners of a pixel are counted in 8 bits, and more do not find room
+MAX_OBJECTS = 100  # the owner of a pixel is a number of 8 bits, and there is no room for more
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class World:
     """The options of one data set; equal options give byte-identical files.
 
     Raises:
-        ValueError: An option is out of its range.
+        ValueError: If an option is out of its range.
     """
 
     train: int = 1000

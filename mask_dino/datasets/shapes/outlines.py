@@ -1,4 +1,4 @@
-"""Outlines of the things: exact inside tests, which serve any size, rotation and sampling."""
+"""Outlines of the things: exact tests of which points are inside, for any size, rotation and sampling."""
 
 import math
 from collections.abc import Callable
@@ -36,10 +36,14 @@ def _triangle(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 def _star(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     turn = math.pi / 5
-    fold = np.abs((np.arctan2(u, -v) + turn) % (2 * turn) - turn)  # ten mirrored sectors become one
+    angle = np.arctan2(u, -v)
+    fold = np.abs((angle + turn) % (2 * turn) - turn)  # ten mirrored sectors become one
     length = np.hypot(u, v)
-    along, across = length * np.cos(fold), length * np.sin(fold)
-    notch_along, notch_across = STAR_NOTCH * math.cos(turn), STAR_NOTCH * math.sin(turn)
+    along = length * np.cos(fold)
+    across = length * np.sin(fold)
+    # In this sector the outline is the line from the tip to the notch.
+    notch_along = STAR_NOTCH * math.cos(turn)
+    notch_across = STAR_NOTCH * math.sin(turn)
     return (STAR_TIP - along) * notch_across >= (STAR_TIP - notch_along) * across
 
 
@@ -48,34 +52,45 @@ def _ring(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return (square <= 1) & (square >= RING_HOLE**2)
 
 
-# In the order of THINGS: one function of the two local axes to each.
+# In the order of THINGS. Each function says which points of the local frame are inside.
 OUTLINES: tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], ...] = (_disc, _square, _triangle, _star, _ring)
 
 
 def local_axes(form: Form, rows: np.ndarray, cols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates of pixels in the form's own frame, where its outline has radius about 1."""
-    x, y = (cols[None, :] - form.x) / form.radius, (rows[:, None] - form.y) / form.radius
-    cos, sin = math.cos(form.angle), math.sin(form.angle)
-    return x * cos + y * sin, (y * cos - x * sin) / form.squeeze
+    """Return coordinates (H, W) of pixels in the form's own frame, where its outline has a radius of about 1."""
+    x = (cols - form.x)[None, :] / form.radius
+    y = (rows - form.y)[:, None] / form.radius
+    cos = math.cos(form.angle)
+    sin = math.sin(form.angle)
+    along = x * cos + y * sin
+    across = y * cos - x * sin
+    return along, across / form.squeeze
 
 
-def paint(form: Form, owner: np.ndarray, value: int, samples: int) -> None:
-    """Give a form's part of an owner map to ``value``, in place.
+def paint_form(form: Form, owner: np.ndarray, value: int, samples: int) -> None:
+    """Set the samples inside a form to ``value``, in place.
 
     Args:
         owner: (H * samples, W * samples) map with ``samples`` rows and columns to a pixel.
     """
-    top, bottom = _span(form.y, form.radius, owner.shape[0], samples)
-    left, right = _span(form.x, form.radius, owner.shape[1], samples)
-    rows = (np.arange(top, bottom, dtype=np.float32) + 0.5) / samples
-    cols = (np.arange(left, right, dtype=np.float32) + 0.5) / samples
-    inside = OUTLINES[form.label](*local_axes(form, rows, cols))
-    owner[top:bottom, left:right][inside] = value
+    height, width = owner.shape
+    rows = _span(form.y, form.radius, height, samples)
+    cols = _span(form.x, form.radius, width, samples)
+    u, v = local_axes(form, _centres(rows, samples), _centres(cols, samples))
+    is_inside = OUTLINES[form.label]
+    owner[rows, cols][is_inside(u, v)] = value
 
 
-def _span(centre: float, radius: float, length: int, samples: int) -> tuple[int, int]:
-    low, high = (centre - REACH * radius) * samples, (centre + REACH * radius) * samples
-    return max(int(low), 0), min(int(high) + 1, length)
+def _span(centre: float, radius: float, length: int, samples: int) -> slice:
+    """Return the samples that a form may reach along one axis of ``length`` samples."""
+    low = (centre - REACH * radius) * samples
+    high = (centre + REACH * radius) * samples
+    return slice(max(int(low), 0), min(int(high) + 1, length))
+
+
+def _centres(span: slice, samples: int) -> np.ndarray:
+    """Return the centres of samples in pixels of the image."""
+    return (np.arange(span.start, span.stop, dtype=np.float32) + 0.5) / samples
 
 
 class Layer(NamedTuple):

@@ -1,4 +1,4 @@
-"""Composes one picture: who owns each pixel."""
+"""Composes one picture: which layer owns each pixel."""
 
 import math
 from typing import NamedTuple
@@ -6,15 +6,15 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from .appearance import render, smooth_noise
+from .appearance import render_layers, smooth_noise
 from .options import STUFF, THINGS, VOID, World
-from .outlines import Form, Layer, paint
+from .outlines import Form, Layer, paint_form
 
 SAMPLES = 3  # per pixel and axis; odd, so that two owners never tie
 MIN_AREA = 20  # pixels a segment must keep
-MIN_SHARE = 0.25  # of the area it has in the picture that a thing must keep when others hide it
+MIN_SHARE = 0.25  # fraction of its area that a thing must keep when others hide it
 MIN_SIDE = 10.0  # pixels
-EMPTY_SHARE, CROWD_SHARE = 0.05, 0.03  # of all images
+EMPTY_SHARE, CROWD_SHARE = 0.05, 0.03  # fractions of the images
 ATTEMPTS = 5  # to find room for one object
 
 
@@ -32,7 +32,7 @@ class _Draft(NamedTuple):
     needed: tuple[float, ...]  # pixels that each layer must keep
 
 
-def compose(world: World, rng: np.random.Generator) -> Scene:
+def compose_scene(world: World, rng: np.random.Generator) -> Scene:
     """Draw one scene."""
     draft = _regions(rng, world.size)
     if world.max_objects and rng.random() >= EMPTY_SHARE:
@@ -40,24 +40,31 @@ def compose(world: World, rng: np.random.Generator) -> Scene:
     coverage = _coverage(draft.samples, len(draft.layers))
     owner = _strongest(coverage)
     areas = np.bincount(owner.ravel(), minlength=len(draft.layers))
-    # Only stuff can be too small here: things may reduce it to crumbs.
+    # Only stuff can be too small here, where things cover most of it.
     owner[np.isin(owner, np.flatnonzero(areas < MIN_AREA))] = VOID
-    return Scene(render(rng, coverage / np.float32(SAMPLES**2), draft.layers), owner, draft.layers)
+    return Scene(render_layers(rng, coverage / np.float32(SAMPLES**2), draft.layers), owner, draft.layers)
 
 
 def _regions(rng: np.random.Generator, size: int) -> _Draft:
     """Divide the picture among one to three kinds of stuff with irregular borders."""
-    kinds = rng.permutation(len(STUFF))[: rng.integers(1, len(STUFF) + 1)]
+    num_kinds = len(STUFF)
+    kinds = rng.permutation(num_kinds)
+    kinds = kinds[: rng.integers(1, num_kinds + 1)]
     sites = rng.uniform(0, 1, size=(len(kinds), 2))
-    y, x = np.mgrid[0 : 1 : size * 1j, 0 : 1 : size * 1j]
-    scores = [0.1 * smooth_noise(rng, 6, size) - np.hypot(x - site[0], y - site[1]) for site in sites]
-    fine = [cv2.resize(score, None, fx=SAMPLES, fy=SAMPLES) for score in scores]
+    y, x = np.mgrid[0 : 1 : size * 1j, 0 : 1 : size * 1j]  # the corners of the picture are 0 and 1
+    scores = []
+    for site_x, site_y in sites:
+        distance = np.hypot(x - site_x, y - site_y)
+        score = 0.1 * smooth_noise(rng, 6, size) - distance
+        scores.append(cv2.resize(score, None, fx=SAMPLES, fy=SAMPLES))
+    owner = _strongest(np.stack(scores))
     layers = tuple(Layer(len(THINGS) + int(kind)) for kind in kinds)
-    return _Draft(_strongest(np.stack(fine)), layers, (0,) * len(layers))
+    needed = (0,) * len(layers)
+    return _Draft(owner, layers, needed)
 
 
 def _populate(rng: np.random.Generator, world: World, draft: _Draft) -> _Draft:
-    """Put things before the stuff, one by one, each where it hides nothing too far."""
+    """Put things in front of the stuff, one by one. No thing may hide too much of another."""
     makers = [_crowd] if rng.random() < CROWD_SHARE else []
     makers += [_thing] * int(rng.integers(1, world.max_objects + 1))
     for make in makers:
@@ -67,28 +74,38 @@ def _populate(rng: np.random.Generator, world: World, draft: _Draft) -> _Draft:
 
 
 def _add(draft: _Draft, layer: Layer) -> _Draft | None:
-    """Put a layer before the others, or None where it or one behind it would be too small to see."""
-    samples, new = draft.samples.copy(), len(draft.layers)
+    """Put a layer in front of the others; None if this layer or one behind it would be too small to see."""
+    samples = draft.samples.copy()
+    new = len(draft.layers)
     for form in layer.forms:
-        paint(form, samples, new, SAMPLES)
-    areas = np.bincount(_strongest(_coverage(samples, new + 1)).ravel(), minlength=new + 1)
+        paint_form(form, samples, new, SAMPLES)
+    owner = _strongest(_coverage(samples, new + 1))
+    areas = np.bincount(owner.ravel(), minlength=new + 1)
     needed = (*draft.needed, max(MIN_AREA, MIN_SHARE * areas[new]))
-    return _Draft(samples, (*draft.layers, layer), needed) if np.all(areas >= needed) else None
+    if np.any(areas < needed):
+        return None
+    return _Draft(samples, (*draft.layers, layer), needed)
 
 
 def _thing(rng: np.random.Generator, size: int) -> Layer:
     smallest = max(size / 12, MIN_SIDE)
     radius = rng.uniform(smallest, size / 2) / 2
-    x, y = rng.uniform(0.4 * radius, size - 0.4 * radius, size=2)
+    margin = 0.4 * radius
+    x, y = rng.uniform(margin, size - margin, size=2)
     label = int(rng.integers(len(THINGS)))
-    return Layer(label, (_form(rng, label, x, y, radius),))
+    form = _form(rng, label, x, y, radius)
+    return Layer(label, (form,))
 
 
 def _crowd(rng: np.random.Generator, size: int) -> Layer:
-    """Many small things of one class that nobody would outline one by one."""
-    label, count = int(rng.integers(len(THINGS))), int(rng.integers(10, 18))
-    centres = rng.uniform(0.2, 0.8, size=2) * size + rng.normal(0, 0.09 * size, size=(count, 2))
-    return Layer(label, tuple(_form(rng, label, x, y, max(size / 24, MIN_SIDE / 2)) for x, y in centres))
+    """Return many small things of one class that nobody would outline one by one."""
+    label = int(rng.integers(len(THINGS)))
+    count = int(rng.integers(10, 18))
+    middle = rng.uniform(0.2, 0.8, size=2) * size
+    offsets = rng.normal(0, 0.09 * size, size=(count, 2))
+    radius = max(size / 24, MIN_SIDE / 2)
+    forms = [_form(rng, label, x, y, radius) for x, y in middle + offsets]
+    return Layer(label, tuple(forms))
 
 
 def _form(rng: np.random.Generator, label: int, x: float, y: float, radius: float) -> Form:
@@ -96,14 +113,14 @@ def _form(rng: np.random.Generator, label: int, x: float, y: float, radius: floa
 
 
 def _coverage(samples: np.ndarray, count: int) -> np.ndarray:
-    """How many samples of each pixel each layer owns, (count, H, W) uint8."""
+    """Return how many samples of each pixel each layer owns, (count, H, W) uint8."""
     size = samples.shape[0] // SAMPLES
     planes = samples.reshape(size, SAMPLES, size, SAMPLES).transpose(1, 3, 0, 2).reshape(-1, size, size)
     return np.stack([(planes == index).sum(axis=0, dtype=np.uint8) for index in range(count)])
 
 
 def _strongest(scores: np.ndarray) -> np.ndarray:
-    """Index of the largest of (N, H, W) scores; numpy's argmax is slow along a short first axis."""
+    """Return the index of the largest of (N, H, W) scores; numpy's argmax is slow along a short first axis."""
     best, index = scores[0].copy(), np.zeros(scores.shape[1:], np.uint8)
     for i, score in enumerate(scores[1:], start=1):
         index[score > best] = i

@@ -13,38 +13,43 @@ import cv2
 import numpy as np
 
 from .options import CLASSES, PALETTE, THINGS, VOID, World
-from .scene import Scene, compose
+from .scene import Scene, compose_scene
 
 Json = dict[str, Any]
 SPLITS = ('train', 'val')
+STAMP = 'shapes.json'
+REVISION = 2  # of the generator: raise it with every change of what is drawn or written
 ID_STEP = 0x9E3779  # odd, so that multiples are distinct in 24 bits; large, so that segment maps look colourful
 
 
-def scenes(world: World, split: str) -> Iterator[Scene]:
-    """The pictures of a split; each has its own random stream and hence does not depend on their number."""
+def generate_scenes(world: World, split: str) -> Iterator[Scene]:
+    """Yield the pictures of a split. Each has its own random numbers, so it does not depend on how many there are."""
     for index in range(world.train if split == 'train' else world.val):
-        yield compose(world, np.random.default_rng((world.seed, SPLITS.index(split), index)))
+        yield compose_scene(world, np.random.default_rng((world.seed, SPLITS.index(split), index)))
 
 
 def write_split(folder: Path, split: str, pictures: Iterable[Scene]) -> None:
     """Write ``{split}/``, ``panoptic_{split}/``, ``semantic_{split}/`` and the split's files in ``annotations/``."""
     for name in (split, f'panoptic_{split}', f'semantic_{split}', 'annotations'):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    images, panoptic, instances = list[Json](), list[Json](), list[Json]()
+    images: list[Json] = []
+    panoptic: list[Json] = []
+    instances: list[Json] = []
     numbers = count(1)
     for image_id, scene in enumerate(pictures, start=1):
         stem = f'{image_id:06d}'
-        found = {i: _describe(scene, i) for i in np.unique(scene.owner).tolist() if i != VOID}
+        layers = [i for i in np.unique(scene.owner).tolist() if i != VOID]
+        facts = {i: _describe_layer(scene, i) for i in layers}
         _write_picture(folder / split / f'{stem}.jpg', scene.image)
         _write_picture(folder / f'panoptic_{split}' / f'{stem}.png', panoptic_map(scene))
         _write_picture(folder / f'semantic_{split}' / f'{stem}.png', semantic_map(scene))
         height, width = scene.owner.shape
         images.append({'id': image_id, 'file_name': f'{stem}.jpg', 'width': width, 'height': height})
-        segments = [{'id': segment_id(i)} | facts for i, facts in found.items()]
+        segments = [{'id': segment_id(i)} | facts[i] for i in layers]
         panoptic.append({'image_id': image_id, 'file_name': f'{stem}.png', 'segments_info': segments})
         instances += [
-            {'id': next(numbers), 'image_id': image_id, 'segmentation': run_lengths(scene.owner == i)} | facts
-            for i, facts in found.items()
+            {'id': next(numbers), 'image_id': image_id, 'segmentation': run_lengths(scene.owner == i)} | facts[i]
+            for i in layers
             if scene.layers[i].forms
         ]
     annotations = folder / 'annotations'
@@ -53,33 +58,35 @@ def write_split(folder: Path, split: str, pictures: Iterable[Scene]) -> None:
 
 
 def segment_id(index: int) -> int:
-    """Panoptic id of a layer, unique in its picture and never 0."""
+    """Return the panoptic id of a layer, unique in its picture and never 0."""
     return (index + 1) * ID_STEP % 2**24
 
 
 def panoptic_map(scene: Scene) -> np.ndarray:
-    """(H, W, 3) uint8 RGB whose red + 256 * green + 65536 * blue is the segment's id, 0 where there is none."""
+    """Return (H, W, 3) uint8 RGB: red + 256 * green + 65536 * blue is the id of the segment, 0 without segment."""
     ids = np.array([segment_id(i) if i != VOID else 0 for i in range(VOID + 1)], '<u4')
     return ids.view(np.uint8).reshape(-1, 4)[scene.owner, :3]
 
 
 def semantic_map(scene: Scene) -> np.ndarray:
-    """(H, W) uint8 indices into CLASSES, VOID where there is none."""
+    """Return (H, W) uint8 indices into CLASSES, VOID without class."""
     labels = np.full(VOID + 1, VOID, np.uint8)
     labels[: len(scene.layers)] = [layer.label for layer in scene.layers]
     return labels[scene.owner]
 
 
 def run_lengths(mask: np.ndarray) -> Json:
-    """COCO's uncompressed run-length encoding: column by column, zeros first."""
+    """Return COCO's uncompressed run-length encoding of a mask (H, W): column by column, zeros first."""
     flat = mask.ravel(order='F')
     changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    first = [0] if flat[0] else []
-    counts = np.diff(np.concatenate(([0], changes, [flat.size])))
-    return {'counts': first + counts.tolist(), 'size': list(mask.shape)}
+    borders = np.concatenate(([0], changes, [flat.size]))
+    counts: list[int] = np.diff(borders).tolist()
+    if flat[0]:
+        counts.insert(0, 0)  # there are no zeros before the first ones
+    return {'counts': counts, 'size': list(mask.shape)}
 
 
-def _describe(scene: Scene, index: int) -> Json:
+def _describe_layer(scene: Scene, index: int) -> Json:
     layer = scene.layers[index]
     rows, cols = np.nonzero(scene.owner == index)
     left, top = int(cols.min()), int(rows.min())
@@ -113,29 +120,25 @@ def _write_picture(path: Path, picture: np.ndarray) -> None:
     path.write_bytes(data.tobytes())
 
 
-STAMP = 'shapes.json'
-REVISION = 2  # of the generator: raise it with every change of what is drawn or written
-
-
-def make(world: World, folder: Path) -> bool:
+def write_shapes(world: World, folder: Path) -> bool:
     """Write the data set into ``folder``; nothing half-written is left behind when it fails.
 
     Returns:
-        Whether anything was done: False where the same data set is there already.
+        Whether the data set was written: False if ``folder`` already has it.
 
     Raises:
-        FileExistsError: ``folder`` holds something else.
-        OSError: It cannot be written.
+        FileExistsError: If ``folder`` holds something else.
+        OSError: If the data set cannot be written.
     """
     stamp = asdict(world) | {'revision': REVISION}
     if _holds(folder, stamp):
         return False
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f'.{folder.name}.{os.getpid()}.partial')
-    shutil.rmtree(partial, ignore_errors=True)  # of a killed process that had the same number
+    shutil.rmtree(partial, ignore_errors=True)  # left by a killed process of the same number
     try:
         for split in SPLITS:
-            write_split(partial, split, scenes(world, split))
+            write_split(partial, split, generate_scenes(world, split))
         (partial / STAMP).write_text(json.dumps(stamp, indent=2) + '\n')
         partial.rename(folder)
     finally:
@@ -144,7 +147,7 @@ def make(world: World, folder: Path) -> bool:
 
 
 def _holds(folder: Path, stamp: dict[str, int]) -> bool:
-    """Whether the folder has this data set; raises FileExistsError where it has something else."""
+    """Tell whether the folder has this data set, and raise FileExistsError if it has something else."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
     try:

@@ -14,7 +14,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import InstanceData, PixelData
 from torch import Tensor
 
-from .det.visualizer import RESULTS, TRUTH, PanopticVisualizer
+from mask_dino.det.visualizer import RESULTS, TRUTH, PanopticVisualizer
 
 FRAME = 4  # white pixels around the row of an image
 
@@ -32,7 +32,7 @@ def draw_page(
     Args:
         dataset: A dataset of mmdet in test mode, with annotations.
         scale: Factor by which images are enlarged, for small ones.
-        score_thr: Instances below are not drawn.
+        score_thr: Instances with a lower score are not drawn.
 
     Raises:
         OSError: If the page cannot be written.
@@ -40,9 +40,11 @@ def draw_page(
     visualizer = PanopticVisualizer()
     visualizer.dataset_meta = dataset.metainfo
     rows = [draw_row(model, dataset[i], visualizer, scale, score_thr) for i in indices]
-    pairs = [np.hstack(rows[i : i + 2]) for i in range(0, len(rows) - len(rows) % 2, 2)]
+    left, right = rows[0::2], rows[1::2]
+    pairs = [np.hstack(pair) for pair in zip(left, right, strict=False)]  # an odd row at the end is left out
+    page = np.vstack(pairs)
     out_file.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(out_file), np.vstack(pairs)[..., ::-1]):
+    if not cv2.imwrite(str(out_file), page[..., ::-1]):
         raise OSError(f'{out_file}: cannot be written')
 
 
@@ -52,12 +54,14 @@ def draw_row(model: BaseModel, item: dict, visualizer: DetLocalVisualizer, scale
         [sample] = model.test_step(pseudo_collate([item]))
     image = mmcv.imread(sample.img_path, channel_order='rgb')
     image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-    visualizer.add_datasample('page', image, enlarge(sample.cpu(), scale), pred_score_thr=score_thr)
+    large = enlarge_sample(sample.cpu(), scale)
+    visualizer.add_datasample('page', image, large, pred_score_thr=score_thr)
     row = np.hstack((image, visualizer.get_image()))
-    return np.pad(row, ((FRAME, FRAME), (FRAME, FRAME), (0, 0)), constant_values=255)
+    frame = (FRAME, FRAME)
+    return np.pad(row, (frame, frame, (0, 0)), constant_values=255)
 
 
-def enlarge(sample: DetDataSample, scale: int) -> DetDataSample:
+def enlarge_sample(sample: DetDataSample, scale: int) -> DetDataSample:
     """Scale ground truth and results by a whole factor."""
     large = DetDataSample()
     for field in (*TRUTH, *RESULTS):
