@@ -209,3 +209,10 @@ def test_density_counts_the_nodes_of_a_body_per_line(tmp_path):
     # Assign, its Name with Store and its Constant; Return, its Name with Load.
     assert function[2:5] == (2, 7 / 2, 1)
     assert function.place.endswith('module.py:A.f')
+
+
+def test_pre_commit_has_the_versions_of_the_environment():
+    hooks = (ROOT / '.pre-commit-config.yaml').read_text()
+    requirements = dict(re.findall(r'^(\w+)==(.+)$', (ROOT / 'requirements' / 'dev.txt').read_text(), re.MULTILINE))
+    pinned = dict(re.findall(r'/(ruff|codespell)\S*\n    rev: v(.+)', hooks))
+    assert pinned == {name: requirements[name] for name in ('ruff', 'codespell')}

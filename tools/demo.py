@@ -1,6 +1,6 @@
 """Generate a small data set, train a small Mask DINO on it, test it on unseen images and draw what it sees.
 
-Everything after set-up takes about 12 minutes on two cores. A second run goes on where the first was stopped.
+Everything after set-up takes about 12 minutes on two cores. A second run continues where the first one was stopped.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ PAGE = WORK_DIR / 'pictures.png'
 WEIGHTS = WORK_DIR / 'weights.pth'
 WORLD = World(train=2000, val=100)
 PICTURES = range(16)
-LINES = 10  # of progress, of which one is shown where they cannot be rewritten
+LINES = 10  # outside a terminal, one of so many lines of progress is shown
 
 
 def main() -> None:
@@ -51,16 +51,16 @@ def main() -> None:
 
 
 def train(config: Config) -> None:
-    """Train, go on with a training that was stopped, or find it done."""
+    """Train, or continue a training that was stopped; do nothing if it is finished."""
     if WEIGHTS.exists():
-        say('2/4', f'Training: done already; to train again, rm -r {WORK_DIR}')
+        say('2/4', f'Training: done already. To train again: rm -r {WORK_DIR}')
         return
     processes = 2
     batch = config.train_dataloader.batch_size // processes
     command = ['tools/dist_train.sh', str(CONFIG), str(processes), '--work-dir', str(WORK_DIR), '--resume']
     command += ['--cfg-options', f'train_dataloader.batch_size={batch}']
     say('2/4', f'Training: {" ".join(command)}')
-    # One thread each: on few cores two processes are faster than two threads, and bear other work beside them.
+    # On few cores, two processes with one thread each are faster than two threads, also if other programs run.
     environment = os.environ | dict(PYTHON=sys.executable, OMP_NUM_THREADS='1')
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace', env=environment
@@ -73,7 +73,7 @@ def train(config: Config) -> None:
 
 
 def show_progress(process: subprocess.Popen, log: contextlib.AbstractContextManager) -> None:
-    """Write what a training prints to the log, and its progress to the screen."""
+    """Write the output of a training to the log and its progress to the screen."""
     on_terminal = sys.stdout.isatty()
     count = 0
     for line in process.stdout:
@@ -91,7 +91,7 @@ def show_progress(process: subprocess.Popen, log: contextlib.AbstractContextMana
 
 
 def build_runner(config: Config) -> Runner:
-    """Prepare a test that says on the screen only what goes wrong."""
+    """Build the runner of the test; on the screen it prints only warnings and errors."""
     config.work_dir, config.load_from = str(WORK_DIR), str(WEIGHTS)
     with contextlib.redirect_stdout(None):
         runner = Runner.from_cfg(config)
@@ -102,21 +102,21 @@ def build_runner(config: Config) -> Runner:
 
 
 def report(metrics: dict[str, float]) -> None:
-    """Say what came out and where it is."""
+    """Print the results, and the paths of the files."""
     print(f"""
      on {WORLD.val} unseen images     box AP   mask AP        PQ      mIoU
                              {scores(metrics)}
 
-1 would be perfect. AP is COCO's average precision of the things: found, named and outlined; the mean over ten degrees
-of overlap that are asked for, from 0.50 to 0.95, and over the classes. PQ, panoptic quality, is of maps that divide the
-image into things and stuff; mIoU is the overlap of right and predicted areas, class by class.
+1 is perfect. AP is COCO's average precision: the mean over the classes of things and over ten thresholds of overlap,
+from 0.50 to 0.95. PQ is the panoptic quality of maps that divide the image into things and stuff. mIoU is the mean over
+all classes of the overlap (intersection over union) of predicted and true areas.
 
      pictures    {PAGE}
      logs        {LOG}, {EVALUATION}
      weights     {WEIGHTS}
      config      {CONFIG}
 
-README.md, "Use", has the commands to try the model on an image. To start afresh: rm -r {WORK_DIR}""")
+README.md, "Use", has the commands to try the model on an image. To start again: rm -r {WORK_DIR}""")
 
 
 def scores(metrics: dict[str, float]) -> str:

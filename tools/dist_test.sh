@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Test in several processes, one per GPU, or on the CPU where there is no GPU.
+# Test in several processes, one per GPU, or on the CPU if there is no GPU.
 #
 #   tools/dist_test.sh CONFIG CHECKPOINT GPUS [options of tools/test.py]
 #
 # On several machines, run it on each of them with NNODES, NODE_RANK, MASTER_ADDR and PORT set.
-# On one machine it takes a free port unless PORT is set. PYTHON chooses the interpreter.
+# On one machine it takes a free port unless PORT is set. PYTHON selects the interpreter.
 set -euo pipefail
 
 if (($# < 3)); then

@@ -4,7 +4,7 @@
 #   [GPUS=8] [GPUS_PER_NODE=8] [CPUS_PER_TASK=5] [SRUN_ARGS=...] \
 #       tools/slurm_train.sh PARTITION JOB_NAME CONFIG WORK_DIR [options of tools/train.py]
 #
-# Set MASTER_PORT where two jobs may share a machine. PYTHON chooses the interpreter.
+# Set MASTER_PORT if two jobs may run on one machine. PYTHON selects the interpreter.
 set -euo pipefail
 
 if (($# < 4)); then

@@ -6,7 +6,7 @@ from mask_dino.cli import common, training
 
 
 def arguments() -> argparse.ArgumentParser:
-    """Declare the command line."""
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description='Train a model of MMDetection or MMSegmentation')
     parser.add_argument('config', help='config file')
     common.add_arguments(parser)

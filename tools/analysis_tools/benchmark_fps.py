@@ -1,7 +1,7 @@
-"""Count images a second of a model of mmdet or mmseg, one image at a time, with and without post-processing.
+"""Measure images per second of a model of mmdet or mmseg, one image at a time, with and without post-processing.
 
-Images are made up, 800 x 1333 pixels large, or those of the config's test data, as for the figures of the paper.
-Loading them is not counted.
+The images are generated (800 x 1333 pixels), or they are the test data of the config, as for the figures of the paper.
+The time to load them is not counted.
 """
 
 import argparse
@@ -20,20 +20,22 @@ from mask_dino.messages import format_table
 
 
 def arguments() -> argparse.ArgumentParser:
-    """Declare the command line."""
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='file, or one of mmdet: mmdet::FOLDER/NAME.py')
-    parser.add_argument('checkpoint', nargs='?', help='weights; random ones without (speed hardly depends on them)')
-    parser.add_argument('--data', action='store_true', help="the config's test data instead of made-up images")
-    parser.add_argument('--size', type=benchmarks.size, default=(800, 1333), help='made-up images (default: 800x1333)')
-    parser.add_argument('--images', type=int, help='how many (default: 50 made-up ones, or all test data)')
-    parser.add_argument('--warmup', type=int, default=2, help='images before them (default: 2)')
+    parser.add_argument('config', help='config file, or a config of mmdet: mmdet::FOLDER/NAME.py')
+    parser.add_argument('checkpoint', nargs='?', help='weights (default: random weights; the speed hardly changes)')
+    parser.add_argument('--data', action='store_true', help="use the config's test data instead of generated images")
+    parser.add_argument(
+        '--size', type=benchmarks.size, default=(800, 1333), help='size of generated images (default: 800x1333)'
+    )
+    parser.add_argument('--images', type=int, help='how many (default: 50 generated images, or all test data)')
+    parser.add_argument('--warmup', type=int, default=2, help='images before the measured ones (default: 2)')
     benchmarks.add_arguments(parser)
     return parser
 
 
 def main() -> None:
-    """Measure, and print the table."""
+    """Measure and print the table."""
     parser = arguments()
     args = parser.parse_args()
     try:

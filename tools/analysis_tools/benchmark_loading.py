@@ -1,6 +1,6 @@
-"""Time the training pipeline of a config of mmdet, transform by transform: images a second that one worker loads.
+"""Time every transform in the training pipeline of a config of mmdet, and print the images per second of one worker.
 
-Images and polygons are made up, of COCO's usual size and number.
+Images and polygons are generated with the usual size and number of COCO.
 """
 
 import argparse
@@ -23,9 +23,9 @@ CORNERS = 40  # of a polygon
 
 
 def arguments() -> argparse.ArgumentParser:
-    """Declare the command line."""
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='file, or one of mmdet: mmdet::FOLDER/NAME.py')
+    parser.add_argument('config', help='config file, or a config of mmdet: mmdet::FOLDER/NAME.py')
     parser.add_argument('--size', type=benchmarks.size, default=(480, 640), help='of the images (default: 480x640)')
     parser.add_argument('--objects', type=int, default=7, help='per image (default: 7)')
     parser.add_argument('--images', type=int, default=50, help='(default: 50)')
@@ -34,7 +34,7 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def made_up(folder: Path, size: tuple[int, int], objects: int, number: int) -> dict:
-    """Write an image, and return what a data set knows of it."""
+    """Write an image; return its annotations as a data set loads them."""
     rng = np.random.default_rng(number)
     height, width = size
     coarse = rng.integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
@@ -60,14 +60,14 @@ def measure(transforms: list, infos: list[dict]) -> dict[str, float]:
 
 
 def load(data: dict, transforms: list, spans: Spans) -> None:
-    """Load one image, and time every transform."""
+    """Load one image and time every transform."""
     for transform in transforms:
         with spans.part(type(transform).__name__):
             data = transform(data)
 
 
 def main() -> None:
-    """Measure, and print the table."""
+    """Measure and print the table."""
     parser = arguments()
     args = parser.parse_args()
     try:
@@ -88,7 +88,7 @@ def main() -> None:
             ['transform', 'ms per image', 'share'], [*rows, ['all', f'{total / args.images * 1000:.1f}', '100%']]
         )
     )
-    print(f'{args.images / total:.1f} images a second in one worker')
+    print(f'{args.images / total:.1f} images per second in one worker')
     if args.out:
         record = dict(model=Path(args.config).stem, images=args.images, objects=args.objects, parts=parts)
         save(args.out, torch.device('cpu'), [record])

@@ -1,4 +1,4 @@
-"""Time the panoptic metrics on made-up images of COCO's size: how many images a second one process evaluates."""
+"""Measure how many generated images of COCO's size the panoptic metrics evaluate per second in one process."""
 
 import argparse
 import json
@@ -28,9 +28,9 @@ def parse_args() -> argparse.Namespace:
 
 
 def draw(rng: np.random.Generator, segments: int) -> np.ndarray:
-    """Return the number of the segment, from 1, of every pixel (H, W): the nearest of random points."""
+    """Return a map (H, W) of segment numbers from 1: every pixel belongs to the nearest of some random points."""
     points = rng.uniform((0, 0), SIZE, size=(segments, 2))
-    # A quarter of the resolution is drawn, and enlarged.
+    # Draw at a quarter of the resolution, which is faster, and enlarge.
     ys, xs = np.mgrid[0 : SIZE[0] : 4, 0 : SIZE[1] : 4]
     distances = (ys - points[:, :1, None]) ** 2 + (xs - points[:, 1:, None]) ** 2
     return np.kron(distances.argmin(0) + 1, np.ones((4, 4), int))
@@ -63,7 +63,7 @@ def write(folder: Path, images: int, segments: int) -> list[dict]:
 
 
 def main() -> None:
-    """Time the metrics on made-up images and print their seconds."""
+    """Time the metrics on generated images and print their speed."""
     args = parse_args()
     with tempfile.TemporaryDirectory() as folder:
         samples = write(Path(folder), args.images, args.segments)
@@ -73,11 +73,11 @@ def main() -> None:
             seconds = measure(metrics[:count], samples)
             names = ' and '.join(type(metric).__name__ for metric in metrics[:count])
             size = f'{SIZE[1]} x {SIZE[0]}, {args.segments} segments'
-            print(f'{names}: {args.images / seconds:.0f} images a second ({size})')
+            print(f'{names}: {args.images / seconds:.0f} images per second ({size})')
 
 
 def measure(metrics: list, samples: list[dict]) -> float:
-    """Return the seconds that metrics need for all images, reading the ground truth included."""
+    """Return the seconds that metrics need for all images, including the time to read the ground truth."""
     start = time.perf_counter()
     for metric in metrics:
         metric.dataset_meta = META

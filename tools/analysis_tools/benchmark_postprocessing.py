@@ -1,7 +1,7 @@
-"""Time post-processing, and its memory, beside that of mmdet's and mmseg's Mask2Former on the same made-up predictions.
+"""Compare post-processing with Mask2Former of mmdet and mmseg, in time and memory, on the same generated predictions.
 
-Theirs includes the enlargement of the masks to the size of the input, which their heads do before. mmdet has no
-semantic results; those of mmseg are computed as it does.
+Their figures include the enlargement of the masks to the size of the input, which their heads do before. mmdet has no
+semantic results; they are computed here as mmseg computes them.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from mask_dino.benchmarks.report import save, step_tables
 from mask_dino.benchmarks.timing import Spans
 from mask_dino.cli import benchmarks
 from mask_dino.cli.common import UsageError
-from mask_dino.det.detector import MaskDINOFusionHead
+from mask_dino.det.fusion_head import MaskDINOFusionHead
 from mask_dino.structures import QueryPredictions
 
 THINGS, STUFF = 80, 53
@@ -31,7 +31,7 @@ KINDS = ('instance', 'panoptic', 'semantic')
 
 
 class Guess(NamedTuple):
-    """The same predictions as a sigmoid and as a softmax with "no object" tells them."""
+    """One set of predictions in two forms: a sigmoid for each class, or a softmax with a class "no object"."""
 
     predictions: QueryPredictions
     softmax_logits: Tensor  # (1, Q, classes + 1)
@@ -39,18 +39,18 @@ class Guess(NamedTuple):
 
 
 def arguments() -> argparse.ArgumentParser:
-    """Declare the command line."""
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--size', type=benchmarks.size, default=(800, 1333), help='of the image (default: 800x1333)')
     parser.add_argument('--queries', type=int, default=300, help='(default: 300)')
-    parser.add_argument('--found', type=int, default=100, help='queries that are sure of their class (default: 100)')
-    parser.add_argument('--rounds', type=int, default=5, help='times that each is timed (default: 5)')
+    parser.add_argument('--found', type=int, default=100, help='queries with a high score (default: 100)')
+    parser.add_argument('--rounds', type=int, default=5, help='how often each is timed (default: 5)')
     benchmarks.add_arguments(parser)
     return parser
 
 
 def guess(load: Load, queries: int, device: torch.device) -> Guess:
-    """Return masks that are blobs anywhere, of which as many as there are objects belong to a class."""
+    """Return predictions with random masks; as many as there are objects have a high class score."""
     generator = torch.Generator().manual_seed(0)
     padded = [-(-side // 32) * 32 for side in (load.height, load.width)]
     coarse = torch.randn(1, queries, 8, 8, generator=generator) * 4 - 4
@@ -78,7 +78,7 @@ def ours(kind: str, given: Guess) -> None:
 
 
 def theirs(kind: str, given: Guess) -> None:
-    """The same, from enlarged masks of all queries."""
+    """Make the same results as mmdet and mmseg do, from enlarged masks of all queries."""
     sample, masks = given.sample, given.predictions.masks
     enlarged = F.interpolate(masks, sample.batch_input_shape, mode='bilinear', align_corners=False)
     if kind != 'semantic':
@@ -111,7 +111,7 @@ def seconds(run: Callable[[], None], device: torch.device) -> float:
 
 
 def main() -> None:
-    """Measure, and print the tables."""
+    """Measure and print the tables."""
     parser = arguments()
     args = parser.parse_args()
     try:

@@ -1,8 +1,8 @@
 """Time the parts of training and inference steps of any configs of mmdet or mmseg, side by side, and their memory.
 
-Images and objects are made up. First, the memory of every case is measured, then every case is timed once a round, so
-that what else the machine does hits all alike; the table has medians, and half the distance between the quartiles of
-the whole step.
+Images and objects are generated. First the memory of every case is measured. Then every case is timed once per round,
+so that other load on the machine affects all cases equally. The table shows medians; for the whole step it also shows
+half the distance between the quartiles.
 """
 
 import argparse
@@ -18,22 +18,24 @@ from mask_dino.cli.common import UsageError
 
 
 def arguments() -> argparse.ArgumentParser:
-    """Declare the command line."""
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('configs', nargs='+', metavar='CONFIG', help='file, or one of mmdet: mmdet::FOLDER/NAME.py')
+    parser.add_argument(
+        'configs', nargs='+', metavar='CONFIG', help='config file, or a config of mmdet: mmdet::FOLDER/NAME.py'
+    )
     parser.add_argument(
         '--sizes', nargs='+', type=benchmarks.size, default=[(512, 512)], help='512 or 800x1333 (default: 512)'
     )
     parser.add_argument('--objects', nargs='+', type=int, default=[10], help='per image (default: 10)')
     parser.add_argument('--batch', type=int, default=1, help='images (default: 1)')
     parser.add_argument('--modes', nargs='+', choices=[TRAIN, TEST], default=[TRAIN, TEST], help='(default: both)')
-    parser.add_argument('--rounds', type=int, default=5, help='times that each is timed (default: 5)')
+    parser.add_argument('--rounds', type=int, default=5, help='how often each is timed (default: 5)')
     benchmarks.add_arguments(parser)
     return parser
 
 
 def main() -> None:
-    """Measure, and print the tables."""
+    """Measure and print the tables."""
     parser = arguments()
     args = parser.parse_args()
     try:

@@ -13,9 +13,9 @@ from mask_dino.cli.common import UsageError
 
 
 def arguments() -> argparse.ArgumentParser:
-    """Declare the command line."""
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='file, or one of mmdet: mmdet::FOLDER/NAME.py')
+    parser.add_argument('config', help='config file, or a config of mmdet: mmdet::FOLDER/NAME.py')
     parser.add_argument(
         '--size', type=benchmarks.size, default=(512, 512), help='512 or 800x1333, a multiple of 32 (default: 512)'
     )
@@ -26,7 +26,7 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    """Count, and print one line."""
+    """Count and print one line."""
     parser = arguments()
     args = parser.parse_args()
     try:

@@ -11,13 +11,18 @@ from mask_dino.datasets.shapes.write import write_shapes
 def parse_args() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('folder', type=Path, help='where to write it, e.g. data/shapes')
+    parser.add_argument('folder', type=Path, help='folder to write, for example data/shapes')
     parser.add_argument('--train', type=int, default=World.train, help='training images (default: %(default)s)')
     parser.add_argument('--val', type=int, default=World.val, help='validation images (default: %(default)s)')
     parser.add_argument('--size', type=int, default=World.size, help='width = height in pixels (default: %(default)s)')
-    parser.add_argument('--seed', type=int, default=World.seed, help='other seed, other images (default: %(default)s)')
     parser.add_argument(
-        '--max-objects', type=int, default=World.max_objects, help='most things in an image (default: %(default)s)'
+        '--seed', type=int, default=World.seed, help='seed of the random numbers (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--max-objects',
+        type=int,
+        default=World.max_objects,
+        help='maximum number of things in an image (default: %(default)s)',
     )
     return parser, parser.parse_args()
 
@@ -32,7 +37,7 @@ def main() -> None:
     except ValueError as error:
         parser.error(str(error))
     except OSError as error:
-        # what the operating system says names a temporary folder
+        # The message of the operating system names a temporary folder.
         parser.error(f'{args.folder}: cannot be written: {error}' if error.errno else str(error))
     if made:
         seconds = time.perf_counter() - start

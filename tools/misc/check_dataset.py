@@ -17,7 +17,7 @@ def parse_args() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
-    parser.add_argument('--images', action='store_true', help='decode every image, too, which takes long')
+    parser.add_argument('--images', action='store_true', help='also decode every image, which takes long')
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE', help='settings to override'
     )
