@@ -30,10 +30,10 @@ class Instances(NamedTuple):
 
 
 def select_best_pairs(logits: Tensor, max_pairs: int) -> Pairs:
-    """Return the pairs of highest class probability, the best first, of logits (Q, num_classes) of a sigmoid."""
-    num_classes = logits.shape[1]
-    probabilities = logits.sigmoid().flatten()
-    scores, index = probabilities.topk(min(max_pairs, len(probabilities)))
+    """Return the pairs of highest class probability, the best first, of logits ([B,] Q, num_classes) of a sigmoid."""
+    num_classes = logits.shape[-1]
+    scores = logits.sigmoid().flatten(-2)
+    scores, index = scores.topk(min(max_pairs, scores.shape[-1]))
     return Pairs(scores, index // num_classes, index % num_classes)
 
 

@@ -1,0 +1,187 @@
+"""From a trained model to a file that was compared with it."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import __version__
+from ..runtime.images import load_image, make_batch, padded_size, resize_image
+from ..runtime.metadata import InputRule, ModelInfo
+from . import rules
+from .formats import MAX_OPSET, MIN_OPSET, SUFFIXES, Target, open_network, trace, write_file
+from .graph import ExportedNetwork
+from .model import TrainedModel
+from .packages import ExportError
+from .parity import compare_outputs
+
+Say = Callable[[str], None]
+
+
+class Options(NamedTuple):
+    """What a user asks for."""
+
+    format: str = 'onnx'  # of formats.SUFFIXES
+    tasks: tuple[str, ...] = ()  # none: those of the config
+    raw: bool = False  # predictions of all queries instead of results
+    size: tuple[int, int] = (512, 512)  # height and width of the trace
+    static: bool = False  # whether files take images of this size only
+    embedded: bool = False  # whether files normalise and pad images themselves
+    opset: int = 20
+    tolerance: float = 1e-3
+    image: Path | None = None  # to compare the file and the model on; None: a seeded one
+
+
+class ParityError(RuntimeError):
+    """The exported file does not compute what the model computes."""
+
+
+def check_options(options: Options, path: Path) -> None:
+    """Find options that do not fit together before anything is built.
+
+    Raises:
+        ExportError: If there are any.
+    """
+    suffix = SUFFIXES[options.format]
+    if path.suffix != suffix:
+        raise ExportError(f'{path}: a file of --format {options.format} ends in {suffix}')
+    if path.is_dir():
+        raise ExportError(f'{path} is a folder; give the name of a file')
+    if not MIN_OPSET <= options.opset <= MAX_OPSET:
+        raise ExportError(
+            f'--opset {options.opset}: choose {MIN_OPSET} to {MAX_OPSET}; torch writes no older ones, and the sampling '
+            'of the attention (GridSample) exists from 16 on only'
+        )
+    if options.static and options.embedded:
+        raise ExportError(
+            '--static with --embed-preprocessing: images are padded after they are normalised, so that the size of '
+            'the input cannot be fixed; leave one of the two out'
+        )
+    if options.raw and options.tasks:
+        raise ExportError('--raw with --task: raw outputs are those of all queries, whatever the task; leave one out')
+
+
+def describe(network: ExportedNetwork, trained: TrainedModel) -> ModelInfo:
+    """Return everything that a reader of the file needs."""
+    return ModelInfo(
+        tasks=network.tasks,
+        classes=trained.classes,
+        palette=trained.palette,
+        num_things=trained.head.num_things_classes,
+        input=network.rule,
+        thresholds=rules.thresholds(trained),
+        outputs=network.describe_outputs(),
+        scores_at_input=rules.is_semantic(trained),
+        window=rules.sliding_window(trained),
+        config=Path(trained.config.filename or '').name,
+        package_version=__version__,
+    )
+
+
+def build_network(trained: TrainedModel, options: Options) -> ExportedNetwork:
+    """Return the network to export.
+
+    Raises:
+        ExportError: If the options or the config ask for what cannot be exported.
+    """
+    static = options.size if options.static else None
+    rule = rules.input_rule(trained, options.embedded, static)
+    divisor = rule.padding.divisor
+    if static and any(side % divisor for side in static):
+        raise ExportError(
+            f'--static --size {static[0]}x{static[1]}: the config pads images to multiples of {divisor}; choose '
+            f'{-(-static[0] // divisor) * divisor}x{-(-static[1] // divisor) * divisor}'
+        )
+    if rules.sliding_window(trained) and options.embedded:
+        raise ExportError('--embed-preprocessing: windows of mode slide are cut from the padded image; leave it out')
+    tasks = () if options.raw else rules.choose_tasks(trained, options.tasks)
+    return ExportedNetwork(trained, tasks, rule, rules.ranking(trained)).eval()
+
+
+def export(trained: TrainedModel, path: Path, options: Options, say: Say = print) -> ModelInfo:
+    """Write a file, compare it with the model, and put it in its place; nothing remains of a file that fails.
+
+    Raises:
+        ExportError: If the options or the config ask for what cannot be exported.
+        ParityError: If the file computes something else.
+        OSError: If the file cannot be written.
+    """
+    network = build_network(trained, options)
+    info = describe(network, trained)
+    images = example_images(network.rule, options)
+    say(f'tracing the network at {options.size[0]} x {options.size[1]}')
+    program = trace(network, torch.from_numpy(images[0]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f'.{path.name}.', dir=path.parent) as folder:
+        part = Path(folder) / path.name
+        say(f'writing {options.format}')
+        files = write_file(program, torch.from_numpy(images[0]), info, Target(part, options.format, options.opset))
+        check_parity(open_network(part, options.format).run, network, images, options.tolerance, say)
+        for file in reversed(files):  # the one that is named comes last
+            file.replace(path.with_name(file.name))
+    return info
+
+
+def example_images(rule: InputRule, options: Options) -> list[np.ndarray]:
+    """Return two inputs of the network, of two sizes where sizes are open: of an image, or of seeded blocks."""
+    height, width = options.size
+    other = (height, width) if rule.static else (height + 32, max(32, width // 2))
+    pixels = seeded_image() if options.image is None else load_image(options.image)
+    batches = []
+    for number, (rows, columns) in enumerate(((height, width), other)):
+        view = pixels[:, ::-1] if number else pixels
+        image = resize_image(view, rows, columns)
+        padded = padded_size([image.shape[:2]], rule.padding)
+        batches.append(make_batch([image], rule, padded))
+    # A batch of one would fix the number of images of the trace.
+    if not rule.static:
+        batches[0] = np.concatenate([batches[0], batches[0][:, ::-1]])
+    return batches
+
+
+def seeded_image() -> np.ndarray:
+    """Return blocks of random colours with noise (480, 640, 3) uint8."""
+    generator = np.random.default_rng(0)
+    blocks = generator.integers(0, 256, (15, 20, 3)).repeat(32, axis=0).repeat(32, axis=1)
+    noise = generator.integers(-40, 41, blocks.shape)
+    pixels = (blocks + noise).clip(0, 255)
+    return pixels.astype(np.uint8)
+
+
+def check_parity(
+    run: Callable[[np.ndarray], dict[str, np.ndarray]],
+    network: ExportedNetwork,
+    images: list[np.ndarray],
+    tolerance: float,
+    say: Say = print,
+) -> None:
+    """Compare a file with the model.
+
+    Raises:
+        ParityError: If an output differs by more than the tolerance.
+    """
+    names = [output.name for output in network.describe_outputs()]
+    problems: list[str] = []
+    for batch in images:
+        file = run(batch)
+        with torch.no_grad():
+            expected = network(torch.from_numpy(batch))
+        for index in range(len(batch)):
+            model = {name: value[index].numpy() for name, value in zip(names, expected, strict=True)}
+            differences = compare_outputs({name: value[index] for name, value in file.items()}, model)
+            listed = ', '.join(f'{name} {value:.1e}' for name, value in differences.items())
+            say(f'largest differences for an input of {_size(batch)}: {listed}')
+            problems += [name for name, value in differences.items() if not value <= tolerance]
+    if problems:
+        raise ParityError(
+            f'the file differs from the model by more than --tolerance {tolerance} in: '
+            f'{", ".join(sorted(set(problems)))}'
+        )
+
+
+def _size(batch: np.ndarray | Tensor) -> str:
+    return ' x '.join(map(str, batch.shape))

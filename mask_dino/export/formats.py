@@ -1,0 +1,161 @@
+"""The formats of exported files: ONNX, OpenVINO and torch.export."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.export import Dim, ExportedProgram
+
+from ..runtime import ModelInfo, Network, OnnxNetwork
+from ..runtime.metadata import KEY, ModelFileError, read_info
+from ..runtime.network import Outputs
+from .graph import ExportedNetwork
+from .packages import ExportError
+
+MIN_OPSET, MAX_OPSET = 18, 23
+"""Versions of ONNX's operators that torch writes; the sampling of the attention needs 16."""
+
+MAX_BYTES = 2**31
+"""Of an ONNX file: the limit of protobuf."""
+
+
+class Target(NamedTuple):
+    """The file to write."""
+
+    path: Path
+    format: str  # onnx, openvino or torch
+    opset: int
+
+
+def trace(network: ExportedNetwork, example: Tensor) -> ExportedProgram:
+    """Record the network with batch, height and width left open, unless its input is static."""
+    height = 1 if network.rule.embedded else 2
+    axes = dict.fromkeys((0, height, height + 1), Dim.DYNAMIC)
+    dynamic = None if network.rule.static else (axes,)
+    with torch.no_grad():
+        return torch.export.export(network, (example,), dynamic_shapes=dynamic, strict=False)
+
+
+def write_file(program: ExportedProgram, example: Tensor, info: ModelInfo, target: Target) -> list[Path]:
+    """Write a program with what a reader needs to know, and return the files.
+
+    Raises:
+        ExportError: If the weights are too large for the format.
+        OSError: If a file cannot be written.
+    """
+    if target.format == 'torch':
+        torch.export.save(program, target.path, extra_files={KEY: info.to_json()})
+        return [target.path]
+    if target.format == 'openvino':
+        onnx_file = target.path.with_suffix('.onnx')
+        write_onnx(program, example, info, onnx_file, target.opset)
+        return write_openvino(onnx_file, info, target.path)
+    write_onnx(program, example, info, target.path, target.opset)
+    return [target.path]
+
+
+def write_onnx(program: ExportedProgram, example: Tensor, info: ModelInfo, path: Path, opset: int) -> None:
+    """Write an ONNX file; errors are those of :func:`write_file`."""
+    size = sum(tensor.numel() * tensor.element_size() for tensor in program.state_dict.values())
+    if size > MAX_BYTES:
+        raise ExportError(
+            f'the weights have {size} bytes, but an ONNX file has at most {MAX_BYTES}: use --format torch'
+        )
+    names = [output.name for output in info.outputs]
+    exported = torch.onnx.export(
+        program,
+        (example,),
+        input_names=[info.input.name],
+        output_names=names,
+        opset_version=opset,
+        dynamo=True,
+        verbose=False,
+    )
+    assert exported is not None
+    exported.model.metadata_props[KEY] = info.to_json()
+    exported.save(path, external_data=False)
+
+
+def write_openvino(onnx_file: Path, info: ModelInfo, path: Path) -> list[Path]:
+    """Convert an ONNX file to OpenVINO's two, ``.xml`` and ``.bin``, with float32 weights."""
+    import openvino
+
+    model = openvino.convert_model(onnx_file)
+    model.set_rt_info(info.to_json(), KEY)
+    openvino.save_model(model, path, compress_to_fp16=False)
+    onnx_file.unlink()
+    return [path, path.with_suffix('.bin')]
+
+
+class OpenVINONetwork:
+    """A network in OpenVINO's files, for a :class:`~mask_dino.runtime.Segmenter`.
+
+    Args:
+        path: The ``.xml`` file that ``tools/deployment/export.py`` wrote; the ``.bin`` file lies beside it.
+        threads: Threads of OpenVINO; by default, its own choice.
+        precision: Of the computation: ``f32``, or ``bf16``, which is faster on some processors and less exact.
+
+    Raises:
+        ModelFileError: If a file is missing, damaged or another program's.
+    """
+
+    def __init__(self, path: str | Path, threads: int | None = None, precision: str = 'f32') -> None:
+        import openvino
+
+        options: dict = {'INFERENCE_PRECISION_HINT': precision}
+        if threads:
+            options['INFERENCE_NUM_THREADS'] = threads
+        core = openvino.Core()
+        try:
+            model = core.read_model(path)
+        except RuntimeError as error:
+            raise ModelFileError(
+                f'{path} cannot be read by OpenVINO: it is missing, damaged or cut short ({error})'
+            ) from error
+        text = model.get_rt_info(KEY).astype(str) if model.has_rt_info(KEY) else None
+        self.info = read_info(text, path)
+        self.compiled = core.compile_model(model, 'CPU', options)
+
+    def run(self, images: np.ndarray) -> Outputs:
+        """Return the outputs, by name, for a batch as ``info.input`` describes it."""
+        values = self.compiled(images)
+        return {output.name: values[output.name] for output in self.info.outputs}
+
+
+class TorchNetwork:
+    """A program of torch.export in a file, for a :class:`~mask_dino.runtime.Segmenter`; it needs torch only.
+
+    Raises:
+        ModelFileError: If the file is missing, damaged or another program's.
+    """
+
+    def __init__(self, path: str | Path, threads: int | None = None) -> None:
+        texts = {KEY: ''}
+        try:
+            self.program = torch.export.load(path, extra_files=texts).module()
+        except Exception as error:  # a damaged archive can raise anything
+            raise ModelFileError(
+                f'{path} cannot be read by torch: it is missing, damaged or cut short ({error})'
+            ) from error
+        self.info = read_info(texts[KEY], path)
+        if threads:
+            torch.set_num_threads(threads)
+
+    @torch.no_grad()
+    def run(self, images: np.ndarray) -> Outputs:
+        """Return the outputs, by name, for a batch as ``info.input`` describes it."""
+        values = self.program(torch.as_tensor(images))
+        names = [output.name for output in self.info.outputs]
+        return {name: value.numpy() for name, value in zip(names, values, strict=True)}
+
+
+SUFFIXES = dict(onnx='.onnx', openvino='.xml', torch='.pt2')
+
+
+def open_network(path: Path, file_format: str, threads: int | None = None) -> Network:
+    """Open an exported file; errors are those of the class of its format."""
+    if file_format == 'openvino':
+        return OpenVINONetwork(path, threads)
+    return TorchNetwork(path, threads) if file_format == 'torch' else OnnxNetwork(path, threads)

@@ -1,0 +1,60 @@
+"""The exported network: padded images in, arrays out."""
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import onnxruntime
+
+from .metadata import KEY, ModelFileError, ModelInfo, read_info
+
+Outputs = dict[str, np.ndarray]
+
+
+class Network(Protocol):
+    """What a :class:`~mask_dino.runtime.Segmenter` runs; each format of files has a class of its own."""
+
+    info: ModelInfo
+
+    def run(self, images: np.ndarray) -> Outputs:
+        """Return the outputs, by name, for a batch as ``info.input`` describes it."""
+        ...
+
+
+class OnnxNetwork:
+    """A network in an ONNX file, run by onnxruntime on the CPU.
+
+    Args:
+        path: File that ``tools/deployment/export.py`` wrote.
+        threads: Threads of onnxruntime; by default, one for each core.
+
+    Raises:
+        ModelFileError: If there is no such file, or if it is damaged or another program's.
+    """
+
+    def __init__(self, path: str | Path, threads: int | None = None) -> None:
+        self.session = _open(Path(path).expanduser(), threads)
+        metadata = self.session.get_modelmeta().custom_metadata_map
+        self.info = read_info(metadata.get(KEY), path)
+
+    def run(self, images: np.ndarray) -> Outputs:
+        """Return the outputs, by name, for a batch as ``info.input`` describes it."""
+        names = [output.name for output in self.info.outputs]
+        values = self.session.run(names, {self.info.input.name: images})
+        return dict(zip(names, values, strict=True))
+
+
+def _open(path: Path, threads: int | None) -> onnxruntime.InferenceSession:
+    if not path.is_file():
+        raise ModelFileError(f'model file {path} does not exist; relative paths start at {Path.cwd()}')
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors only
+    if threads:
+        options.intra_op_num_threads = threads
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=['CPUExecutionProvider'])
+    except Exception as error:  # onnxruntime has many kinds, without a common parent
+        raise ModelFileError(
+            f'model file {path} ({path.stat().st_size} bytes) cannot be read: it is damaged, cut short or not an ONNX '
+            f'file; copy it again, or export it again. The error was {type(error).__name__}: {error}'
+        ) from error

@@ -1,0 +1,146 @@
+"""Instances and panoptic maps: from the outputs of the network for one image to the size of the image.
+
+It computes what ``mask_dino.postprocess`` does, on which the tests compare both. The exported graph ranks the pairs of
+query and class; what is here depends on the size of the image or on how many queries remain, or would need the memory
+of all enlarged masks at once inside a graph.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from .enlarge import Enlargement, ImageSizes, sigmoid, strips
+
+INSTANCE_OFFSET = 1000
+"""Panoptic ids are class + INSTANCE_OFFSET * number of the thing, as in MMDetection."""
+
+
+class Pairs(NamedTuple):
+    """The pairs of query and class of one image, best first."""
+
+    scores: np.ndarray  # (N,) class probabilities
+    labels: np.ndarray  # (N,)
+    boxes: np.ndarray  # (N, 4) xyxy in [0, 1] of the padded input
+    masks: np.ndarray  # (N,) which of the masks is that of the pair
+
+
+class Instances(NamedTuple):
+    """Instances of one image, by falling score."""
+
+    scores: np.ndarray  # (N,)
+    labels: np.ndarray  # (N,) int64
+    boxes: np.ndarray  # (N, 4) xyxy in pixels of the output, not clipped
+    masks: np.ndarray | None  # (N, height, width) bool at the output size
+
+
+def make_instances(pairs: Pairs, masks: np.ndarray, sizes: ImageSizes, keep_masks: bool) -> Instances:
+    """Score pairs by their masks too, and sort them.
+
+    Args:
+        masks: Logits (M, h, w) of the padded input.
+        keep_masks: Whether the masks are wanted; without them, the memory of one of them is enough.
+    """
+    # A query may be kept with several classes: its mask is enlarged once.
+    unique, copy = np.unique(pairs.masks, return_inverse=True)
+    count = len(copy) if keep_masks else min(1, len(copy))
+    binary = np.zeros((count, *sizes.output), bool)
+    way = Enlargement.of(masks.shape[-2:], sizes)
+    quality = np.zeros(len(unique), np.float32)
+    for number, mask in enumerate(unique):
+        out = binary[number if keep_masks else 0]
+        quality[number] = binarise(masks[mask], way, out)
+    scores = pairs.scores * quality[copy]
+    order = np.argsort(-scores, kind='stable')
+    if keep_masks:
+        _arrange(binary, copy[order])
+    boxes = scale_boxes(pairs.boxes[order], sizes)
+    return Instances(scores[order], pairs.labels[order].astype(np.int64), boxes, binary if keep_masks else None)
+
+
+def binarise(mask: np.ndarray, way: Enlargement, out: np.ndarray) -> float:
+    """Write where an enlarged mask (h, w) is positive into ``out``, and return its mean probability there.
+
+    A weighted mean of negative logits is negative: only what the positive ones reach is computed.
+    """
+    out[:] = False
+    rows, columns = (np.flatnonzero((mask > 0).any(axis)) for axis in (1, 0))
+    if not len(rows):
+        return 0.0
+    height = way.rows.reached(rows[0], rows[-1])
+    width = way.columns.reached(columns[0], columns[-1])
+    total, count = 0.0, 0
+    for strip in strips(height.stop - height.start, width.stop - width.start):
+        strip = slice(height.start + strip.start, height.start + strip.stop)
+        logits = way.part(mask, strip, width)
+        inside = np.greater(logits, 0, out=out[strip, width])
+        total += float(sigmoid(logits[inside]).sum(dtype=np.float64))
+        count += int(np.count_nonzero(inside))
+    return total / (count + 1e-6)
+
+
+def _arrange(binary: np.ndarray, order: np.ndarray) -> None:
+    """Put masks (N, H, W) in order, in place, since they are most of the memory."""
+    height, width = binary.shape[1:]
+    for rows in strips(height, width * max(1, len(binary))):
+        binary[:, rows] = binary[:, rows][order]
+
+
+def scale_boxes(boxes: np.ndarray, sizes: ImageSizes) -> np.ndarray:
+    """Bring boxes (N, 4), fractions of the padded input, to pixels of the output."""
+    height, width = (padded / resized * output for padded, resized, output in zip(*sizes, strict=True))
+    return boxes * np.array([width, height, width, height], np.float32)
+
+
+class Competitors(NamedTuple):
+    """The queries that take part in a panoptic map."""
+
+    weights: np.ndarray  # (N,) of their masks in the competition
+    labels: np.ndarray  # (N,)
+    masks: np.ndarray  # (N, h, w) logits
+
+
+def make_panoptic(
+    queries: Competitors, sizes: ImageSizes, num_things: int, num_classes: int, overlap: float
+) -> np.ndarray:
+    """Return MMDetection's panoptic map (height, width) int32.
+
+    Masks compete for pixels; those that lose most of theirs are dropped; stuff of one class is one segment.
+
+    Args:
+        num_things: Labels from here on are stuff.
+        num_classes: The value of pixels without a segment.
+        overlap: Share of its area that a mask has to win.
+    """
+    owner, inside, areas = _compete(queries, sizes)
+    count = len(queries.weights)
+    won = np.bincount(owner.ravel(), minlength=count)
+    visible = np.bincount(owner[inside], minlength=count)
+    values = np.full(count + 1, num_classes, np.int32)  # the last is that of no segment
+    things = 0
+    for query, label in enumerate(queries.labels):
+        if not areas[query] or not visible[query] or won[query] / areas[query] < overlap:
+            continue
+        things += label < num_things
+        values[query] = label + INSTANCE_OFFSET * things if label < num_things else label
+    owner[~inside] = count
+    return values[owner]
+
+
+def _compete(queries: Competitors, sizes: ImageSizes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the strongest query of each pixel, whether the pixel lies inside its mask, and the areas of all masks."""
+    owner = np.zeros(sizes.output, np.int32)
+    inside = np.zeros(sizes.output, bool)
+    areas = np.zeros(len(queries.weights), np.int64)
+    way = Enlargement.of(queries.masks.shape[-2:], sizes)
+    for rows in strips(*sizes.output):
+        strongest = np.full(owner[rows].shape, -1, np.float32)
+        for query, weight in enumerate(queries.weights):
+            probability = sigmoid(way.part(queries.masks[query], rows))
+            solid = probability >= 0.5
+            areas[query] += np.count_nonzero(solid)
+            probability *= weight
+            wins = probability > strongest
+            np.copyto(strongest, probability, where=wins)
+            np.copyto(owner[rows], query, where=wins)
+            np.copyto(inside[rows], solid, where=wins)
+    return owner, inside, areas
