@@ -7,7 +7,7 @@ default_hooks = dict(
     checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=5000, max_keep_ckpts=3, save_last=True),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='DetVisualizationHook'),
-    # Errors in the data stop training and testing before the first step; False only logs them.
+    # Errors in the data stop training and testing before the first step; stop=False only logs them.
     check_data=dict(type='CheckDataHook', stop=True),
     check_checkpoint=dict(type='CheckCheckpointHook'),
     # Losses that are NaN or infinite in so many steps in a row end the training.

@@ -1,4 +1,4 @@
-# The same under MMSegmentation.
+# The same runtime under MMSegmentation.
 _base_ = './default_runtime.py'
 
 default_scope = 'mmseg'

@@ -1,7 +1,7 @@
 # Published: box AP 45.7, mask AP 41.4 on COCO val2017.
 _base_ = './maskdino_r50_8xb2-lsj-50e_coco.py'
 
-# 12 and 11 epochs of 118,287 images in batches of 16
+# 12 epochs of 118,287 images in batches of 16; the learning rate drops after 11.
 max_iters = 88715
 train_cfg = dict(max_iters=max_iters)
 param_scheduler = [

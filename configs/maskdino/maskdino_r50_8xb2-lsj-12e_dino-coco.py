@@ -5,7 +5,7 @@ load_from = 'checkpoints/maskdino_from_dino.pth'
 
 model = dict(
     panoptic_head=dict(
-        # What the detector does, so that it is one from the start.
+        # The settings of DINO, so that the model detects as DINO does from the start.
         pixel_decoder=dict(temperature=20),
         queries=dict(
             num_queries=900,

@@ -1,7 +1,7 @@
 # Published: PQ 51.5 on COCO val2017.
 _base_ = './maskdino_r50_8xb2-lsj-50e_coco-panoptic.py'
 
-# 24 and 20 epochs of 118,287 images in batches of 16
+# 24 epochs of 118,287 images in batches of 16; the learning rate drops after 20.
 max_iters = 177430
 train_cfg = dict(max_iters=max_iters)
 param_scheduler = [

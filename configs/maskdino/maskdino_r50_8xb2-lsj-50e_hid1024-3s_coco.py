@@ -1,5 +1,5 @@
-# Nothing is published: three encoder levels, as the original's configuration of `hid1024` has them, whose released file
-# is named after four. Whichever it holds is converted.
+# Nothing is published: three encoder levels, as in the original's configuration of `hid1024`. The name of its released
+# file says four levels. The converter selects the config that fits the file.
 _base_ = './maskdino_r50_8xb2-lsj-50e_hid1024_coco.py'
 
 model = dict(

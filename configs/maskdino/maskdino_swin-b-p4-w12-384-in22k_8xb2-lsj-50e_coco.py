@@ -1,18 +1,12 @@
 # Nothing is published: Swin-B under the model and the training of ResNet-50.
-_base_ = './maskdino_r50_8xb2-lsj-50e_coco.py'
+_base_ = ['./maskdino_r50_8xb2-lsj-50e_coco.py', '../_base_/backbones/swin_b.py']
 
 pretrained = 'https://github.com/SwinTransformer/storage/releases/download/v1.0.0/swin_base_patch4_window12_384_22k.pth'
 
 model = dict(
     backbone=dict(
         _delete_=True,
-        type='SwinTransformer',
-        pretrain_img_size=384,
-        embed_dims=128,
-        depths=[2, 2, 18, 2],
-        num_heads=[4, 8, 16, 32],
-        window_size=12,
-        drop_path_rate=0.3,
+        **_base_.backbone,
         convert_weights=True,
         init_cfg=dict(type='Pretrained', checkpoint=pretrained),
     ),

@@ -1,4 +1,4 @@
-# Detection alone: pre-training for COCO at 1280 pixels and for ADE20K. DINO published 26 epochs; the step is not known.
+# Only detection: pre-training for COCO at 1280 pixels and for ADE20K. DINO published 26 epochs, but no learning rates.
 _base_ = [
     '../_base_/models/maskdino_swin-l.py',
     '../_base_/datasets/objects365_detection.py',
@@ -13,7 +13,7 @@ model = dict(
     panoptic_head=dict(
         num_things_classes=num_things_classes,
         queries=dict(boxes_from_masks=False),
-        # There are boxes alone: nothing trains the mask branch.
+        # The data has only boxes, so nothing trains the mask branch.
         criterion=dict(
             loss_mask=None,
             loss_dice=None,
@@ -25,7 +25,7 @@ model = dict(
 
 train_dataloader = dict(batch_size=1)
 
-# 26 and 24 epochs of 1,742,289 images in batches of 16
+# 26 epochs of 1,742,289 images in batches of 16; the learning rate drops after 24.
 max_iters = 2831220
 train_cfg = dict(max_iters=max_iters, val_interval=100000)
 param_scheduler = [

@@ -1,28 +1,19 @@
 # Published: mIoU 59.5, 60.8 with test-time augmentation (--tta) on ADE20K val; from a detector of Objects365, with EMA.
 _base_ = [
     '../_base_/models/maskdino_r50_semantic.py',
+    '../_base_/backbones/swin_l.py',
     '../_base_/datasets/ade20k_semantic.py',
     '../_base_/schedules/ade20k_160k.py',
     '../_base_/seg_runtime.py',
 ]
 
-# The detector that `maskdino_swin-l-p4-w12-384-in22k_16xb1-26e_o365-detection.py` trains.
+# Trained with `maskdino_swin-l-p4-w12-384-in22k_16xb1-26e_o365-detection.py`.
 load_from = 'checkpoints/maskdino_swin-l_o365-detection.pth'
 crop_size = (640, 640)
 
 model = dict(
     data_preprocessor=dict(size=crop_size),
-    backbone=dict(
-        _delete_=True,
-        type='SwinTransformer',
-        pretrain_img_size=384,
-        embed_dims=192,
-        depths=[2, 2, 18, 2],
-        num_heads=[6, 12, 24, 48],
-        window_size=12,
-        drop_path_rate=0.3,
-        out_indices=(0, 1, 2, 3),
-    ),
+    backbone=dict(_delete_=True, **_base_.backbone),
     decode_head=dict(
         pixel_decoder=dict(in_channels=[192, 384, 768, 1536], num_levels=5, first_level=0, feedforward_channels=2048),
         queries=dict(num_queries=900),

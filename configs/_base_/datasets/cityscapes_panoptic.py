@@ -1,4 +1,6 @@
 # Cityscapes things and stuff: panoptic maps, made by createPanopticImgs.py of cityscapesscripts
+_base_ = './panoptic_loaders.py'
+
 dataset_type = 'CityscapesPanopticDataset'
 data_root = 'data/cityscapes/'
 crop_size = (1024, 512)  # width, height
@@ -26,10 +28,6 @@ test_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=2,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
@@ -39,17 +37,11 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         ann_file='gtFine/cityscapes_panoptic_val.json',
         data_prefix=dict(img='leftImg8bit/val/', seg='gtFine/cityscapes_panoptic_val/'),
-        test_mode=True,
         pipeline=test_pipeline,
     ),
 )
@@ -61,10 +53,10 @@ panoptic_truth = dict(
 )
 val_evaluator = [
     dict(type='PanopticQualityMetric', **panoptic_truth),
-    # boxes and masks of things
+    # Boxes and masks of things.
     dict(type='ThingAPMetric', metric=['bbox', 'segm'], **panoptic_truth),
     dict(type='PanopticIoUMetric', **panoptic_truth),
-    # masks of stuff; needs model.test_cfg.stuff_on
+    # Masks of stuff. It needs model.test_cfg.stuff_on.
     dict(type='StuffAPMetric', metric=['segm'], **panoptic_truth),
 ]
 test_evaluator = val_evaluator

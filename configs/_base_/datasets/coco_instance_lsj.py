@@ -8,9 +8,9 @@ train_pipeline = [
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
     dict(type='RandomFlip', prob=0.5),
     dict(type='RandomResize', scale=image_size, ratio_range=(0.1, 2.0), resize_type='Resize', keep_ratio=True),
-    # Boxes are those of the cropped masks, as in the original.
+    # Boxes are computed again from the cropped masks, as in the original.
     dict(type='RandomCrop', crop_size=image_size, crop_type='absolute', recompute_bbox=True, allow_negative_crop=True),
-    # Images that lose every object stay: they teach what is no object.
+    # Images that lose all objects are kept: they teach what is no object.
     dict(type='FilterAnnotations', min_gt_bbox_wh=(1e-5, 1e-5), by_mask=True, keep_empty=False),
     dict(type='Pad', size=image_size, pad_val=dict(img=(128, 128, 128), masks=0, seg=255)),
     dict(type='PackDetInputs'),

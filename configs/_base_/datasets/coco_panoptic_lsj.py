@@ -1,4 +1,6 @@
 # COCO things and stuff: panoptic maps, with large-scale jittering to 1024 x 1024 in training.
+_base_ = './panoptic_loaders.py'
+
 dataset_type = 'CheckedCocoPanopticDataset'
 data_root = 'data/coco/'
 image_size = (1024, 1024)
@@ -8,9 +10,9 @@ train_pipeline = [
     dict(type='LoadCocoPanopticAnnotations'),
     dict(type='RandomFlip', prob=0.5),
     dict(type='RandomResize', scale=image_size, ratio_range=(0.1, 2.0), resize_type='Resize', keep_ratio=True),
-    # Boxes are those of the cropped masks, as in the original.
+    # Boxes are computed again from the cropped masks, as in the original.
     dict(type='RandomCrop', crop_size=image_size, crop_type='absolute', recompute_bbox=True, allow_negative_crop=True),
-    # Images that lose every object stay: they teach what is no object.
+    # Images that lose all objects are kept: they teach what is no object.
     dict(type='FilterAnnotations', min_gt_bbox_wh=(1e-5, 1e-5), by_mask=True, keep_empty=False),
     dict(type='Pad', size=image_size, pad_val=dict(img=(128, 128, 128), masks=0, seg=255)),
     dict(type='PackDetInputs'),
@@ -23,10 +25,6 @@ test_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=2,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
@@ -36,17 +34,11 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         ann_file='annotations/panoptic_val2017.json',
         data_prefix=dict(img='val2017/', seg='annotations/panoptic_val2017/'),
-        test_mode=True,
         pipeline=test_pipeline,
     ),
 )
@@ -58,10 +50,10 @@ panoptic_truth = dict(
 )
 val_evaluator = [
     dict(type='PanopticQualityMetric', **panoptic_truth),
-    # boxes and masks of things
+    # Boxes and masks of things.
     dict(type='CompleteCocoMetric', ann_file=data_root + 'annotations/instances_val2017.json', metric=['bbox', 'segm']),
     dict(type='PanopticIoUMetric', **panoptic_truth),
-    # masks of stuff; needs model.test_cfg.stuff_on
+    # Masks of stuff. It needs model.test_cfg.stuff_on.
     dict(type='StuffAPMetric', metric=['segm'], **panoptic_truth),
 ]
 test_evaluator = val_evaluator

@@ -14,9 +14,9 @@ train_pipeline = [
     dict(type='RandomFlip', prob=[0.25, 0.25, 0.25], direction=['horizontal', 'vertical', 'diagonal']),
     dict(type='RandomResize', scale=image_size, ratio_range=(0.8, 1.25), keep_ratio=True),
     dict(type='RandomCrop', crop_size=image_size, recompute_bbox=True, allow_negative_crop=True),
-    # images without objects are worth training on, too
+    # Images without objects are kept: they teach what is no object.
     dict(type='FilterAnnotations', min_gt_bbox_wh=(1, 1), by_mask=True, keep_empty=False),
-    # the mean colour of ImageNet in BGR, hence about 0 after normalisation
+    # The mean colour of ImageNet in BGR, which is about 0 after normalisation.
     dict(type='Pad', size=image_size, pad_val=dict(img=(104, 116, 124), masks=0)),
     dict(type='PackDetInputs'),
 ]

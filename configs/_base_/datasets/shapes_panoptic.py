@@ -1,4 +1,6 @@
 # Shapes, made by `python tools/dataset_converters/make_shapes.py data/shapes`
+_base_ = './panoptic_loaders.py'
+
 dataset_type = 'CheckedCocoPanopticDataset'
 data_root = 'data/shapes/'
 # Width and height in training and testing. Images are resized to fit; set_image_size changes all places (README).
@@ -27,9 +29,9 @@ train_pipeline = [
     dict(type='RandomFlip', prob=[0.25, 0.25, 0.25], direction=['horizontal', 'vertical', 'diagonal']),
     dict(type='RandomResize', scale=image_size, ratio_range=(0.8, 1.25), keep_ratio=True),
     dict(type='RandomCrop', crop_size=image_size, recompute_bbox=True, allow_negative_crop=True),
-    # images without objects are worth training on, too
+    # Images without objects are kept: they teach what is no object.
     dict(type='FilterAnnotations', min_gt_bbox_wh=(1, 1), by_mask=True, keep_empty=False),
-    # the mean colour of ImageNet in BGR, hence about 0 after normalisation
+    # The mean colour of ImageNet in BGR, which is about 0 after normalisation.
     dict(type='Pad', size=image_size, pad_val=dict(img=(104, 116, 124), masks=0, seg=255)),
     dict(type='PackDetInputs'),
 ]
@@ -43,8 +45,6 @@ test_pipeline = [
 train_dataloader = dict(
     batch_size=8,
     num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
@@ -55,18 +55,12 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(
-    batch_size=1,
-    num_workers=2,
-    persistent_workers=True,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
         metainfo=metainfo,
         ann_file='annotations/panoptic_val.json',
         data_prefix=dict(img='val/', seg='panoptic_val/'),
-        test_mode=True,
         pipeline=test_pipeline,
     ),
 )
@@ -78,10 +72,10 @@ panoptic_truth = dict(
 )
 val_evaluator = [
     dict(type='PanopticQualityMetric', **panoptic_truth),
-    # boxes and masks of things
+    # Boxes and masks of things.
     dict(type='CompleteCocoMetric', ann_file=data_root + 'annotations/instances_val.json', metric=['bbox', 'segm']),
     dict(type='PanopticIoUMetric', **panoptic_truth),
-    # masks of stuff; needs model.test_cfg.stuff_on
+    # Masks of stuff. It needs model.test_cfg.stuff_on.
     dict(type='StuffAPMetric', metric=['segm'], **panoptic_truth),
 ]
 test_evaluator = val_evaluator

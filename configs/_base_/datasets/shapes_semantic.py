@@ -1,4 +1,6 @@
 # Shapes, made by `python tools/dataset_converters/make_shapes.py data/shapes`
+_base_ = './semantic_loaders.py'
+
 dataset_type = 'ShapesDataset'
 data_root = 'data/shapes/'
 # Width and height in training and testing. Images are resized to fit; set_image_size changes all places (README).
@@ -36,8 +38,6 @@ tta_pipeline = [
 train_dataloader = dict(
     batch_size=8,
     num_workers=1,
-    persistent_workers=True,
-    sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
@@ -46,10 +46,7 @@ train_dataloader = dict(
     ),
 )
 val_dataloader = dict(
-    batch_size=1,
     num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
@@ -58,6 +55,3 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-
-val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
-test_evaluator = val_evaluator

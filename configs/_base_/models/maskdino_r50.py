@@ -20,7 +20,7 @@ model = dict(
         num_stages=4,
         out_indices=(0, 1, 2, 3),
         frozen_stages=-1,
-        # Statistics and affine parameters stay as pre-trained, in every stage.
+        # Statistics and affine parameters of all stages stay as they were pre-trained.
         norm_cfg=dict(type='mmdet.FrozenBN'),
         style='pytorch',
         init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet50'),
@@ -35,7 +35,7 @@ model = dict(
             num_levels=4,
             num_layers=6,
             feedforward_channels=2048,
-            # True saves memory and takes time; so do decoder.with_cp and backbone.with_cp.
+            # True saves memory and takes more time; decoder.with_cp and backbone.with_cp do the same.
             with_cp=False,
         ),
         queries=dict(
@@ -85,7 +85,7 @@ model = dict(
         object_mask_thr=0.25,
         iou_thr=0.8,
         temperature=0.06,
-        # Pixels of enlarged masks held in float at once: bounds memory, changes no result.
+        # Pixels of enlarged masks held in float at once. It bounds the memory and changes no result.
         max_mask_pixels=2**22,
     ),
 )

@@ -15,7 +15,7 @@ model = dict(
         bgr_to_rgb=True,
         pad_val=0,
         seg_pad_val=255,
-        # that of the crops in the data's config
+        # The size of the crops in the config of the data.
         size=(512, 512),
         test_cfg=dict(size_divisor=32),
     ),
@@ -39,7 +39,7 @@ model = dict(
             loss_cls=dict(
                 type='CrossEntropyLoss',
                 use_sigmoid=False,
-                # The last is no object.
+                # The last weight is the weight of "no object".
                 class_weight=[1.0] * num_classes + [0.1],
                 loss_weight=4.0,
             ),

@@ -19,7 +19,7 @@ model = dict(
         pixel_decoder=dict(in_channels=[24, 48, 96, 192], num_layers=1, feedforward_channels=256),
         queries=dict(num_queries=20),
         decoder=dict(num_layers=3, feedforward_channels=256),
-        # Half of the labels say nothing, so that classes have to be seen in the image.
+        # Half of the labels are random, so that the model has to see the classes in the image.
         denoising=dict(num_queries=30, flip_prob=0.5),
         criterion=dict(
             matcher=dict(num_points=num_points),
@@ -27,7 +27,7 @@ model = dict(
             point_sampler=dict(num_points=num_points),
         ),
     ),
-    # Classes of pixels, in training alone: they tell a backbone that knows nothing yet what things look like.
+    # Only in training: it classifies pixels, which teaches a backbone without pre-training what classes look like.
     auxiliary_head=dict(
         type='FCNHead',
         num_classes=num_classes,

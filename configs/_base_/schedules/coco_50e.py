@@ -17,5 +17,5 @@ param_scheduler = [
     dict(type='MultiStepLR', begin=0, end=max_iters, by_epoch=False, milestones=[327778, 355092], gamma=0.1),
 ]
 
-# The learning rate is that of 16 images per step: `--auto-scale-lr` adapts it to other batches.
+# The learning rate is for 16 images per step; `--auto-scale-lr` adapts it to other batches.
 auto_scale_lr = dict(enable=False, base_batch_size=16)

@@ -7,7 +7,7 @@ test_cfg = dict(type='TestLoop')
 optim_wrapper = dict(
     type='OptimWrapper',
     constructor='MaskDINOOptimWrapperConstructor',
-    # Short second moments: the gradients of a training this short keep changing in size.
+    # A short memory of second moments: the gradients of a short training keep changing in size.
     optimizer=dict(type='AdamW', lr=2e-3, betas=(0.9, 0.98), weight_decay=0.05, fused=True),
     clip_grad=dict(max_norm=0.1, norm_type=2),
 )
