@@ -21,13 +21,6 @@ EXCEPTIONS = {
 
 # Folder -> its functions that are still dense. The list only gets shorter: who unfolds a function removes its line.
 DENSE: dict[str, tuple[str, ...]] = {
-    'mask_dino': (),
-    'mask_dino/benchmarks': (
-        'inputs.py:ellipses',
-        'measure.py:measure',
-        'report.py:_step_row',
-        'report.py:step_tables',
-    ),
     'mask_dino/datasets': (
         'panoptic.py:CheckedCocoPanopticDataset.load_data_list',
         'panoptic.py:parse_images',
@@ -45,11 +38,6 @@ DENSE: dict[str, tuple[str, ...]] = {
         'pq.py:class_qualities',
         'pq.py:count_matches',
         'semantic.py:count_pixels',
-    ),
-    'tools/analysis_tools': (
-        'benchmark_loading.py:made_up',
-        'benchmark_panoptic_metrics.py:draw',
-        'benchmark_postprocessing.py:guess',
     ),
 }
 

@@ -1,4 +1,4 @@
-"""Made-up batches: images of noise with ellipses for objects, for any model of mmdet or mmseg."""
+"""Generate batches for any model of mmdet or mmseg: images of noise, with ellipses as objects."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from mmengine.structures import InstanceData, PixelData
 
 
 class Load(NamedTuple):
-    """What a step has to work on."""
+    """The size of the input of a step."""
 
     height: int
     width: int
@@ -31,8 +31,8 @@ class Classes(NamedTuple):
 
     @classmethod
     def of(cls, model: ConfigDict) -> 'Classes':
-        """Read them off the config of a model, wherever in it they are."""
-        found = dict[str, int]()
+        """Read the numbers from the config of a model; they can be anywhere in it."""
+        found: dict[str, int] = {}
         for name, value in _settings(model):
             if name in ('num_things_classes', 'num_stuff_classes', 'num_classes') and isinstance(value, int):
                 found.setdefault(name, value)
@@ -42,7 +42,7 @@ class Classes(NamedTuple):
 
 
 def detection_batch(load: Load, classes: Classes, seed: int) -> dict:
-    """Return what mmdet's data loader would: images, and objects with boxes and masks; stuff behind them."""
+    """Return a batch as mmdet's data loader does: images, objects with boxes and masks, and stuff in the background."""
     rng = np.random.default_rng(seed)
     samples = [_detection_sample(load, classes, rng) for _ in range(load.batch)]
     return dict(inputs=_images(load, rng), data_samples=samples)
@@ -61,8 +61,8 @@ def _detection_sample(load: Load, classes: Classes, rng: np.random.Generator) ->
 
 
 def segmentation_batch(load: Load, classes: Classes, seed: int) -> dict:
-    """Return what mmseg's data loader would: images, and maps of as many regions as there are objects."""
-    from mmseg.structures import SegDataSample  # imported by name alone where mmseg is in use
+    """Return a batch as mmseg's data loader does: images, and maps with one region for every object."""
+    from mmseg.structures import SegDataSample  # only imported if mmseg is used
 
     rng = np.random.default_rng(seed)
     samples = []
@@ -75,18 +75,27 @@ def segmentation_batch(load: Load, classes: Classes, seed: int) -> dict:
 
 
 def ellipses(load: Load, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return masks (N, H, W) uint8 of a tenth to a third of the image wide and high, and their boxes (N, 4) xyxy."""
-    extent = rng.uniform(0.1, 0.35, size=(load.objects, 2))
-    center = rng.uniform(extent / 2, 1 - extent / 2)
-    scale = np.array([load.width, load.height])
-    ys, xs = (np.arange(load.height) + 0.5) / load.height, (np.arange(load.width) + 0.5) / load.width
-    inside = [
-        ((xs - x) / (w / 2)) ** 2 + (((ys - y) / (h / 2)) ** 2)[:, None] < 1
-        for (x, y), (w, h) in zip(center, extent, strict=True)
-    ]
-    masks = np.array(inside, np.uint8).reshape(-1, load.height, load.width)
-    boxes = np.concatenate(((center - extent / 2) * scale, (center + extent / 2) * scale), 1)
+    """Return ellipses of a tenth to a third of the image: masks (N, H, W) uint8 and boxes (N, 4) xyxy in pixels."""
+    size = rng.uniform(0.1, 0.35, size=(load.objects, 2))
+    center = rng.uniform(size / 2, 1 - size / 2)
+    masks = _fill_ellipses(load, center, size)
+    image_size = np.array([load.width, load.height])
+    low = (center - size / 2) * image_size
+    high = (center + size / 2) * image_size
+    boxes = np.concatenate((low, high), 1)
     return masks, boxes.astype(np.float32)
+
+
+def _fill_ellipses(load: Load, center: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Return masks (N, H, W) of ellipses; centers and sizes (N, 2) are fractions of the image, x before y."""
+    ys = (np.arange(load.height) + 0.5) / load.height
+    xs = (np.arange(load.width) + 0.5) / load.width
+    center_x, center_y = center.T[..., None, None]
+    width, height = size.T[..., None, None]
+    # The equation of an ellipse: (x / a)^2 + (y / b)^2 < 1.
+    from_x = ((xs - center_x) / (width / 2)) ** 2  # (N, 1, W)
+    from_y = ((ys[:, None] - center_y) / (height / 2)) ** 2  # (N, H, 1)
+    return (from_x + from_y < 1).astype(np.uint8)
 
 
 def background(load: Load, classes: Classes, rng: np.random.Generator) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Several models under several loads, interleaved, so that a busy machine is busy for all of them."""
+"""Measure several models under several loads; they take turns, so that other load on the machine affects all."""
 
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from .timing import ORDER, OTHER, POSTPROCESSING
 
 
 class Case(NamedTuple):
-    """What is measured repeatedly."""
+    """A model, a mode and a load, which are measured several times."""
 
     model: str
     mode: str  # train or test
@@ -23,14 +23,14 @@ class Case(NamedTuple):
 
 
 class Measurement(NamedTuple):
-    """What steps of a case took."""
+    """The memory and the times of the steps of a case."""
 
     case: Case
     memory: int | None  # bytes; see :meth:`Subject.peak`
     parts: list[dict[str, float]]  # seconds of the parts of every step
 
     def record(self) -> dict:
-        """Return everything that is known, for a file: bytes, and seconds of every step."""
+        """Return everything for a file: bytes, and the seconds of every step."""
         names = [name for name in (*ORDER, OTHER) if any(step.get(name) for step in self.parts)]
         return dict(
             model=self.case.model,
@@ -43,7 +43,7 @@ class Measurement(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """The middle of repeated measurements, and half the distance between their quartiles."""
+    """The median of repeated measurements, and half the distance between their quartiles."""
 
     median: float
     deviation: float
@@ -58,42 +58,52 @@ class Spread(NamedTuple):
 
 
 def measure(subjects: Mapping[str, Subject], cases: Sequence[Case], rounds: int) -> list[Measurement]:
-    """Measure the memory of every case, which warms it up, and then its time once a round."""
-    found = [Measurement(case, subjects[case.model].peak(case.mode, case.load, seed=0), []) for case in cases]
+    """Measure the memory of every case, which warms it up, and then its time once per round."""
+    measurements = []
+    for case in cases:
+        memory = subjects[case.model].peak(case.mode, case.load, seed=0)
+        measurements.append(Measurement(case, memory, []))
     keep_as_usual()
-    for number, one in product(range(rounds), found):
-        one.parts.append(subjects[one.case.model].time(one.case.mode, one.case.load, seed=number))
-    return found
+    for number, measurement in product(range(rounds), measurements):
+        case = measurement.case
+        seconds = subjects[case.model].time(case.mode, case.load, seed=number)
+        measurement.parts.append(seconds)
+    return measurements
 
 
-def made_up(subject: Subject, load: Load) -> Iterator[dict]:
-    """Yield batches without end."""
+def generate_batches(subject: Subject, load: Load) -> Iterator[dict]:
+    """Yield generated batches without end."""
     seed = 0
     while True:
         yield subject.make_batch(load, subject.classes, seed)
         seed += 1
 
 
-def from_data(config: Config) -> Iterable[dict]:
-    """Return the batches of the test data of a config, of one image each."""
+def load_batches(config: Config) -> Iterable[dict]:
+    """Return the batches of the test data of a config; every batch has one image."""
     loader = config.test_dataloader
     loader.batch_size = 1
     batches: Iterable[dict] = Runner.build_dataloader(loader, seed=0)
     return batches
 
 
-def pace(subject: Subject, batches: Iterable[dict], images: int | None, warmup: int) -> dict:
-    """Return the seconds of every image but the first ``warmup``, loading aside, and images a second.
+def measure_fps(subject: Subject, batches: Iterable[dict], images: int | None, warmup: int) -> dict:
+    """Return the seconds of every image and the images per second, without the time to load images.
 
     Args:
-        images: How many to measure; None for all there are.
+        batches: Batches of one image.
+        images: How many to measure; None for all.
+        warmup: How many images run first and are not counted.
+
+    Raises:
+        ValueError: There are no more than ``warmup`` images.
     """
     stop = None if images is None else images + warmup
     parts = [subject.clock(TEST, data) for data in islice(batches, stop)][warmup:]
     whole = [sum(one.values()) for one in parts]
     network = [seconds - one.get(POSTPROCESSING, 0.0) for seconds, one in zip(whole, parts, strict=True)]
     if not whole:
-        raise ValueError(f'no image is left behind {warmup} images of warming up: lower the one, or add images')
+        raise ValueError(f'there is no image after the {warmup} images of the warm-up: lower --warmup, or add images')
     return dict(
         images=len(whole),
         fps=len(whole) / sum(whole),

@@ -1,11 +1,11 @@
-"""Measurements as tables for people and as files."""
+"""Write measurements as tables and as JSON files."""
 
 import json
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -19,7 +19,7 @@ PACKAGES = ('torch', 'mmcv', 'mmengine', 'mmdet', 'mmseg', 'mask_dino')
 
 
 def environment(device: torch.device) -> dict:
-    """Return where the measurements are made: device, versions, commit, command."""
+    """Return the conditions of the measurements: device, versions, commit, command."""
     return dict(
         device=torch.cuda.get_device_name(device) if device.type == 'cuda' else _processor(),
         threads=torch.get_num_threads(),
@@ -31,27 +31,45 @@ def environment(device: torch.device) -> dict:
 
 
 def save(path: Path, device: torch.device, records: Sequence[dict]) -> None:
-    """Write measurements and where they were made as JSON."""
+    """Write measurements and their conditions as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(environment(device) | dict(records=records), indent=1) + '\n')
 
 
 def step_tables(records: Sequence[dict]) -> Iterator[str]:
-    """Return a table in Markdown for every mode: seconds by part and in all, megabytes at the peak."""
-    for mode in dict.fromkeys(record['mode'] for record in records):
-        chosen = [record for record in records if record['mode'] == mode]
-        parts = list(dict.fromkeys(name for record in chosen for name in record['parts']))
+    """Yield a table in Markdown for every mode: seconds of each part and of the step, and the peak memory in MB."""
+    modes = _without_repetitions(record['mode'] for record in records)
+    for mode in modes:
+        of_mode = [record for record in records if record['mode'] == mode]
+        parts = _without_repetitions(name for record in of_mode for name in record['parts'])
         header = ['model', 'image', 'objects', 'batch', *parts, 'seconds', 'peak MB']
-        yield f'{mode}\n' + format_table(header, [_step_row(record, parts) for record in chosen])
+        rows = [_step_row(record, parts) for record in of_mode]
+        table = format_table(header, rows)
+        yield f'{mode}\n{table}'
+
+
+def _without_repetitions(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))
 
 
 def _step_row(record: dict, parts: Sequence[str]) -> list[str]:
-    times = [f'{Spread.of(record["parts"].get(name, [0.0])).median:.3f}' for name in parts]
-    total = Spread.of(record['seconds'])
-    memory = '-' if record['memory'] is None else f'{record["memory"] / MEGABYTE:.0f}'
     size = f'{record["height"]} x {record["width"]}'
-    seconds = f'{total.median:.3f} ± {total.deviation:.3f}'
-    return [record['model'], size, str(record['objects']), str(record['batch']), *times, seconds, memory]
+    step = Spread.of(record['seconds'])
+    memory = record['memory']
+    return [
+        record['model'],
+        size,
+        str(record['objects']),
+        str(record['batch']),
+        *(_part_seconds(record, name) for name in parts),
+        f'{step.median:.3f} ± {step.deviation:.3f}',
+        '-' if memory is None else f'{memory / MEGABYTE:.0f}',
+    ]
+
+
+def _part_seconds(record: dict, part: str) -> str:
+    seconds = record['parts'].get(part, [0.0])
+    return f'{Spread.of(seconds).median:.3f}'
 
 
 def _processor() -> str:

@@ -12,7 +12,7 @@ from helpers.tiny import tiny_config
 from mmengine.config import Config
 
 from mask_dino.benchmarks.inputs import Load
-from mask_dino.benchmarks.measure import from_data, made_up, pace
+from mask_dino.benchmarks.measure import generate_batches, load_batches, measure_fps
 from mask_dino.benchmarks.step import Subject
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,7 +25,7 @@ def run(*options):
     return subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
 
 
-def test_made_up_images(tmp_path):
+def test_generated_images(tmp_path):
     out = tmp_path / 'fps.json'
     done = run('--size', '64x96', '--images', '3', '--warmup', '1', '--out', out)
     assert done.returncode == 0, done.stderr
@@ -38,10 +38,10 @@ def test_made_up_images(tmp_path):
 
 def test_batches_are_counted_after_warming_up():
     subject = Subject(Config(dict(default_scope='mmdet', model=tiny_config())), torch.device('cpu'))
-    batches = made_up(subject, Load(64, 128, 1, 1))
-    assert pace(subject, [next(batches) for _ in range(4)], images=None, warmup=1)['images'] == 3
-    with pytest.raises(ValueError, match='warming up'):
-        pace(subject, [], images=2, warmup=1)
+    batches = generate_batches(subject, Load(64, 128, 1, 1))
+    assert measure_fps(subject, [next(batches) for _ in range(4)], images=None, warmup=1)['images'] == 3
+    with pytest.raises(ValueError, match='warm-up'):
+        measure_fps(subject, [], images=2, warmup=1)
 
 
 def test_the_data_of_the_config_are_read_one_by_one(tmp_path):
@@ -50,7 +50,7 @@ def test_the_data_of_the_config_are_read_one_by_one(tmp_path):
     pipeline = config.test_dataloader.dataset.pipeline
     config.test_dataloader.update(num_workers=0, persistent_workers=False)
     config.test_dataloader.dataset = dataset_config(tmp_path, test_mode=True, pipeline=pipeline)
-    found = pace(Subject(config, torch.device('cpu')), from_data(config), images=None, warmup=1)
+    found = measure_fps(Subject(config, torch.device('cpu')), load_batches(config), images=None, warmup=1)
     assert found['images'] == 2
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from mmengine.runner import load_checkpoint
 
 from mask_dino.benchmarks.inputs import Load
-from mask_dino.benchmarks.measure import from_data, made_up, pace
+from mask_dino.benchmarks.measure import generate_batches, load_batches, measure_fps
 from mask_dino.benchmarks.report import save
 from mask_dino.benchmarks.step import Subject
 from mask_dino.checkpoints import register
@@ -49,8 +49,8 @@ def main() -> None:
     if args.checkpoint:
         register()
         load_checkpoint(subject.model, args.checkpoint, map_location='cpu')
-    batches = from_data(config) if args.data else made_up(subject, Load(*args.size, objects=1, batch=1))
-    found = pace(subject, batches, args.images or (None if args.data else 50), args.warmup)
+    batches = load_batches(config) if args.data else generate_batches(subject, Load(*args.size, objects=1, batch=1))
+    found = measure_fps(subject, batches, args.images or (None if args.data else 50), args.warmup)
     header = ['model', 'images', 'images/s', 'without post-processing', 'median seconds']
     figures = [f'{found[name]:.3f}' for name in ('fps', 'fps_without_postprocessing', 'median_seconds')]
     name = Path(args.config).stem

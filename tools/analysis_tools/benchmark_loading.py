@@ -33,22 +33,32 @@ def arguments() -> argparse.ArgumentParser:
     return parser
 
 
-def made_up(folder: Path, size: tuple[int, int], objects: int, number: int) -> dict:
+def make_image(folder: Path, size: tuple[int, int], objects: int, number: int) -> dict:
     """Write an image; return its annotations as a data set loads them."""
     rng = np.random.default_rng(number)
     height, width = size
     coarse = rng.integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
+    image = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     path = folder / f'{number}.jpg'
-    cv2.imwrite(str(path), cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC))
-    angles = np.linspace(0, 2 * np.pi, CORNERS, endpoint=False)
-    instances = []
-    for _ in range(objects):
-        extent = rng.uniform(0.1, 0.5, 2) * (width, height)
-        center = rng.uniform(extent / 2, (width, height) - extent / 2)
-        outline = center + np.stack((np.cos(angles), np.sin(angles)), 1) * extent / 2
-        box = [*outline.min(0), *outline.max(0)]
-        instances.append(dict(bbox=box, bbox_label=0, mask=[outline.flatten().tolist()], ignore_flag=0))
+    cv2.imwrite(str(path), image)
+    instances = [make_instance(width, height, rng) for _ in range(objects)]
     return dict(img_path=str(path), img_id=number, height=height, width=width, instances=instances)
+
+
+def make_instance(width: int, height: int, rng: np.random.Generator) -> dict:
+    """Return the annotation of an ellipse, as a polygon and as a box."""
+    image_size = np.array((width, height))
+    size = rng.uniform(0.1, 0.5, 2) * image_size
+    center = rng.uniform(size / 2, image_size - size / 2)
+    angles = np.linspace(0, 2 * np.pi, CORNERS, endpoint=False)
+    circle = np.stack((np.cos(angles), np.sin(angles)), 1)  # (corners, 2)
+    outline = center + circle * size / 2
+    return dict(
+        bbox=[*outline.min(0), *outline.max(0)],
+        bbox_label=0,
+        mask=[outline.flatten().tolist()],
+        ignore_flag=0,
+    )
 
 
 def measure(transforms: list, infos: list[dict]) -> dict[str, float]:
@@ -79,7 +89,7 @@ def main() -> None:
     np.random.seed(0)
     transforms = Compose(config.train_dataloader.dataset.pipeline).transforms
     with tempfile.TemporaryDirectory() as folder:
-        infos = [made_up(Path(folder), args.size, args.objects, number) for number in range(args.images)]
+        infos = [make_image(Path(folder), args.size, args.objects, number) for number in range(args.images)]
         parts = measure(transforms, infos)
     total = sum(parts.values())
     rows = [[name, f'{seconds / args.images * 1000:.1f}', f'{seconds / total:.0%}'] for name, seconds in parts.items()]

@@ -31,9 +31,14 @@ def draw(rng: np.random.Generator, segments: int) -> np.ndarray:
     """Return a map (H, W) of segment numbers from 1: every pixel belongs to the nearest of some random points."""
     points = rng.uniform((0, 0), SIZE, size=(segments, 2))
     # Draw at a quarter of the resolution, which is faster, and enlarge.
-    ys, xs = np.mgrid[0 : SIZE[0] : 4, 0 : SIZE[1] : 4]
-    distances = (ys - points[:, :1, None]) ** 2 + (xs - points[:, 1:, None]) ** 2
-    return np.kron(distances.argmin(0) + 1, np.ones((4, 4), int))
+    height, width = SIZE
+    ys = np.arange(0, height, 4)[:, None]
+    xs = np.arange(0, width, 4)
+    point_ys = points[:, 0, None, None]
+    point_xs = points[:, 1, None, None]
+    distances = (ys - point_ys) ** 2 + (xs - point_xs) ** 2  # (segments, H / 4, W / 4)
+    coarse = distances.argmin(0) + 1
+    return np.kron(coarse, np.ones((4, 4), int))
 
 
 def write(folder: Path, images: int, segments: int) -> list[dict]:

@@ -5,6 +5,7 @@ semantic results; they are computed here as mmseg computes them.
 """
 
 import argparse
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -52,18 +53,21 @@ def arguments() -> argparse.ArgumentParser:
 def guess(load: Load, queries: int, device: torch.device) -> Guess:
     """Return predictions with random masks; as many as there are objects have a high class score."""
     generator = torch.Generator().manual_seed(0)
-    padded = [-(-side // 32) * 32 for side in (load.height, load.width)]
+    padded_size = tuple(math.ceil(side / 32) * 32 for side in (load.height, load.width))
     coarse = torch.randn(1, queries, 8, 8, generator=generator) * 4 - 4
-    masks = F.interpolate(coarse, [side // 4 for side in padded], mode='bicubic')
-    labels = torch.randint(THINGS + STUFF, (queries,), generator=generator)
-    sure = F.one_hot(labels, THINGS + STUFF + 1).float()
-    sure[load.objects :] = 0
-    sure[load.objects :, -1] = 1
-    boxes = torch.rand(1, queries, 4, generator=generator) / 2 + 0.1
-    metainfo = dict(img_shape=(load.height, load.width), ori_shape=(load.height, load.width))
-    sample = DetDataSample(metainfo=metainfo | dict(batch_input_shape=tuple(padded)))
-    logits = (sure[None, :, :-1] * 8 - 5).to(device)
-    return Guess(QueryPredictions(logits, boxes.to(device), masks.to(device)), (sure[None] * 10).to(device), sample)
+    masks = F.interpolate(coarse, [side // 4 for side in padded_size], mode='bicubic')
+    boxes = torch.rand(1, queries, 4, generator=generator)
+    boxes = boxes / 2 + 0.1
+    no_object = THINGS + STUFF
+    labels = torch.randint(no_object, (queries,), generator=generator)
+    labels[load.objects :] = no_object
+    one_hot = F.one_hot(labels, no_object + 1).float()[None]  # (1, Q, classes + 1)
+    sigmoid_logits = one_hot[..., :-1] * 8 - 5
+    softmax_logits = one_hot * 10
+    image_size = (load.height, load.width)
+    sizes = dict(img_shape=image_size, ori_shape=image_size, batch_input_shape=padded_size)
+    predictions = QueryPredictions(sigmoid_logits.to(device), boxes.to(device), masks.to(device))
+    return Guess(predictions, softmax_logits.to(device), DetDataSample(metainfo=sizes))
 
 
 def ours(kind: str, given: Guess) -> None:
