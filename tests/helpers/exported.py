@@ -8,7 +8,7 @@ from mmengine.config import Config
 from PIL import Image
 from torch import nn
 
-from mask_dino.checkpoints.io import build_model, checkpoint_for
+from mask_dino.checkpoints.io import build_model, make_checkpoint
 from mask_dino.export.exporter import Options, build_network, describe
 from mask_dino.export.model import TrainedModel, find_head, load_model
 
@@ -54,7 +54,7 @@ def decided_model(config: Config) -> nn.Module:
 
 def save_weights(config: Config, path: Path) -> Path:
     """Write a checkpoint of a decided model."""
-    torch.save(checkpoint_for(config, decided_model(config).state_dict(), Path('random')), path)
+    torch.save(make_checkpoint(config, decided_model(config).state_dict(), Path('random')), path)
     return path
 
 

@@ -13,7 +13,7 @@ from mmengine.config import DictAction
 from mask_dino.checkpoints import CheckpointError
 from mask_dino.cli import benchmarks
 from mask_dino.cli.common import UsageError
-from mask_dino.compat import resolve
+from mask_dino.compat import resolve_config
 from mask_dino.export.packages import PACKAGES, ExportError, check_packages
 
 
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> None:
     def say(text: str) -> None:
         print(f'[{time.monotonic() - start:5.1f} s] {text}', flush=True)
 
-    config = benchmarks.read_config(resolve(args.config), args.cfg_options)
+    config = benchmarks.read_config(resolve_config(args.config), args.cfg_options)
     say(f'loading {args.checkpoint}')
     info = export(load_model(config, args.checkpoint), args.output, options, say)
     made = ', '.join(info.tasks) or 'raw predictions'
