@@ -21,18 +21,6 @@ EXCEPTIONS = {
 
 # Folder -> its functions that are still dense. The list only gets shorter: who unfolds a function removes its line.
 DENSE: dict[str, tuple[str, ...]] = {
-    'mask_dino/datasets': (
-        'panoptic.py:CheckedCocoPanopticDataset.load_data_list',
-        'panoptic.py:parse_images',
-        'panoptic_png.py:read_map',
-    ),
-    'mask_dino/datasets/checks': (
-        '__init__.py:check_evaluator',
-        'panoptic.py:check_panoptic',
-        'statistics.py:_labels',
-        'statistics.py:check_images',
-        'statistics.py:check_objects',
-    ),
     'mask_dino/evaluation': (
         'pq.py:_rows',
         'pq.py:class_qualities',

@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 
 from ..checkpoints import CheckpointError, register
 from ..compat import register_config_prefix, resolve_config
-from ..datasets.checks.images import folder_problems
+from ..datasets.checks.config import config_problems
 from ..hooks.check_loss import LossError
 from ..hooks.durable_files import DISK_ERRORS, StorageError, storage_error
 from ..image_size import find_unused_image_size, set_image_size
@@ -104,11 +104,11 @@ def build_runner(config: Config, *loaders: str) -> Runner:
         loaders: Names of the data loaders that will be used.
 
     Raises:
-        DataError: There are no images for one of them.
+        DataError: The data sets, samplers or loops of the config cannot work.
         StorageError: The working directory cannot be written.
         UsageError: The processes were not started by the launcher.
     """
-    if problems := folder_problems(config, loaders):
+    if problems := config_problems(config, loaders):
         raise DataError(*problems)
     prepare_work_dir(Path(config.work_dir))
     if config.launcher == 'pytorch' and 'RANK' not in os.environ:

@@ -95,8 +95,12 @@ def loads_masks(dataset: CocoDataset) -> bool:
     return any(getattr(transform, 'with_mask', False) for transform in dataset.pipeline.transforms)
 
 
-def check_annotation_file(dataset: CocoDataset) -> list[Finding]:
-    """Report everything that is wrong with the annotation file of a data set, mmdet's own or ours."""
+def check_annotation_file(dataset: CocoDataset, complete: bool = False) -> list[Finding]:
+    """Report everything that is wrong with the annotation file of a data set, mmdet's own or ours.
+
+    Args:
+        complete: Whether to compare all masks with their boxes; otherwise some, evenly spread.
+    """
     content = read_coco(dataset.ann_file, dataset.backend_args)
     usage = Usage(loads_masks(dataset), isinstance(dataset, CheckedCocoDataset), dataset.test_mode)
-    return check_coco(content, dataset.ann_file, dataset.metainfo['classes'], usage)
+    return check_coco(content, dataset.ann_file, dataset.metainfo['classes'], usage, complete)

@@ -30,7 +30,11 @@ def parse_images(content: Mapping[str, Any], classes: Sequence[str]) -> list[Pan
     labels = {name: label for label, name in enumerate(classes)}
     categories = {category['id']: labels.get(category['name']) for category in content['categories']}
     annotations = {annotation['image_id']: annotation for annotation in content.get('annotations', ())}
-    return [_parse_image(image, annotations.get(image['id']), categories) for image in content['images']]
+    images = []
+    for image in content['images']:
+        annotation = annotations.get(image['id'])
+        images.append(_parse_image(image, annotation, categories))
+    return images
 
 
 def _parse_image(image: dict, annotation: dict | None, categories: Mapping[Any, int | None]) -> PanopticImage:
@@ -61,9 +65,11 @@ class CheckedCocoPanopticDataset(NamedFailures, CocoPanopticDataset):
         """Return the images with their segments: those of classes that the config leaves out are void."""
         content = read_coco(self.ann_file, self.backend_args)
         classes = self.metainfo['classes']
-        self.cat_ids = [category['id'] for category in content['categories'] if category['name'] in classes]
-        self.cat2label = {number: label for label, number in enumerate(self.cat_ids)}
-        return [self.describe(image) for image in parse_images(content, classes)]
+        known = [category for category in content['categories'] if category['name'] in classes]
+        self.cat_ids = [category['id'] for category in known]
+        self.cat2label = {category_id: label for label, category_id in enumerate(self.cat_ids)}
+        images = parse_images(content, classes)
+        return [self.describe(image) for image in images]
 
     def describe(self, image: PanopticImage) -> dict:
         """Return an image in mmdet's form."""

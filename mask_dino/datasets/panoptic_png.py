@@ -57,14 +57,16 @@ def read_map(path: str, segments: Sequence[Segment], size: tuple[int, int]) -> S
         )
     # A table of all ids: only the pages that are looked at take memory.
     numbers = np.zeros(IDS, np.int16)
-    numbers[[segment.id for segment in segments]] = np.arange(1, len(segments) + 1)
+    segment_ids = [segment.id for segment in segments]
+    numbers[segment_ids] = np.arange(1, len(segments) + 1)
     pixels = numbers[ids]
     counts = np.bincount(pixels.ravel(), minlength=len(segments) + 1)
     if not counts[1:].all() or counts[0] != np.count_nonzero(ids == 0):
         raise DataError(_ids_problem(path, ids, segments))
     labels = np.array([-1 if segment.label is None else segment.label for segment in segments], np.int64)
     if (labels < 0).any():
-        pixels = np.concatenate(([0], np.where(labels < 0, 0, np.arange(1, len(labels) + 1))))[pixels]
+        kept_numbers = np.where(labels < 0, 0, np.arange(1, len(labels) + 1))
+        pixels = np.concatenate(([0], kept_numbers))[pixels]
     areas = [count if s.area is None else s.area for s, count in zip(segments, counts[1:], strict=True)]
     crowds = np.array([segment.is_crowd for segment in segments], bool)
     return SegmentMap(pixels, labels, crowds, np.array(areas, np.float64))

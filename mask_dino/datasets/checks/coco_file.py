@@ -30,8 +30,12 @@ def read_coco(path: str, backend_args: dict | None = None) -> Any:
         raise DataError(f'{path} is not a JSON file ({reason}); export it again') from reason
 
 
-def check_coco(content: Any, file: str, classes: Any, usage: Usage) -> list[Finding]:
-    """Report everything that is wrong with a COCO file or does not fit the classes of the config."""
+def check_coco(content: Any, file: str, classes: Any, usage: Usage, complete: bool = False) -> list[Finding]:
+    """Report everything that is wrong with a COCO file or does not fit the classes of the config.
+
+    Args:
+        complete: As for :func:`check_mask_fit`.
+    """
     if usage.evaluation and isinstance(content, dict):
         content = dict(annotations=[]) | content  # test sets may keep theirs secret
     if problems := check_structure(content, file):
@@ -40,7 +44,7 @@ def check_coco(content: Any, file: str, classes: Any, usage: Usage) -> list[Find
     findings += check_annotations(content, file, usage)
     findings += check_box_form(content, file)
     if usage.with_masks:
-        findings += check_mask_fit(content, file)
+        findings += check_mask_fit(content, file, complete)
     return findings
 
 

@@ -3,18 +3,15 @@
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from inspect import signature
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import mmcv
-from mmdet.registry import DATASETS
-from mmengine.registry import Registry
+import numpy as np
 from PIL import Image
 
-from ...messages import Finding, error, first_few, is_url, plural
+from ...messages import Finding, error, first_few, is_url, plural, spread_evenly
 
 JPEG_START, JPEG_END = b'\xff\xd8', b'\xff\xd9'
 # Inside a scan, bytes 255 of the image are followed by 0, and restart markers are part of it.
@@ -137,46 +134,46 @@ def _read_header(path: str) -> tuple[tuple[int, int] | None, int]:
         return None, 1
 
 
-def folder_problems(config: Mapping, loaders: Iterable[str]) -> list[str]:
-    """Say of each data loader why its data set will find no image, which mmseg's do not put into words.
+DEPTHS = 20
+"""Images of formats with more than 8 bits, evenly spread, whose values are read beforehand."""
+FEW_LEVELS = 16
+"""Grey levels of 256 below which an image is nearly black."""
 
-    Args:
-        loaders: Their names, of which those in the config are looked at.
+
+def check_depth(paths: Sequence[str]) -> list[Finding]:
+    """Report images of floats, and of 16 bits of which 8-bit loading would keep little.
+
+    OpenCV reads 16 bits as the upper 8 of them, so that values of up to 4095 become 16 grey levels, and reads no TIFF
+    of floats.
     """
-    found = [(loader, part) for loader in loaders for part in leaves((config.get(loader) or {}).get('dataset'))]
-    with DATASETS.switch_scope_and_registry(config.get('default_scope')) as registry:
-        return [f'{loader}: {problem}' for loader, part in found if (problem := folder_problem(part, registry))]
+    deep = [path for path in paths if _may_be_deep(path)]
+    floats: list[str] = []
+    largest: dict[str, int] = {}  # values of images of 16 bits
+    for index in spread_evenly(len(deep), DEPTHS):
+        path = deep[index]
+        image = cv2.imread(path, cv2.IMREAD_UNCHANGED)
+        if image is not None and image.dtype.kind == 'f':
+            floats.append(path)
+        if image is not None and image.dtype == np.uint16:
+            largest[path] = int(image.max())
+    findings = []
+    if floats:
+        message = f'{plural(len(floats), "image")} looked at with floating-point values: {first_few(floats, 2)}. '
+        findings.append(error(f'{message}Save them with 8 bits per channel.'))
+    if largest and max(largest.values()) < FEW_LEVELS * 256:
+        listed = first_few((f'{path} (largest value {value})' for path, value in largest.items()), 2)
+        message = f'{plural(len(largest), "image")} of 16 bits looked at with values that use few of them: {listed}. '
+        findings.append(error(f'{message}Loaded with 8 bits, they are nearly black: scale the values to 8 bits.'))
+    return findings
 
 
-def leaves(dataset: Any) -> Iterator[Mapping]:
-    """Yield the configs of the data sets inside wrappers."""
-    if not isinstance(dataset, Mapping):
-        return
-    inner = dataset.get('datasets') or [dataset.get('dataset')]
-    if inner == [None]:
-        yield dataset
-    for part in inner:
-        yield from leaves(part)
-
-
-def folder_problem(dataset: Mapping, registry: Registry) -> str | None:
-    """Say why the data set of a config finds no image; nothing is said of those that read the names from a file."""
-    suffix = dataset.get('img_suffix') or default_suffix(registry.get(dataset['type']))
-    folder = os.path.join(dataset.get('data_root') or '', (dataset.get('data_prefix') or {}).get('img_path') or '')
-    if suffix is None or dataset.get('ann_file') or is_url(folder):
-        return None
-    if not os.path.isdir(folder):
-        return f'{folder}: the folder of images does not exist. Correct data_root or data_prefix of the dataset'
-    names = [name for _, _, files in os.walk(folder) for name in files]
-    if any(name.endswith(suffix) for name in names):
-        return None
-    others = sorted({os.path.splitext(name)[1] for name in names})
-    remedy = f'names end in {", ".join(others)}: set img_suffix of the dataset' if others else 'it is empty'
-    return f'{folder} has no image whose name ends in {suffix}; {remedy}'
-
-
-def default_suffix(kind: Any) -> str | None:
-    """Return with what the names of images end that a type of data set lists; None if it lists none."""
-    parameters = (signature(parent.__init__).parameters for parent in getattr(kind, '__mro__', ()))
-    defaults = (found['img_suffix'].default for found in parameters if 'img_suffix' in found)
-    return next(defaults, None)
+def _may_be_deep(path: str) -> bool:
+    """Tell whether an image may have more than 8 bits per channel, by its format and, of a PNG, by its header."""
+    if is_url(path):
+        return False
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix != '.png':
+        return suffix in ('.tif', '.tiff', '.exr', '.hdr', '.pfm')
+    with open(path, 'rb') as file:
+        header = file.read(25)
+    return len(header) == 25 and header[24] == 16

@@ -1,16 +1,35 @@
 """Label maps of semantic segmentation that do not fit their images or classes."""
 
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import mmcv
 import numpy as np
 from mmengine.dataset import BaseDataset
 
-from ...messages import Finding, error, first_few, is_url, plural, spread_evenly
+from ...messages import Finding, error, first_few, is_url, note, plural, spread_evenly, warning
 from .images import COPY_AGAIN, file_problem, header_size, image_problem
 
 MAPS = 200
 """Label maps of a data set, evenly spread, that are read beforehand; of the others, labels are checked in training."""
+NEARLY_ALL = 0.99
+"""Share of ignored pixels from which on a map says next to nothing."""
+UNKNOWN = -1
+
+
+class LabelCodes(NamedTuple):
+    """What mmseg makes of the labels in the files of a data set."""
+
+    num_classes: int
+    classes: dict[int, int]  # label in the file -> class; num_classes for what is ignored
+
+
+class MapReport(NamedTuple):
+    """A label map that was read: what is wrong with it, or its pixels by class, and the ignored pixels last."""
+
+    path: str
+    problem: str | None
+    pixels: np.ndarray  # (num_classes + 1,)
 
 
 def reads_label_maps(dataset: Any) -> bool:
@@ -18,24 +37,64 @@ def reads_label_maps(dataset: Any) -> bool:
     return isinstance(dataset, BaseDataset) and hasattr(dataset, 'reduce_zero_label')
 
 
-def check_label_maps(dataset: Any, decode: bool) -> list[Finding]:
-    """Report label maps of a data set, and their images, that cannot be used.
+def check_label_maps(loader: str, dataset: Any, decode: bool) -> list[Finding]:
+    """Report label maps of a data set, and their images, that cannot be used, and count the pixels of the classes.
 
     Args:
         decode: Whether to look at all of them; otherwise at some.
     """
     indices = spread_evenly(len(dataset), len(dataset) if decode else MAPS)
     infos = [dataset.get_data_info(index) for index in indices]
-    classes = dataset.metainfo.get('classes') or ()
-    allowed = allowed_labels(len(classes), dataset.label_map, dataset.reduce_zero_label, dataset.ignore_index)
     local = [info for info in infos if info.get('seg_map_path') and not is_url(info['seg_map_path'])]
+    if not local:
+        return _check_absence(loader, infos)
+    names = dataset.metainfo.get('classes') or ()
+    codes = read_codes(len(names), dataset.label_map, dataset.reduce_zero_label, dataset.ignore_index)
+    reports = [read_map(info, codes) for info in local]
     unread = [problem for info in local if (problem := unread_image(info['img_path'], decode))]
-    problems = [problem for info in local if (problem := map_problem(info, allowed if classes else None))]
-    return [
-        error(f'{plural(len(found), noun)} of {len(local)} looked at: {first_few(found, 3, "; ")}')
-        for noun, found in (('image', unread), ('label map', problems))
-        if found
+    unusable = [report.problem for report in reports if report.problem]
+    findings = [
+        error(f'{plural(len(problems), noun)} of {len(local)} looked at: {first_few(problems, 3, "; ")}')
+        for noun, problems in (('image', unread), ('label map', unusable))
+        if problems
     ]
+    return findings or list(summarise(loader, len(dataset), names, reports))
+
+
+def _check_absence(loader: str, infos: Sequence[Mapping]) -> list[Finding]:
+    """Report a data set for training that has no label map at all."""
+    if 'train' not in loader or any(info.get('seg_map_path') for info in infos):
+        return []
+    message = f'{loader}: the data set has no label maps. '
+    return [error(f'{message}Write data_prefix=dict(seg_map_path=...), the folder of the maps.')]
+
+
+def summarise(loader: str, num_images: int, names: Sequence[str], reports: Sequence[MapReport]) -> Iterator[Finding]:
+    """Yield a line on a data set, and warnings of classes without a pixel and maps that are nearly all ignored."""
+    if not names:
+        return
+    pixels = np.sum([report.pixels for report in reports], 0)
+    absent = [name for name, count in zip(names, pixels[:-1].tolist(), strict=True) if not count]
+    ignored = pixels[-1] / pixels.sum()
+    looked_at = plural(len(reports), 'label map')
+    summary = (
+        f'{loader}: {plural(num_images, "image")}, {looked_at} looked at; {len(names) - len(absent)} of {len(names)} '
+        f'classes have pixels; {ignored:.1%} of the pixels are ignored'
+    )
+    if ignored >= NEARLY_ALL:
+        yield error(f'{summary}: there is nothing to learn from or to evaluate. {IGNORED_REMEDY}')
+        return
+    yield note(summary)
+    if absent:
+        remedy = 'Correct the maps, reduce_zero_label or metainfo.classes, unless these classes are rare.'
+        yield warning(f'{loader}: no pixel of {first_few(absent)} in {looked_at} looked at. {remedy}')
+    shares = [(report.path, report.pixels[-1] / report.pixels.sum()) for report in reports]
+    if empty := [f'{path} ({share:.1%})' for path, share in shares if share >= NEARLY_ALL]:
+        count = f'{plural(len(empty), "label map")} of {len(reports)} looked at'
+        yield warning(f'{loader}: nearly all pixels are ignored in {count}: {first_few(empty, 2)}. {IGNORED_REMEDY}')
+
+
+IGNORED_REMEDY = 'Write the numbers of classes where the maps have 255 (or 0, with reduce_zero_label=True).'
 
 
 def unread_image(path: str, decode: bool) -> str | None:
@@ -44,38 +103,47 @@ def unread_image(path: str, decode: bool) -> str | None:
     return image_problem(path, size, decode) if size else file_problem(path)
 
 
-def allowed_labels(num_classes: int, label_map: dict | None, reduce_zero_label: bool, ignore_index: int) -> set[int]:
-    """Return the labels that files may have, given what mmseg turns them into."""
-    if reduce_zero_label:  # 0 becomes 255, and the others move down
-        return {0, *range(1, num_classes + 1), 255}
-    known = {*range(num_classes), ignore_index}
-    if label_map is None:
-        return known
-    unchanged = {label for label in known if label not in label_map}
-    return unchanged | {old for old, new in label_map.items() if new in known}
+def read_codes(num_classes: int, label_map: dict | None, reduce_zero_label: bool, ignore_index: int) -> LabelCodes:
+    """Return what becomes of the labels: mmseg first moves them down with ``reduce_zero_label``, then maps them."""
+    classes = {}
+    for label in range(256):
+        new = label
+        if reduce_zero_label:
+            new = 255 if label in (0, 255) else label - 1
+        new = (label_map or {}).get(new, new)
+        if new == ignore_index or new < num_classes:
+            classes[label] = min(new, num_classes)
+    return LabelCodes(num_classes, classes)
 
 
-def map_problem(info: dict, allowed: set[int] | None) -> str | None:
-    """Say what is wrong with the label map of an image.
-
-    Args:
-        info: What the data set says of the image.
-        allowed: Labels that the file may have; None where the classes are not known.
-    """
+def read_map(info: Mapping, codes: LabelCodes) -> MapReport:
+    """Read the label map of an image, given by what the data set says of it."""
     path = info['seg_map_path']
+    none = np.zeros(codes.num_classes + 1, np.int64)
     try:
-        labels = mmcv.imread(path, 'unchanged', backend='pillow')
+        labels = np.squeeze(mmcv.imread(path, 'unchanged', backend='pillow'))
     except (OSError, ValueError, SyntaxError) as reason:
-        return f'{path} cannot be decoded ({reason}); {COPY_AGAIN}'
-    labels = np.squeeze(labels)
+        return MapReport(path, f'{path} cannot be decoded ({reason}); {COPY_AGAIN}', none)
+    if problem := _shape_problem(path, labels, info['img_path']):
+        return MapReport(path, problem, none)
+    values, counts = np.unique(labels, return_counts=True)
+    classes = np.array([codes.classes.get(value, UNKNOWN) for value in values.tolist()])
+    if codes.num_classes and (classes == UNKNOWN).any():
+        listed = first_few(values[classes == UNKNOWN].tolist(), 5)
+        remedy = 'add classes, correct reduce_zero_label or the map'
+        return MapReport(path, f'{path} has the labels {listed}, which no class has: {remedy}', none)
+    pixels = np.bincount(classes.clip(0), counts, codes.num_classes + 1)
+    return MapReport(path, None, pixels.astype(np.int64))
+
+
+def _shape_problem(path: str, labels: np.ndarray, image_path: str) -> str | None:
+    """Say what is wrong with the shape of a label map (H, W)."""
     if labels.ndim != 2:
         return (
             f'{path} is an image of colours, {labels.shape[-1]} channels of them: save the index of the class of every '
             'pixel, in one channel'
         )
-    size, image_size = labels.shape[::-1], header_size(info['img_path'])
-    if image_size not in (None, size):
-        return f'{path} is {size[0]} x {size[1]} pixels, its image {info["img_path"]} {image_size[0]} x {image_size[1]}'
-    strange = [] if allowed is None else sorted(set(np.unique(labels).tolist()) - allowed)
-    remedy = 'add classes, correct reduce_zero_label or the map'
-    return f'{path} has the labels {first_few(strange, 5)}, which no class has: {remedy}' if strange else None
+    size, image_size = labels.shape[::-1], header_size(image_path)
+    if image_size in (None, size):
+        return None
+    return f'{path} is {size[0]} x {size[1]} pixels, its image {image_path} {image_size[0]} x {image_size[1]}'

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...messages import Finding, error, first_few, plural, spread_evenly, warning
-from .annotations import BOX_FORM, Ids, box_defect
+from .annotations import BOX_CROSSES, BOX_FORM, Ids, box_defect
 from .masks import exchanged_extent, mask_extent, usable_mask
 
 MASKS = 20_000
@@ -25,7 +25,7 @@ EXCHANGED = (
 SHIFTED = 'Masks and boxes have one size but lie apart: correct the offset of segmentation.'
 SCALED = 'Masks are boxes times {} in x and y: scale segmentation to the size of the image.'
 FEWEST_BOXES = 5
-"""Boxes from which on their form can be told."""
+"""Boxes from which on a fault of all of them can be told from chance."""
 
 
 def check_box_form(content: dict, file: str) -> list[Finding]:
@@ -82,7 +82,8 @@ def check_mask_fit(content: dict, file: str, complete: bool = False) -> list[Fin
     listed = '; '.join(_describe(objects[index], corners[index], masks[index]) for index in misfits[:2])
     message = f'{file}: segmentation does not fit bbox in {count} ({listed}). {reason or UNEXPLAINED}'
     apart = (_overlaps(masks, corners) < 0.5).mean()
-    is_systematic = len(misfits) > 0.5 * len(objects) and (reason is not None or apart > 0.5)
+    are_most = len(misfits) > 0.5 * len(objects) and len(objects) >= FEWEST_BOXES
+    is_systematic = are_most and (reason is not None or apart > 0.5)
     return [error(message) if is_systematic else warning(message)]
 
 
@@ -91,9 +92,11 @@ def _masked_objects(content: dict, complete: bool) -> Iterator[MaskedObject]:
     for index in spread_evenly(len(annotations), len(annotations) if complete else MASKS):
         annotation = annotations[index]
         image, box = ids.find_image(annotation), annotation.get('bbox')
-        if image is None or not _is_box(box) or min(box[2:]) <= 0:
+        if image is None:
             continue
         size = (image['width'], image['height'])
+        if box_defect(box, *size) not in (None, BOX_CROSSES):
+            continue
         mask = usable_mask(annotation.get('segmentation'), *size)
         if mask is not None:
             yield MaskedObject(f'id {annotation.get("id")} on {image["file_name"]}', box, mask, size)

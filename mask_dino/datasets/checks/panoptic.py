@@ -6,7 +6,7 @@ from typing import Any
 
 from ...messages import Finding, error, first_few
 from ..panoptic_png import EXPORT, IDS, VOID
-from .annotations import BOX_FORM, EXAMPLES, box_defect
+from .annotations import BOX_FORM, EXAMPLES, box_defect, is_flag
 from .coco_file import check_categories, check_structure
 
 FORM = "it is not in COCO's panoptic format"
@@ -23,13 +23,20 @@ def check_panoptic(
     """
     if findings := _check_lists(content, file, evaluation) or _check_annotations(content, file, evaluation):
         return findings
-    segments = [segment for entry in content.get('annotations', ()) for segment in entry['segments_info']]
-    segments = [segment for segment in segments if isinstance(segment, dict)]
-    place = {name: number for number, name in enumerate(metainfo['classes'])}
+    segments = [
+        segment
+        for entry in content.get('annotations', ())
+        for segment in entry['segments_info']
+        if isinstance(segment, dict)
+    ]
     categories = content['categories']
-    ordered = sorted(categories, key=lambda c: place.get(c['name'], len(place))) if by_name else categories
-    findings = check_categories(dict(annotations=segments, categories=ordered), file, metainfo['classes'])
-    return findings + _check_kinds(content['categories'], file, metainfo) + _check_segments(content, file)
+    if by_name:
+        place = {name: number for number, name in enumerate(metainfo['classes'])}
+        categories = sorted(categories, key=lambda category: place.get(category['name'], len(place)))
+    compared = dict(annotations=segments, categories=categories)
+    findings = check_categories(compared, file, metainfo['classes'])
+    findings += _check_kinds(content['categories'], file, metainfo)
+    return findings + _check_segments(content, file)
 
 
 def _check_lists(content: Any, file: str, evaluation: bool) -> list[Finding]:
@@ -122,7 +129,7 @@ def _problems(segments: list[Any], categories: set, image: dict) -> Iterator[tup
             yield number, 'more than one segment of an image has the same id; number them anew, in the PNG, too'
         if segment.get('category_id') not in categories:
             yield number, 'category_id is not among the categories of the file; correct it, or add the category'
-        if segment.get('iscrowd', 0) not in (0, 1):
+        if not is_flag(segment.get('iscrowd', 0)):
             yield number, CROWD
         if box_defect(segment.get('bbox'), image['width'], image['height']) == BOX_FORM:
             yield number, f'bbox {BOX_FORM.problem}; write x, y, width, height in pixels'

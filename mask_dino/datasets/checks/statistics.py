@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from mmengine.dataset import BaseDataset
 
 from ...messages import Finding, error, first_few, is_url, note, plural, spread_evenly, warning
-from .images import check_presence, image_problem
+from .images import check_depth, check_presence, image_problem
 
 HEADERS = 2000
 """Images of a data set, evenly spread, whose headers are read beforehand; the others are checked when loaded."""
@@ -18,32 +18,38 @@ class Survey(NamedTuple):
     paths: list[str]
     sizes: list[tuple[int, int] | None]  # width and height, where the annotations give them
     maps: list[str]  # files with the class or segment of every pixel
-    objects: Counter[int]  # by label, stuff included where it is annotated, crowds aside
-    empty: list[str]  # those of the images without objects
+    objects: Counter[int]  # by label, stuff included where it is annotated, without crowds
+    crowds: list[str]  # the images of crowds, once for each crowd
+    empty: list[str]  # the images without objects
 
 
 def survey(dataset: BaseDataset) -> Survey:
     """Go through a data set without loading its images."""
-    found = Survey([], [], [], Counter(), [])
+    found = Survey([], [], [], Counter(), [], [])
     for index in range(len(dataset)):
         info = dataset.get_data_info(index)
-        objects = _labels(info)
-        found.objects.update(objects)
-        found.paths.append(info['img_path'])
+        path = info['img_path']
+        labels, crowds = _count_objects(info)
+        found.objects.update(labels)
+        found.crowds.extend([path] * crowds)
+        found.paths.append(path)
         found.sizes.append((info['width'], info['height']) if 'width' in info and 'height' in info else None)
         if info.get('seg_map_path'):
             found.maps.append(info['seg_map_path'])
-        if not objects:
-            found.empty.append(info['img_path'])
+        if not labels:
+            found.empty.append(path)
     return found
 
 
-def _labels(info: dict) -> list[int]:
-    """Return the labels of the objects of one image."""
+def _count_objects(info: dict) -> tuple[list[int], int]:
+    """Return the labels of the objects of one image, and the number of its crowds."""
     if 'segments_info' not in info:
-        return [instance['bbox_label'] for instance in info.get('instances', ()) if not instance['ignore_flag']]
-    segments = [segment for segment in info['segments_info'] if not segment.get('iscrowd')]
-    return [segment['category'] for segment in segments if segment['category'] is not None]
+        instances = info.get('instances', ())
+        labels = [instance['bbox_label'] for instance in instances if not instance['ignore_flag']]
+        return labels, len(instances) - len(labels)
+    segments = [segment for segment in info['segments_info'] if segment['category'] is not None]
+    labels = [segment['category'] for segment in segments if not segment.get('iscrowd')]
+    return labels, len(segments) - len(labels)
 
 
 def check_images(found: Survey, decode: bool) -> list[Finding]:
@@ -54,26 +60,37 @@ def check_images(found: Survey, decode: bool) -> list[Finding]:
     """
     if findings := check_presence([*found.paths, *found.maps]):
         return findings
-    images = [(path, size) for path, size in zip(found.paths, found.sizes, strict=True) if size and not is_url(path)]
-    chosen = spread_evenly(len(images), len(images) if decode else HEADERS)
-    looked_at = [images[index] for index in chosen]
+    pairs = zip(found.paths, found.sizes, strict=True)
+    images = [(path, size) for path, size in pairs if size and not is_url(path)]
+    looked_at = [images[index] for index in spread_evenly(len(images), len(images) if decode else HEADERS)]
     problems = [problem for path, size in looked_at if (problem := image_problem(path, size, decode))]
+    findings = check_depth(found.paths)
     if not problems:
-        return []
-    looked = f' among {plural(len(looked_at), "image")} looked at' if len(looked_at) < len(images) else ''
-    return [error(f'{plural(len(problems), "image")} damaged or unfit{looked}: {first_few(problems, 3, "; ")}')]
+        return findings
+    count = plural(len(problems), 'image')
+    sample = f' among {plural(len(looked_at), "image")} looked at' if len(looked_at) < len(images) else ''
+    return [error(f'{count} damaged or unfit{sample}: {first_few(problems, 3, "; ")}'), *findings]
 
 
-def check_objects(loader: str, dataset: Any, found: Survey) -> list[Finding]:
-    """Count images and objects, and report classes that have none."""
-    classes, file, total = dataset.metainfo['classes'], dataset.ann_file, len(found.paths)
-    summary = f'{loader}: {plural(total, "image")}, {len(found.empty)} of them without objects; '
-    summary += f'{plural(found.objects.total(), "object")} of {len(found.objects)} of {len(classes)} classes ({file})'
-    if dataset.test_mode:
-        return [note(summary)]
-    if not found.objects:
-        remedy = 'Does the file hold annotations, and does metainfo.classes name their categories?'
-        return [error(f'{summary}: nothing to learn from. {remedy}')]
+def check_objects(loader: str, dataset: Any, found: Survey, is_compared: bool) -> list[Finding]:
+    """Count images and objects, and report classes that have none.
+
+    Args:
+        is_compared: Whether results are compared with the annotations.
+    """
+    classes, file = dataset.metainfo['classes'], dataset.ann_file
+    images = f'{plural(len(found.paths), "image")}, {len(found.empty)} of them without objects'
+    objects = f'{plural(found.objects.total(), "object")} of {len(found.objects)} of {len(classes)} classes'
+    summary = f'{loader}: {images}; {objects}, {plural(len(found.crowds), "crowd")} left out ({file})'
+    is_used = is_compared or not dataset.test_mode
+    if is_used and not found.objects:
+        purpose = 'evaluate' if dataset.test_mode else 'learn from'
+        remedy = 'Does the file hold annotations, are some of them no crowds (iscrowd: 0), and does metainfo.classes '
+        remedy += 'name their categories? A test without annotations needs format_only=True in the evaluator.'
+        return [error(f'{summary}: there is nothing to {purpose}. {remedy}')]
+    findings = [note(summary)]
     absent = [name for label, name in enumerate(classes) if not found.objects[label]]
-    unseen = [warning(f'{loader}: {file} has no object of {first_few(absent)}: such classes will not be learnt')]
-    return [note(summary), *(unseen if absent else [])]
+    if absent and not dataset.test_mode:
+        message = f'{loader}: {file} has no object of {first_few(absent)}: such classes will not be learnt'
+        findings.append(warning(message))
+    return findings

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mask_dino.datasets.checks.images import folder_problems
+from mask_dino.datasets.checks.config import config_problems
 from mask_dino.seg import decode_head as seg  # noqa: F401  registers the data set of Shapes with mmseg
 
 LOADER = 'train_dataloader'
@@ -14,7 +14,7 @@ def problems(root: Path, wrap: bool = False, **options: object) -> list[str]:
     dataset = dict(type='ShapesDataset', data_root=str(root), data_prefix=dict(img_path='train'), **options)
     if wrap:
         dataset = dict(type='ConcatDataset', datasets=[dict(type='RepeatDataset', times=2, dataset=dataset)])
-    return folder_problems({'default_scope': 'mmseg', LOADER: dict(dataset=dataset)}, [LOADER, 'val_dataloader'])
+    return config_problems({'default_scope': 'mmseg', LOADER: dict(dataset=dataset)}, [LOADER, 'val_dataloader'])
 
 
 @pytest.fixture
@@ -48,5 +48,5 @@ def test_folders_below_count_and_lists_of_names_are_believed(tmp_path, images):
 
 
 def test_data_sets_that_list_no_folder_are_left_alone():
-    dataset = dict(type='mmdet.CocoDataset', ann_file='none.json')
-    assert folder_problems({LOADER: dict(dataset=dataset)}, [LOADER]) == []
+    dataset = dict(type='mmdet.CocoDataset', ann_file='none.json', data_prefix=dict(img=''))
+    assert config_problems({LOADER: dict(dataset=dataset)}, [LOADER]) == []

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mask_dino.datasets.checks.images import check_presence, file_problem, image_problem
+from mask_dino.datasets.checks.images import check_depth, check_presence, file_problem, image_problem
 
 SIZE = (48, 32)
 PICTURE = np.random.default_rng(0).integers(0, 256, (SIZE[1], SIZE[0], 3), np.uint8)
@@ -103,3 +103,21 @@ def test_missing_and_empty_files_are_listed_by_folder(tmp_path):
     assert '1.png' in empty and '0.png' not in empty + missing
     ((_, message),) = check_presence([str(tmp_path / 'nowhere/1.png')])
     assert 'nowhere' in message and 'data_prefix' in message
+
+
+def test_deep_images_are_named_where_loading_would_lose_them(tmp_path):
+    ramp = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
+    files = {
+        'float.tif': ramp,
+        'dark.tif': (ramp * 4000).astype(np.uint16),
+        'dark.png': (ramp * 900).astype(np.uint16),
+        'plain.png': (ramp * 255).astype(np.uint8),
+        'full.png': (ramp * 65535).astype(np.uint16),
+    }
+    for name, pixels in files.items():
+        cv2.imwrite(str(tmp_path / name), pixels)
+    paths = [str(tmp_path / name) for name in files]
+    floats, dark = check_depth(paths[:4])
+    assert '1 image looked at with floating-point values' in floats.message and 'float.tif' in floats.message
+    assert '2 images of 16 bits' in dark.message and 'dark.tif (largest value 4000)' in dark.message
+    assert [finding.message for finding in check_depth(paths[1:])] == []

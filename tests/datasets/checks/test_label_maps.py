@@ -1,6 +1,7 @@
 """Label maps that would ruin a training are named before it."""
 
 import re
+from logging import INFO, WARNING
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,7 @@ from mmseg.datasets import BaseSegDataset
 from PIL import Image
 
 from mask_dino.datasets.checks import check_loaders
-from mask_dino.datasets.checks.label_maps import allowed_labels
+from mask_dino.datasets.checks.label_maps import read_codes
 from mask_dino.messages import error_messages
 
 SIZE = (20, 30)
@@ -29,13 +30,17 @@ def folder(tmp_path) -> Path:
 
 
 def problems(folder: Path, num_classes: int = 3, **options: object) -> list[str]:
+    return error_messages(findings(folder, num_classes, **options))
+
+
+def findings(folder: Path, num_classes: int = 3, **options: object) -> list:
     init_default_scope('mmseg')
     options = dict(metainfo=META) | options
     prefix = dict(img_path='images', seg_map_path='maps')
     dataset = BaseSegDataset(data_root=str(folder), data_prefix=prefix, **options)
     head = type('Head', (), dict(num_classes=num_classes, num_things_classes=0))
     model = type('Model', (), dict(decode_head=head, auxiliary_head=head))
-    return error_messages(check_loaders(dict(train_dataloader=dataset), {}, model))
+    return check_loaders(dict(train_dataloader=dataset), {}, model)
 
 
 def test_good_maps_pass_palettes_included(folder):
@@ -79,14 +84,44 @@ def test_damaged_images_are_named(folder):
         assert found.startswith('1 image of 3') and '2.jpg' in found and message in found
 
 
+def test_a_line_says_what_the_maps_hold(folder):
+    (summary,), (absent,) = ([m for level, m in findings(folder) if level == wanted] for wanted in (INFO, WARNING))
+    assert '3 images, 3 label maps looked at; 2 of 3 classes have pixels; 33.3% of the pixels are ignored' in summary
+    assert 'no pixel of b in 3 label maps' in absent
+
+
+def test_maps_that_are_nearly_all_ignored_are_named(folder):
+    ignored = np.full(SIZE, 255, np.uint8)
+    cv2.imwrite(str(folder / 'maps/1.png'), ignored)
+    messages = [message for level, message in findings(folder) if level == WARNING]
+    assert any('ignored in 1 label map of 3' in message and '1.png (100.0%)' in message for message in messages)
+    for index in (0, 2):
+        cv2.imwrite(str(folder / f'maps/{index}.png'), ignored)
+    assert 'nothing to learn from' in problems(folder)[0]
+
+
+def test_training_without_maps_is_refused(folder):
+    init_default_scope('mmseg')
+    dataset = BaseSegDataset(data_root=str(folder), data_prefix=dict(img_path='images'), metainfo=META)
+    (message,) = error_messages(check_loaders(dict(train_dataloader=dataset), {}, None))
+    assert 'seg_map_path' in message
+
+
 def test_class_counts_must_agree(folder):
     (found,) = problems(folder, num_classes=19)
     for head in ('decode_head', 'auxiliary_head'):
         assert f'model.{head}.num_classes is 19' in found and f'{head}=dict(num_classes=3)' in found
 
 
+def allowed(*arguments) -> set[int]:
+    return set(read_codes(*arguments).classes)
+
+
 def test_labels_may_be_what_mmseg_turns_into_classes():
-    assert allowed_labels(3, None, False, 255) == {0, 1, 2, 255}
-    assert allowed_labels(3, None, True, 255) == {0, 1, 2, 3, 255}
+    assert allowed(3, None, False, 255) == {0, 1, 2, 255}
+    assert allowed(3, None, True, 255) == {0, 1, 2, 3, 255}
     # Classes 'b' and 'c' of a data set with four, of which the others are ignored.
-    assert allowed_labels(2, {0: 255, 1: 0, 2: 1, 3: 255}, False, 255) == {0, 1, 2, 3, 255}
+    some_classes = {0: 255, 1: 0, 2: 1, 3: 255}
+    assert allowed(2, some_classes, False, 255) == {0, 1, 2, 3, 255}
+    assert allowed(2, some_classes, True, 255) == {0, 1, 2, 3, 4, 255}
+    assert read_codes(2, some_classes, True, 255).classes[3] == 1

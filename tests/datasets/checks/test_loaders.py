@@ -11,7 +11,8 @@ from helpers.coco_folder import CLASSES, build_dataset, coco_content, dataset_co
 from mmdet.registry import DATASETS
 from mmengine.dataset import BaseDataset
 
-from mask_dino.datasets.checks import check_loaders, leaves
+from mask_dino.datasets.checks import Depth, check_loaders
+from mask_dino.datasets.checks.config import leaf_datasets
 from mask_dino.datasets.checks.statistics import survey
 from mask_dino.messages import error_messages
 
@@ -22,7 +23,7 @@ MODEL = SimpleNamespace(panoptic_head=HEAD, panoptic_fusion_head=HEAD)
 def check(train, val=None, model=MODEL, evaluator=None, decode=False) -> list:
     loaders = dict(train_dataloader=train, val_dataloader=val)
     datasets = {loader: dataset for loader, dataset in loaders.items() if dataset is not None}
-    return check_loaders(datasets, dict(val_evaluator=evaluator), model, decode)
+    return check_loaders(datasets, dict(val_evaluator=evaluator), model, Depth(decode, decode))
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_wrapped_data_sets_are_looked_into(folder, wrap):
         ClassBalancedDataset=dict(dataset=inner, oversample_thr=0.5),
     )
     dataset = DATASETS.build(dict(type=wrap, **options[wrap]))
-    assert {type(leaf).__name__ for leaf in leaves(dataset)} == {'CheckedCocoDataset'}
+    assert {type(leaf).__name__ for leaf in leaf_datasets(dataset)} == {'CheckedCocoDataset'}
     assert error_messages(check(dataset)) == []
     (folder / 'images/1.jpg').unlink()
     assert len(error_messages(check(dataset))) == 1

@@ -1,0 +1,242 @@
+"""Mistakes in a config that are visible before anything is built: arguments, folders, loops and samplers."""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from inspect import Parameter, signature
+from typing import Any
+
+from mmengine.registry import DATA_SAMPLERS, DATASETS, TRANSFORMS, Registry
+
+from ...messages import first_few, is_url
+
+OLD_SECTIONS = dict(
+    data='train_dataloader, val_dataloader and test_dataloader',
+    runner='train_cfg',
+    lr_config='param_scheduler',
+    optimizer_config='optim_wrapper',
+    checkpoint_config='default_hooks.checkpoint',
+    log_config='default_hooks.logger',
+    evaluation='val_evaluator and train_cfg.val_interval',
+)
+"""Sections of the configs of mmdet 2.x and mmseg 0.x, and what replaces them."""
+OLD_ARGUMENTS = dict(
+    img_prefix='data_prefix=dict(img=...)',
+    seg_prefix='data_prefix=dict(seg=...)',
+    img_dir='data_prefix=dict(img_path=...)',
+    ann_dir='data_prefix=dict(seg_map_path=...)',
+    split='ann_file=...',
+    classes='metainfo=dict(classes=...)',
+    palette='metainfo=dict(palette=...)',
+    filter_empty_gt='filter_cfg=dict(filter_empty_gt=...)',
+    samples_per_gpu='batch_size=...',
+    workers_per_gpu='num_workers=...',
+    img_scale='scale=...',
+    flip_ratio='prob=...',
+    multiscale_mode='RandomResize or RandomChoiceResize',
+)
+"""Their arguments of data sets, loaders and transforms."""
+OLD_TRANSFORMS = dict(
+    DefaultFormatBundle='PackDetInputs or PackSegInputs',
+    Collect='PackDetInputs or PackSegInputs',
+    ImageToTensor='PackDetInputs or PackSegInputs',
+    MultiScaleFlipAug='Resize, and TestTimeAug in tta_pipeline',
+)
+FOLDERS = dict(img='the folder of the images', img_path='the folder of the images')
+
+
+def config_problems(config: Mapping, loaders: Iterable[str]) -> list[str]:
+    """Say what is wrong with the data loaders of a config, the loops that use them, and sections of old versions.
+
+    Args:
+        loaders: Names of the loaders, of which those in the config are looked at.
+    """
+    present = [loader for loader in loaders if config.get(loader)]
+    problems = [] if any('_dataloader' in name for name in config) else old_sections(config)
+    for loader in present:
+        found = _loader_problems(config[loader], config.get('default_scope'))
+        problems += [f'{loader}: {problem}' for problem in found]
+    return problems + loop_problems(config, present)
+
+
+def old_sections(config: Mapping) -> list[str]:
+    """Say which sections of a config only old versions read; some configs of today still have one of them."""
+    return [
+        f'{section} is a section of mmdet 2.x and mmseg 0.x, and has no effect. Write {new}.'
+        for section, new in OLD_SECTIONS.items()
+        if isinstance(config.get(section), Mapping)
+    ]
+
+
+def leaf_datasets(dataset: Any) -> Iterator[Any]:
+    """Yield the data sets, or their configs, inside wrappers such as ConcatDataset and RepeatDataset."""
+    fields = dataset if isinstance(dataset, Mapping) else getattr(dataset, '__dict__', {})
+    inner = fields.get('datasets') or [fields.get('dataset')]
+    if inner == [None]:
+        yield dataset
+        return
+    for part in inner:
+        yield from leaf_datasets(part)
+
+
+def _loader_problems(loader: Mapping, scope: str | None) -> Iterator[str]:
+    for name in ('samples_per_gpu', 'workers_per_gpu'):
+        if name in loader:
+            yield f'{name} is an argument of old versions. Write {OLD_ARGUMENTS[name]}.'
+    for dataset in leaf_datasets(loader.get('dataset')):
+        if not isinstance(dataset, Mapping):
+            continue
+        kind = _find_class(dataset, DATASETS, scope)
+        problems = [*argument_problems('dataset', dataset, kind), *prefix_problems(dataset, kind)]
+        yield from problems
+        if not problems and (problem := folder_problem(dataset, kind)):
+            yield problem
+        yield from _transform_problems(dataset.get('pipeline') or (), scope)
+
+
+def _transform_problems(pipeline: Iterable[Any], scope: str | None) -> Iterator[str]:
+    for transform in pipeline:
+        if not isinstance(transform, Mapping):
+            continue
+        kind = _find_class(transform, TRANSFORMS, scope)
+        name = transform.get('type')
+        if kind is None and name in OLD_TRANSFORMS:
+            yield f'{name} of the pipeline is a transform of old versions. Write {OLD_TRANSFORMS[name]}.'
+        yield from argument_problems(f'{name} of the pipeline', transform, kind)
+
+
+def _find_class(config: Mapping, root: Registry, scope: str | None) -> Any:
+    """Return the class that a config names in the registry of its framework, or None if it is not registered."""
+    kind = config.get('type')
+    if not isinstance(kind, str):
+        return kind
+    with root.switch_scope_and_registry(scope) as registry:
+        return registry.get(kind)
+
+
+def argument_problems(place: str, config: Mapping, kind: Any) -> list[str]:
+    """Say which arguments of a config the class does not have; nothing of a class that takes all."""
+    accepted = accepted_arguments(kind)
+    if accepted is None:
+        return []
+    unknown = [name for name in config if name not in accepted and name not in ('type', '_scope_')]
+    if not unknown:
+        return []
+    advice = [f'{OLD_ARGUMENTS[name]} instead of {name}' for name in unknown if name in OLD_ARGUMENTS]
+    remedy = f'Write {first_few(advice)}' if advice else 'Correct the name, or remove it'
+    return [f'{place} has arguments that {kind.__name__} does not take: {first_few(unknown)}. {remedy}.']
+
+
+def accepted_arguments(kind: Any) -> set[str] | None:
+    """Return the names of the arguments of a class, those of its parents included; None if it takes any."""
+    names: set[str] = set()
+    for parent in getattr(kind, '__mro__', ()):
+        if '__init__' not in vars(parent) or parent is object:
+            continue
+        parameters = signature(parent.__init__).parameters.values()
+        names |= {parameter.name for parameter in parameters}
+        if all(parameter.kind is not Parameter.VAR_KEYWORD for parameter in parameters):
+            return names
+    return None
+
+
+def prefix_problems(dataset: Mapping, kind: Any) -> list[str]:
+    """Say which keys data_prefix lacks or should not have."""
+    names = {parent.__name__ for parent in getattr(kind, '__mro__', ())}
+    if 'CocoDataset' in names:
+        needed, known = 'img', {'img', 'seg', 'ann', 'img_path'}
+    elif 'BaseSegDataset' in names:
+        needed, known = 'img_path', {'img_path', 'seg_map_path', 'depth_map_path'}
+    else:
+        return []
+    prefix = dataset.get('data_prefix', default_argument(kind, 'data_prefix'))
+    if not isinstance(prefix, Mapping):
+        return [f'data_prefix is {prefix!r}. Write data_prefix=dict({needed}=...).']
+    problems = []
+    if prefix.keys() - known:
+        listed = first_few(sorted(prefix.keys() - known))
+        problems.append(f'data_prefix has the key {listed}, which {kind.__name__} does not read.')
+    if needed not in prefix:
+        problems.append(f'data_prefix of {kind.__name__} lacks the key {needed}, {FOLDERS[needed]}.')
+    return [f'{problem} Write data_prefix=dict({needed}=...).' for problem in problems]
+
+
+def folder_problem(dataset: Mapping, kind: Any) -> str | None:
+    """Say why the data set of a config finds no image; nothing is said of those that read the names from a file."""
+    suffix = dataset.get('img_suffix') or default_argument(kind, 'img_suffix')
+    prefix = dataset.get('data_prefix') or {}
+    folder = os.path.join(dataset.get('data_root') or '', prefix.get('img_path') or '')
+    if suffix is None or dataset.get('ann_file') or is_url(folder):
+        return None
+    if not os.path.isdir(folder):
+        return f'{folder}: the folder of images does not exist. Correct data_root or data_prefix of the dataset'
+    names = [name for _, _, files in os.walk(folder) for name in files]
+    if any(name.endswith(suffix) for name in names):
+        return None
+    others = sorted({os.path.splitext(name)[1] for name in names})
+    remedy = f'names end in {", ".join(others)}: set img_suffix of the dataset' if others else 'it is empty'
+    return f'{folder} has no image whose name ends in {suffix}; {remedy}'
+
+
+def default_argument(kind: Any, name: str) -> Any:
+    """Return the default of an argument of a class or its parents; None if none of them has it."""
+    for parent in getattr(kind, '__mro__', ()):
+        parameters = signature(parent.__init__).parameters
+        if name in parameters:
+            return parameters[name].default
+    return None
+
+
+INFINITE_SAMPLERS = {'InfiniteSampler', 'MultiSourceSampler'}
+"""Samplers that start over instead of ending, and their children."""
+
+
+def loop_problems(config: Mapping, loaders: Iterable[str]) -> list[str]:
+    """Say which loops and samplers of a config do not fit each other.
+
+    An epoch, a validation and a test end only when their sampler ends. A loop of iterations starts a sampler over, and
+    so takes any; but it has no epochs after which a scheduler could change the learning rate.
+    """
+    problems = []
+    for loader in loaders:
+        is_endless = _is_infinite(config[loader].get('sampler'), config.get('default_scope'))
+        needs_end = 'train' not in loader or _by_epoch(config)
+        if is_endless and needs_end:
+            loop = 'an epoch of training' if 'train' in loader else 'the evaluation'
+            remedy = "Write sampler=dict(type='DefaultSampler', ...)"
+            remedy += ', or train with IterBasedTrainLoop.' if 'train' in loader else ', with shuffle=False.'
+            problems.append(f'{loader}: its sampler never ends, and {loop} would not end either. {remedy}')
+    if 'train_dataloader' in loaders and isinstance(config.get('train_cfg'), Mapping):
+        problems += _schedule_problems(config)
+    return problems
+
+
+def _schedule_problems(config: Mapping) -> Iterator[str]:
+    """Yield what does not fit between train_cfg and param_scheduler."""
+    by_epoch, loop = _by_epoch(config), config['train_cfg']
+    name, needless = ('EpochBasedTrainLoop', 'max_iters') if by_epoch else ('IterBasedTrainLoop', 'max_epochs')
+    if needless in loop:
+        remedy = 'Remove it, or write _delete_=True beside the other settings.'
+        yield f'train_cfg: {name} does not take {needless}. {remedy}'
+    schedulers = config.get('param_scheduler') or []
+    listed = [schedulers] if isinstance(schedulers, Mapping) else schedulers
+    for scheduler in () if by_epoch else listed:
+        kind = scheduler.get('type')
+        waits = scheduler.get('by_epoch', True) and not scheduler.get('convert_to_iter_based')
+        if waits and 'ReduceOnPlateau' not in str(kind):
+            yield (
+                f'param_scheduler: {kind} waits for the end of an epoch, which {name} does not have: the learning rate '
+                'would never change. Write by_epoch=False, and begin, end and milestones in iterations.'
+            )
+
+
+def _by_epoch(config: Mapping) -> bool:
+    """Tell whether a config trains by epochs."""
+    loop = config.get('train_cfg') or {}
+    name = str(getattr(loop.get('type'), '__name__', loop.get('type', '')))
+    return name == 'EpochBasedTrainLoop' or loop.get('by_epoch') is True
+
+
+def _is_infinite(sampler: Any, scope: str | None) -> bool:
+    """Tell whether a sampler, given by its config, never ends."""
+    kind = _find_class(sampler, DATA_SAMPLERS, scope) if isinstance(sampler, Mapping) else type(sampler)
+    return bool(INFINITE_SAMPLERS & {parent.__name__ for parent in getattr(kind, '__mro__', ())})
