@@ -1,4 +1,4 @@
-# `make help` lists the targets. Variables choose what `make env` makes; one that is not given stays as it was chosen last:
+# `make help` lists the targets. These variables select what `make env` makes. Without one, the last choice stays:
 #   PYTHON  the interpreter, 3.10 or newer            first time: python3
 #   TORCH   a requirement, options of pip may follow  first time: torch==2.13.0
 #   STACK   openmmlab or onedl                        first time: openmmlab
@@ -8,6 +8,7 @@ TORCH ?=
 STACK ?=
 VENV ?= .venv
 PYTEST_ARGS ?=
+COVERAGE ?=
 base := $(or $(PYTHON),python3)
 python := $(VENV)/bin/python
 
@@ -23,8 +24,8 @@ env:  ## make or repair .venv: about 12 minutes the first time, then seconds
 demo: env  ## generate a small data set, train on it, evaluate, draw: about 12 minutes on two cores
 	@$(python) tools/demo.py
 
-test: lint  ## lint, then run the tests: make test PYTEST_ARGS='-k matcher'
-	$(python) -m pytest tests $(PYTEST_ARGS)
+test: lint  ## lint, then run the tests: make test PYTEST_ARGS='-k matcher'; COVERAGE=1 also measures coverage
+	$(python) -m pytest tests $(if $(COVERAGE),--cov) $(PYTEST_ARGS)
 
 lint: env  ## check style, types and spelling
 	$(python) -m ruff check
