@@ -1,4 +1,4 @@
-"""Pictures of everything that a panoptic model says of an image."""
+"""Pictures of all results of a panoptic model."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -17,10 +17,10 @@ RESULTS = ('pred_instances', 'pred_panoptic_seg', 'pred_sem_seg')
 
 @VISUALIZERS.register_module()
 class PanopticVisualizer(DetLocalVisualizer):
-    """mmdet's visualizer, but ground truth, instances, segments and classes are drawn side by side.
+    """mmdet's visualizer, but it draws ground truth, instances, segments and classes side by side.
 
-    mmdet's draws all results over one another, and fails where a panoptic map has no segment, as it may have early in
-    a training.
+    mmdet's visualizer draws all results over one another. It fails if a panoptic map has no segment, which happens
+    early in a training.
     """
 
     def add_datasample(
@@ -36,11 +36,14 @@ class PanopticVisualizer(DetLocalVisualizer):
         pred_score_thr: float = 0.3,
         step: int = 0,
     ) -> None:
-        """Draw a data sample, and show, write or store the picture; arguments are those of mmdet's."""
+        """Draw a data sample, and show, write or store the picture; mmdet's visualizer has the same arguments."""
         sample = DetDataSample() if data_sample is None else data_sample
-        pictures = [self.paint(image, part) for part in split(sample, [TRUTH] if draw_gt else [])]
-        kinds = [(result,) for result in RESULTS] if draw_pred else []
-        pictures += [self.paint(image, part, pred_score_thr) for part in split(sample, kinds)]
+        pictures = []
+        if draw_gt:
+            pictures += [self.draw_part(image, part) for part in split_sample(sample, [TRUTH])]
+        if draw_pred:
+            parts = split_sample(sample, [(result,) for result in RESULTS])
+            pictures += [self.draw_part(image, part, pred_score_thr) for part in parts]
         drawn = np.concatenate(pictures or [image], axis=1)
         self.set_image(drawn)
         if show:
@@ -50,12 +53,12 @@ class PanopticVisualizer(DetLocalVisualizer):
         else:
             mmcv.imwrite(drawn[..., ::-1], out_file)
 
-    def paint(self, image: np.ndarray, sample: DetDataSample, score_thr: float = 0) -> np.ndarray:
-        """Return mmdet's picture (H, W, 3) of a sample that has either ground truth or predictions."""
+    def draw_part(self, image: np.ndarray, sample: DetDataSample, score_thr: float = 0) -> np.ndarray:
+        """Return mmdet's picture (H, W, 3) of a sample that has either ground truth or one kind of results."""
         if 'pred_panoptic_seg' in sample and self.is_void(sample):
             return image
         if 'pred_instances' in sample:
-            sample.pred_instances = clip(sample.pred_instances, image)
+            sample.pred_instances = clip_boxes(sample.pred_instances, image)
         self.painter.dataset_meta = self.dataset_meta
         is_truth = any(field in sample for field in TRUTH)
         self.painter.add_datasample('', image, sample, is_truth, not is_truth, pred_score_thr=score_thr)
@@ -68,13 +71,13 @@ class PanopticVisualizer(DetLocalVisualizer):
 
     @cached_property
     def painter(self) -> DetLocalVisualizer:
-        """A visualizer of the same looks that stores nothing."""
-        looks = dict(bbox_color=self.bbox_color, text_color=self.text_color, mask_color=self.mask_color)
-        return DetLocalVisualizer(line_width=self.line_width, alpha=self.alpha, **looks)
+        """A visualizer with the same colours and widths that stores nothing."""
+        style = dict(bbox_color=self.bbox_color, text_color=self.text_color, mask_color=self.mask_color)
+        return DetLocalVisualizer(line_width=self.line_width, alpha=self.alpha, **style)
 
 
-def clip(instances: InstanceData, image: np.ndarray) -> InstanceData:
-    """Return instances with boxes that end at the border of an image (H, W, 3): beyond it, they move the picture."""
+def clip_boxes(instances: InstanceData, image: np.ndarray) -> InstanceData:
+    """Return instances whose boxes end at the border of an image (H, W, 3): other boxes would move the picture."""
     clipped: InstanceData = instances.clone()
     if 'bboxes' in clipped:
         border = clipped.bboxes.new_tensor(image.shape[1::-1]).repeat(2)
@@ -82,7 +85,7 @@ def clip(instances: InstanceData, image: np.ndarray) -> InstanceData:
     return clipped
 
 
-def split(sample: DetDataSample, kinds: Sequence[tuple[str, ...]]) -> list[DetDataSample]:
-    """Return the parts of a sample that have the fields of one kind each, those aside that it lacks."""
+def split_sample(sample: DetDataSample, kinds: Sequence[tuple[str, ...]]) -> list[DetDataSample]:
+    """Return one sample for each kind, with the fields of this kind; kinds without fields are left out."""
     parts = [{field: sample.get(field) for field in kind if field in sample} for kind in kinds]
     return [DetDataSample(**part) for part in parts if part]

@@ -10,9 +10,9 @@ from ..datasets.shapes.options import CLASSES, PALETTE
 
 @DATASETS.register_module()
 class ShapesDataset(BaseSegDataset):
-    """Images and maps of class indices, as ``make_shapes.py`` writes them.
+    """Images and label maps that ``make_shapes.py`` writes.
 
-    mmseg's tools look for the classes at the type of the data set.
+    It is a class of its own because mmseg's tools read the names of the classes from the type of the data set.
     """
 
     METAINFO: ClassVar[dict] = dict(classes=CLASSES, palette=[list(colour) for colour in PALETTE])

@@ -8,10 +8,10 @@ from ..messages import DataError
 
 @TRANSFORMS.register_module()
 class LoadLabelMap(LoadAnnotations):
-    """mmseg's LoadAnnotations, which refuses a map of another size than its image.
+    """mmseg's LoadAnnotations, but it refuses a map whose size differs from its image.
 
-    Not all maps can be looked at before training, and the transforms that follow would make such a map fit. Test
-    pipelines keep mmseg's own: its inferencer takes that out by its name.
+    The check before training reads only some of the maps, and later transforms would resize a wrong map without a
+    word. Test pipelines keep mmseg's LoadAnnotations, because its inferencer removes it by this name.
     """
 
     def transform(self, results: dict) -> dict:
@@ -21,10 +21,11 @@ class LoadLabelMap(LoadAnnotations):
             DataError: If the map has another size than the image, or more than one channel.
         """
         results = super().transform(results)
-        found, wanted = results['gt_seg_map'].shape, tuple(results['ori_shape'][:2])
-        if found != wanted:
+        map_shape = results['gt_seg_map'].shape
+        image_size = tuple(results['ori_shape'][:2])
+        if map_shape != image_size:
             raise DataError(
-                f'{results["seg_map_path"]} is a label map of shape {found}, but its image {results.get("img_path")} '
-                f'is {wanted} (height, width): save the class of every pixel of the image, in one channel'
+                f'{results["seg_map_path"]} is a label map of shape {map_shape}, but {results.get("img_path")} '
+                f'is {image_size} (height, width): save the class of every pixel of the image, in one channel'
             )
         return results

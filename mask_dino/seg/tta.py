@@ -9,23 +9,27 @@ from mmseg.structures import SegDataSample
 class ScoreTTAModel(SegTTAModel):
     """Averages the scores of all augmentations of an image, as the original does.
 
-    mmseg's own averages their softmax; but these scores are sums of probabilities, of which a softmax makes nearly
-    equal numbers. Two maps of scores are held at a time, not one for each augmentation.
+    mmseg's SegTTAModel averages their softmax. Our scores are sums of probabilities; a softmax would make them nearly
+    equal. Only two maps of scores are held at a time, not one for each augmentation.
     """
 
     def test_step(self, data: dict) -> list[SegDataSample]:
-        """Return the averaged results of a batch, all of whose values are lists with one item per augmentation."""
+        """Return the averaged results of a batch.
+
+        Args:
+            data: Each of its values is a list with one batch per augmentation.
+        """
         count = len(data['inputs'])
         merged = self.predict(data, 0)
         for index in range(1, count):
-            for kept, sample in zip(merged, self.predict(data, index), strict=True):
-                kept.seg_logits.data.add_(sample.seg_logits.data)
+            for total, sample in zip(merged, self.predict(data, index), strict=True):
+                total.seg_logits.data.add_(sample.seg_logits.data)  # (num_classes, H, W)
         for sample in merged:
             scores = sample.seg_logits.data.div_(count)
             sample.pred_sem_seg.data = scores.argmax(0, keepdim=True)
         return merged
 
     def predict(self, data: dict, index: int) -> list[SegDataSample]:
-        """Return the results of one augmentation of a batch."""
+        """Return the results of augmentation ``index`` of a batch."""
         samples: list[SegDataSample] = self.module.test_step({name: value[index] for name, value in data.items()})
         return samples

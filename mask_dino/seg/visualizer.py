@@ -9,9 +9,9 @@ from mmseg.visualization import SegLocalVisualizer
 class SemanticVisualizer(SegLocalVisualizer):
     """mmseg's visualizer, for images in any memory layout.
 
-    OpenCV draws on contiguous arrays alone, and mmseg's ``browse_dataset.py`` passes others.
+    OpenCV draws only on contiguous arrays, and mmseg's ``browse_dataset.py`` passes other arrays.
     """
 
     def add_datasample(self, name: str, image: np.ndarray, *args: object, **kwargs: object) -> None:
-        """Draw a data sample; arguments are those of mmseg's visualizer."""
+        """Draw a data sample (image: (H, W, 3)); mmseg's visualizer has the same arguments."""
         super().add_datasample(name, np.ascontiguousarray(image), *args, **kwargs)
