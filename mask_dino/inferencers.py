@@ -138,7 +138,7 @@ def describe_under_unique_names(describe: Describe) -> Describe:
 
 
 def _list_paths(path: str) -> list[str]:
-    """Return the images of a folder by name, or the path itself where it is none."""
+    """Return the images of a folder by name, or the path itself if it is not a folder."""
     # Not every backend of mmengine has folders; HTTP has none.
     if not (hasattr(get_file_backend(path), 'isdir') and isdir(path)):
         return [path]

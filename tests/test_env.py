@@ -52,7 +52,7 @@ def test_nothing_is_done_twice(venv):
 @pytest.mark.parametrize(
     ('found', 'wanted', 'state', 'reason'),
     [
-        (Found('', '', {}, 'python', 'there is none'), WANTED, {}, 'there is none'),
+        (Found('', '', {}, 'python', 'it does not exist'), WANTED, {}, 'it does not exist'),
         (GOOD, WANTED, {'unfinished': 'pip changed it'}, 'stopped while pip changed it'),
         (GOOD, WANTED._replace(python='3.12'), {}, 'it has Python 3.11'),
         (GOOD, WANTED._replace(stack='onedl'), {'stack': 'openmmlab'}, 'openmmlab and onedl stacks cannot share'),

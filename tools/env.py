@@ -108,7 +108,7 @@ class Venv:
     def inspect(self) -> Found:
         """Return what the environment holds and which part of it fails."""
         if not self.python.exists():
-            return Found('', '', {}, 'python', 'there is none')
+            return Found('', '', {}, 'python', 'it does not exist')
         # -I: the environment must not see modules outside it.
         answer = subprocess.run([self.python, '-I', '-c', INSPECT], capture_output=True, text=True)
         errors = answer.stderr.strip().splitlines() or [f'Python ended with status {answer.returncode}']
@@ -140,7 +140,7 @@ class Venv:
         outside = {key: value for key, value in os.environ.items() if key not in ('PYTHONPATH', 'PYTHONHOME')}
         environment = {**outside, 'PIP_USER': '0', 'PYTHONUNBUFFERED': '1', **settings}
         with self.log.open('wb') as log:
-            # If only this process is killed, the command keeps the lock, and no other run starts beside it.
+            # If only this process is killed, the command keeps the lock, and no other run can start.
             process = subprocess.run(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, pass_fds=[self.lock]
             )

@@ -1,1 +1,1 @@
-"""Time and memory of steps and their parts, ours beside other models of OpenMMLab."""
+"""Measure time and memory of steps and their parts, for our models and for other models of OpenMMLab."""

@@ -15,10 +15,10 @@ OTHER = 'other'
 
 
 class Spans:
-    """A clock that is told which part runs, without waiting for the device.
+    """Measure the time of named parts, without waiting for the device.
 
-    On a GPU the stamps are CUDA events: a part's time is that of its kernels, and of the device waiting for the host
-    to launch them.
+    On a GPU the stamps are CUDA events. The time of a part includes its kernels, and the time when the device waits for
+    the host to launch them.
     """
 
     def __init__(self, device: torch.device) -> None:

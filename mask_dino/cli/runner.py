@@ -82,7 +82,7 @@ def read_start(config: Config) -> Start:
 
 
 class SkippingIterator:
-    """The batches of a training loop that counts the batches of the stopped training anew, without loading these."""
+    """The batches of a training loop that counts the batches of the stopped training again, without loading them."""
 
     def __init__(self, batches: Iterator[Any], num_seen: int) -> None:
         self.batches = batches

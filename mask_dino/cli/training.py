@@ -32,7 +32,7 @@ def enable_amp(config: Config) -> None:
 
 
 def enable_auto_scale_lr(config: Config) -> None:
-    """Scale the learning rate by the batch size of this run over that of the config."""
+    """Multiply the learning rate by the batch size of this run, and divide it by the batch size of the config."""
     if 'base_batch_size' not in config.get('auto_scale_lr', {}):
         raise UsageError(
             '--auto-scale-lr: the config does not say for which batch size its learning rate is meant; '
@@ -45,7 +45,7 @@ def resume(config: Config, source: str) -> None:
     """Continue a training from a checkpoint, or, with `auto`, from the newest readable one of the directory, if any.
 
     Raises:
-        UsageError: The checkpoint does not exist, or holds weights alone.
+        UsageError: The checkpoint does not exist, or holds only weights.
         CheckpointError: The checkpoint cannot be read.
     """
     if source == 'auto':
@@ -79,7 +79,7 @@ def _find_newest(config: Config) -> Path | None:
 
 
 def _check_training_state(path: str) -> None:
-    """Refuse weights alone here: mmengine would miss a key, but only after it has read all data."""
+    """Refuse a file with only weights: mmengine would report a missing key, but only after it has read all data."""
     if is_url(path):
         return
     absent = {'meta', 'message_hub'} - load_checkpoint_safely(path).keys()

@@ -34,7 +34,7 @@ class StorageError(RuntimeError):
 
 
 def storage_error(path: str | Path, error: OSError) -> StorageError:
-    """Return the error that tells a user why a file cannot be written.
+    """Return the error that explains why a file cannot be written.
 
     Args:
         path: The file that was being written; the error's own file name comes first where it has one.

@@ -35,8 +35,8 @@ def checkpoint_folder(config: Config) -> Path:
 def find_newest_checkpoint(folder: Path) -> tuple[Path | None, list[str]]:
     """Return the newest checkpoint from which a training can go on, if any, and which files were skipped and why.
 
-    The time of saving, and then the iteration, tell which one is the newest. Checkpoints hold both themselves, because
-    the times of files do not survive copying.
+    The newest one has the latest time of saving and, if two times are equal, the larger iteration. Checkpoints contain
+    both, because the times of files do not survive copying.
 
     Raises:
         CheckpointError: There are checkpoints, but none can be read.

@@ -22,7 +22,7 @@ Differences = dict[str, tuple[Any, Any]]
 
 
 class ResumeState(NamedTuple):
-    """What is saved beside weights, optimiser and schedules; all of it can be absent from older checkpoints."""
+    """What is saved in addition to weights, optimiser and schedules; older checkpoints can lack all of it."""
 
     random_states: Sequence[dict[str, Any]] = ()  # of every process
     batch_size: int = 0  # of all processes together
@@ -65,7 +65,7 @@ def compare_settings(checkpoint: dict[str, Any], runner: Runner) -> Iterator[str
     if saved_size and saved_size != size:
         yield (
             f'the batch size is {size}, but the learning rate stays that of the checkpoint, which was trained with '
-            f'{saved_size} images per step; the order of images is another one, too; {remedy}'
+            f'{saved_size} images per step; the order of images also differs; {remedy}'
         )
 
 
@@ -98,7 +98,7 @@ def compare_schedules(saved: Any, schedulers: Any) -> Differences:
 
 
 def different_values(saved: dict[str, Any], configured: dict[str, Any]) -> Differences:
-    """Return the settings of which the saved and the configured value differ; one that is absent counts as None."""
+    """Return the settings whose saved and configured values differ; an absent setting counts as None."""
     names = sorted((saved.keys() | configured.keys()) - NO_SETTINGS)
     pairs = {name: (plain(saved.get(name)), plain(configured.get(name))) for name in names}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}

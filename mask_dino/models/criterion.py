@@ -189,7 +189,7 @@ class MaskDINOCriterion(nn.Module):
         return losses
 
     def mask_losses(self, points: list[MaskPoints], inputs: LossInputs) -> dict[str, Tensor]:
-        """Compare masks with their targets at points, most of which are uncertain ones: losses (S,)."""
+        """Compare masks with their targets at points, which are mostly uncertain ones. Return losses (S,)."""
         sums = []
         embeds = inputs.predictions.mask_embed.unbind(1)  # (S, Q, C) of each image
         for embed, image, (query, target) in zip(embeds, points, inputs.matches, strict=True):

@@ -115,7 +115,7 @@ class MaskDINOHead(BaseModule):
         return predictions.decode(mask_features)
 
     def predict_queries(self, feats: Sequence[Tensor]) -> tuple[Predictions, Tensor]:
-        """Return the predictions of the last layer, and the features (B, C, H/4, W/4) of which masks are made.
+        """Return the predictions of the last layer, and the features (B, C, H/4, W/4) that masks are made from.
 
         A caller that needs few masks selects queries first and makes only their masks.
         """

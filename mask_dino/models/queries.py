@@ -79,7 +79,7 @@ class QuerySelection(QuerySource):
         self.proj = nn.Sequential(nn.Linear(embed_dims, embed_dims), nn.LayerNorm(embed_dims))
 
     def forward(self, memory: Memory, head: PredictionHead, mask_features: Tensor) -> tuple[Queries, Predictions]:
-        """Select queries, of which only learned content has a gradient.
+        """Select queries. Only learned content has a gradient.
 
         Args:
             memory: L encoder tokens (B, L, C).

@@ -12,8 +12,8 @@ def check_finite(image: str, fields: Mapping[str, Tensor]) -> None:
     """Refuse predictions of one image that are NaN or infinite.
 
     Both shells call it with the output of the network, before it becomes results: behind an argmax or a threshold, NaN
-    looks like a class or an empty mask. Hence it protects every metric, also those of MMDetection and MMSegmentation,
-    and inference. Metrics call it again, since results may come from a file or another model.
+    looks like a class or an empty mask. Hence it protects inference and every metric, including the metrics of
+    MMDetection and MMSegmentation. Metrics call it again, since results may come from a file or another model.
 
     Args:
         fields: Tensors of any shape and type, by their names.
