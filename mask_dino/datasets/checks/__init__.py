@@ -12,6 +12,7 @@ from ..panoptic import check_maps, check_panoptic_file, reads_panoptic
 from .coco_file import SEMANTIC_HEADS, check_heads, check_same_classes
 from .config import config_problems, leaf_datasets, loop_problems, old_sections
 from .evaluators import check_evaluator, compares_results
+from .image_sizes import check_narrow_images, check_train_and_test_sizes
 from .label_maps import check_label_maps, reads_label_maps
 from .statistics import check_images, check_objects, survey
 
@@ -84,6 +85,7 @@ def check_loaders(
         checked.append(dataset)
         findings += check_evaluator(loader, dataset, evaluators, scope)
     findings += check_same_classes(metainfos)
+    findings += check_train_and_test_sizes(datasets)
     return list(dict.fromkeys(findings))  # data sets may share files and faults
 
 
@@ -109,6 +111,7 @@ def check_dataset(loader: str, dataset: Any, is_compared: bool, depth: Depth) ->
         return findings
     found = survey(dataset)
     findings += check_images(found, depth.all_images)
+    findings += check_narrow_images(loader, dataset, found.paths, found.sizes)
     if reads_panoptic(dataset) and not error_messages(findings):
         findings += check_maps(dataset, depth.all_images)
     if reads_label_maps(dataset) and not error_messages(findings):
