@@ -5,7 +5,7 @@ therefore does not reach the pipelines of the base. This module changes them. It
 can import it.
 """
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
 
 SIZE_ARGUMENTS = ('scale', 'crop_size', 'size')
@@ -49,7 +49,7 @@ def set_image_size(config: Config, size: int | tuple[int, int]) -> None:
     config['image_size'] = (width, height)
 
 
-def find_unused_image_size(config: Config) -> str | None:
+def find_unused_image_size(config: Mapping[str, Any]) -> str | None:
     """Return a message if ``image_size`` of a config is the size of no transform, else None."""
     if 'image_size' not in config:
         return None
@@ -63,7 +63,7 @@ def find_unused_image_size(config: Config) -> str | None:
     )
 
 
-def _find_sizes(config: Config) -> Iterator[tuple[Config, str]]:
+def _find_sizes(config: Mapping[str, Any]) -> Iterator[tuple[Config, str]]:
     """Yield the settings of transforms and of the preprocessor, and the name of a size in them."""
     for name, value in config.items():
         if name.endswith(PIPELINES):

@@ -15,6 +15,7 @@ from .evaluators import check_evaluator, compares_results
 from .image_sizes import check_narrow_images, check_train_and_test_sizes
 from .label_maps import check_label_maps, reads_label_maps
 from .statistics import check_images, check_objects, survey
+from .transforms import check_pipelines
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 HEADS = ('panoptic_head', 'panoptic_fusion_head', *SEMANTIC_HEADS)
@@ -86,6 +87,7 @@ def check_loaders(
         findings += check_evaluator(loader, dataset, evaluators, scope)
     findings += check_same_classes(metainfos)
     findings += check_train_and_test_sizes(datasets)
+    findings += check_pipelines(config)
     return list(dict.fromkeys(findings))  # data sets may share files and faults
 
 

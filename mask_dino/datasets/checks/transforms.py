@@ -1,8 +1,9 @@
-"""Transforms that change boxes and leave masks as they are."""
+"""Transforms that change boxes and leave masks as they are, and sizes of images that no transform uses."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ...image_size import find_unused_image_size
 from ...messages import Finding, error
 
 BOXES_ONLY = ('Mosaic', 'MixUp', 'RandomAffine', 'RandomShift')
@@ -10,6 +11,12 @@ REMEDY = (
     f'{", ".join(BOXES_ONLY)} change boxes without masks; Resize, RandomFlip, RandomCrop, Expand, MinIoURandomCrop and '
     'CachedMosaic keep masks'
 )
+
+
+def check_pipelines(config: Mapping) -> list[Finding]:
+    """Report what is wrong with the pipelines of a config, whatever the data."""
+    message = find_unused_image_size(config)
+    return check_mask_transforms(config) + ([error(message)] if message else [])
 
 
 def check_mask_transforms(config: Mapping) -> list[Finding]:

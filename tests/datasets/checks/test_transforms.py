@@ -4,6 +4,7 @@ import logging
 
 import pytest
 
+from mask_dino.datasets.checks import check_loaders
 from mask_dino.datasets.checks.transforms import BOXES_ONLY, check_mask_transforms
 
 
@@ -32,3 +33,10 @@ def test_so_it_is_for_panoptic_data():
 @pytest.mark.parametrize('config', [pipelines('Mosaic', with_mask=False), pipelines('CachedMosaic'), {}])
 def test_data_without_masks_and_transforms_that_keep_them_pass(config):
     assert check_mask_transforms(config) == []
+
+
+def test_both_are_errors_before_the_first_step():
+    config = pipelines('Mosaic') | dict(image_size=(512, 512))
+    messages = [finding.message for finding in check_loaders({}, config, None) if finding.level == logging.ERROR]
+    assert any('Mosaic loses the masks' in message for message in messages)
+    assert any('image_size=(512, 512) has no effect' in message for message in messages)
