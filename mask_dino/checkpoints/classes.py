@@ -67,7 +67,7 @@ def to_names(classes: object) -> tuple[str, ...] | None:
 
 
 def find_difference(trained: tuple[str, ...] | None, expected: tuple[str, ...] | None) -> ClassDifference | None:
-    """Compare the classes of a checkpoint with those of a data set; None if they are equal or unknown."""
+    """Compare the classes of a checkpoint with the classes of a data set; None if they are equal or unknown."""
     if trained is None or expected is None or trained == expected:
         return None
     return ClassDifference(trained, expected)

@@ -1,4 +1,4 @@
-"""Configs inside checkpoints: their text is parsed, checked and written anew, and never executed as it was found.
+"""Configs inside checkpoints: their text is parsed, checked and written again, and never executed as it was found.
 
 mmengine stores the config of a training as Python text in ``meta['cfg']`` and ``message_hub`` (``meta['config']`` in
 mmcv 1.x), and ``Config.fromstring`` executes such text. Here a text is only accepted if it consists of assignments of

@@ -32,12 +32,12 @@ class FromDetector(NamedTuple):
 def from_dino(state: Mapping[str, Tensor], model: nn.Module) -> FromDetector:
     """Fill a model with the weights of a DINO, of mmdet or of the original implementation.
 
-    - DINO has branches for every decoder layer, the model has one set: it takes those of the last layer; with
-      ``queries.separate_branches`` also those of the encoder, and with ``decoder.separate_box_branches`` the box
+    - DINO has branches for every decoder layer, the model has one set: it takes the branches of the last layer; with
+      ``queries.separate_branches`` also the branches of the encoder, and with ``decoder.separate_box_branches`` the box
       branches of all layers.
     - Without ``decoder.normalise_content_once``, the model normalises once more before it classifies: the class
       branch makes up for it on average.
-    - Decoder layers beyond those of the detector begin as its last one.
+    - Additional decoder layers begin as copies of the last layer of the detector.
     - The mask branch keeps its initial values.
 
     Raises:
@@ -79,7 +79,7 @@ def count_layers(state: Mapping[str, Tensor], naming: Naming) -> int:
 
 
 def list_pairs(state: Mapping[str, Tensor], naming: Naming, num_layers: int, head: str, modules: Any) -> list[Pair]:
-    """Return the names of a detector and those of the model.
+    """Return the names of a detector and the names of the model.
 
     Args:
         head: Name of the model's head.

@@ -10,7 +10,7 @@ from .rename import Pair
 class Naming(NamedTuple):
     """The names of one implementation of DINO.
 
-    In ``branches``, ``N`` is the number of the last decoder layer and ``E`` that of the encoder's branch.
+    In ``branches``, ``N`` is the number of the last decoder layer and ``E`` is the number of the encoder's branch.
     """
 
     mark: str  # a tensor that no other implementation has

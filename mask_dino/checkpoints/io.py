@@ -18,7 +18,7 @@ from .loading import CheckpointError, load_checkpoint_safely, save_safetensors
 
 
 def read_original(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of an original checkpoint, ``{'model': tensors}`` or the tensors alone, as float32.
+    """Read the tensors of an original checkpoint, ``{'model': tensors}`` or only the tensors, as float32.
 
     Raises:
         FileNotFoundError: There is no such file.

@@ -65,7 +65,7 @@ def read_levels(state: Mapping[str, Tensor]) -> Levels:
     levels = Levels(channels, len(shapes) - len(channels))
     if levels.num_extra > 1:
         raise CheckpointError(
-            f'{levels.num_extra} encoder levels beyond those of the backbone cannot be converted: the original mixes '
+            f'{levels.num_extra} encoder levels beyond the backbone cannot be converted: the original mixes '
             'up the positional encodings of two or more such levels, and this implementation does not'
         )
     return levels

@@ -137,7 +137,7 @@ def infer_levels(head: Any) -> Levels:
 
 
 class Comparison(NamedTuple):
-    """Names of tensors, by how those of a checkpoint fit a model; buffers that follow from a config do not count."""
+    """Names of tensors, grouped by how a checkpoint fits a model. Buffers that follow from a config do not count."""
 
     fitting: list[str]
     reshaped: dict[str, tuple[Shape, Shape]]  # in the checkpoint and in the model
@@ -146,7 +146,7 @@ class Comparison(NamedTuple):
 
 
 def compare_tensors(checkpoint: Mapping[str, Shape], model: Mapping[str, Shape]) -> Comparison:
-    """Compare names and shapes of a checkpoint with those of a model, as mmengine loads them."""
+    """Compare names and shapes of a checkpoint with a model, as mmengine loads them."""
     result = Comparison([], {}, [], [])
     for name, expected in model.items():
         shape = checkpoint.get(name)

@@ -57,12 +57,12 @@ MAPS = 200
 class CheckedCocoPanopticDataset(NamedFailures, CocoPanopticDataset):
     """COCO panoptic data set for training, validation and test sets whose annotations are secret.
 
-    Arguments are those of mmdet's, which differs: it lists crowds as stuff of a thing's class, looks for the PNG by the
-    name of the image instead of the one in the JSON file, and says nothing about what does not fit.
+    The arguments are the same as in mmdet. mmdet's data set lists crowds as stuff of a thing's class, looks for the PNG
+    by the name of the image and not by the name in the JSON file, and does not report what does not fit.
     """
 
     def load_data_list(self) -> list[dict]:
-        """Return the images with their segments: those of classes that the config leaves out are void."""
+        """Return the images with their segments; segments of classes that the config leaves out are void."""
         content = read_coco(self.ann_file, self.backend_args)
         classes = self.metainfo['classes']
         known = [category for category in content['categories'] if category['name'] in classes]

@@ -37,7 +37,7 @@ class SegmentMap(NamedTuple):
     areas: np.ndarray  # (N,) float64 pixels, as the file says, or counted
 
     def label_pixels(self, void: int, crowds: bool) -> np.ndarray:
-        """Return the class of every pixel (H, W) int32: ``void`` where there is none, and in crowds unless wanted."""
+        """Return the class of every pixel (H, W) int32: ``void`` outside segments; in crowds unless ``crowds``."""
         known = (self.labels >= 0) & (~self.is_crowd | crowds)
         labels: np.ndarray = np.concatenate(([void], np.where(known, self.labels, void))).astype(np.int32)
         return labels[self.pixels]
@@ -47,7 +47,7 @@ def read_map(path: str, segments: Sequence[Segment], size: tuple[int, int]) -> S
     """Read the segments of one image of ``size`` (H, W).
 
     Raises:
-        DataError: If the file is missing, broken, of another size, or its ids are not those of ``segments``.
+        DataError: If the file is missing, broken, of another size, or its ids differ from ``segments``.
     """
     ids = read_ids(path)
     if ids.shape != tuple(size):

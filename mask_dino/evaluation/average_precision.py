@@ -218,7 +218,7 @@ def empty_detections() -> Detections:
 
 
 def without_classes(image: Image) -> Image:
-    """Return objects or detections as those of one class, class by class, for class-agnostic proposals."""
+    """Return objects or detections as one class, class after class, for class-agnostic proposals."""
     by_class = np.argsort(image.labels, kind='stable')
     return image.select(by_class)._replace(labels=np.zeros_like(image.labels))
 

@@ -29,7 +29,7 @@ class CompleteCocoMetric(CocoMetric):
     - A figure without any object, as mAP_s where no object is small, is left out. mmdet returns -1, which a hook that
       keeps the best checkpoint takes for a figure.
 
-    All other figures equal those of pycocotools. Results are kept as run lengths.
+    All other figures equal the figures of pycocotools. Results are kept as run lengths.
 
     Args:
         ann_file: JSON file in COCO's format. Without it, the data samples must hold the annotations, ``instances``.

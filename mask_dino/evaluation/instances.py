@@ -131,7 +131,7 @@ class InstanceTruth:
 
 
 def _check_names(ann_file: str, names: list[str], classes: list[str], required: Sequence[str]) -> None:
-    """Refuse a file whose categories are not those of the data set, or in an order that gives them other labels."""
+    """Refuse a file whose categories differ from the data set, or whose order gives them other labels."""
     absent = [name for name in required if name not in names]
     if absent or names != [name for name in classes if name in names]:
         problem = f'has no category called {first_few(absent)}' if absent else 'has its categories in another order'

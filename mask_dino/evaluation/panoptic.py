@@ -34,7 +34,7 @@ ImageResult = tuple[np.ndarray | None, dict | None]
 class PanopticQualityMetric(BaseMetric):
     """PQ, SQ and RQ of all classes, things and stuff, with the keys of mmdet's CocoPanopticMetric.
 
-    The figures equal those of panopticapi, which is not needed. Each process evaluates its images as they are
+    The figures equal the figures of panopticapi, which is not needed. Each process evaluates its images as they are
     predicted, and only their counts are collected.
 
     Args:

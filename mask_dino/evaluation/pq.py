@@ -42,7 +42,7 @@ def parse_panoptic(values: np.ndarray, offset: int, num_classes: int) -> Predict
 def count_matches(prediction: Prediction, truth: SegmentMap) -> np.ndarray:
     """Return rows (label, true positives, false positives, false negatives, sum of IoUs) of one image.
 
-    A predicted and a true segment of one class match if their IoU, void pixels aside, exceeds one half. A predicted
+    A predicted and a true segment of one class match if their IoU, without void pixels, exceeds one half. A predicted
     segment without match is no false positive if more than half of it is void or crowd of its class; where there are
     several crowds of a class, the last one counts, as in panopticapi.
     """
@@ -91,7 +91,7 @@ def class_qualities(counts: np.ndarray) -> np.ndarray:
 
 
 def average(qualities: np.ndarray) -> Quality:
-    """Return the averages over classes of (C, 3), those aside that do not occur."""
+    """Return the averages of (C, 3) over the classes that occur."""
     occurring = qualities[~np.isnan(qualities[:, 0])]
     pq, sq, rq = occurring.mean(0).tolist() if len(occurring) else [float('nan')] * 3
     return Quality(pq, sq, rq, len(occurring))

@@ -26,7 +26,7 @@ class Options(NamedTuple):
     """What a user asks for."""
 
     format: str = 'onnx'  # of formats.SUFFIXES
-    tasks: tuple[str, ...] = ()  # none: those of the config
+    tasks: tuple[str, ...] = ()  # empty: the tasks of the config
     raw: bool = False  # predictions of all queries instead of results
     size: tuple[int, int] = (512, 512)  # height and width of the trace
     static: bool = False  # whether files take images of this size only
@@ -62,7 +62,9 @@ def check_options(options: Options, path: Path) -> None:
             'the input cannot be fixed; leave one of the two out'
         )
     if options.raw and options.tasks:
-        raise ExportError('--raw with --task: raw outputs are those of all queries, whatever the task; leave one out')
+        raise ExportError(
+            '--raw with --task: raw outputs contain all queries, whatever the task; leave one of the two out'
+        )
 
 
 def describe(network: ExportedNetwork, trained: TrainedModel) -> ModelInfo:

@@ -57,7 +57,7 @@ def write_file(program: ExportedProgram, example: Tensor, info: ModelInfo, targe
 
 
 def write_onnx(program: ExportedProgram, example: Tensor, info: ModelInfo, path: Path, opset: int) -> None:
-    """Write an ONNX file; errors are those of :func:`write_file`."""
+    """Write an ONNX file. The errors are the same as for :func:`write_file`."""
     size = sum(tensor.numel() * tensor.element_size() for tensor in program.state_dict.values())
     if size > MAX_BYTES:
         raise ExportError(
@@ -93,7 +93,7 @@ class OpenVINONetwork:
     """A network in OpenVINO's files, for a :class:`~mask_dino.runtime.Segmenter`.
 
     Args:
-        path: The ``.xml`` file that ``tools/deployment/export.py`` wrote; the ``.bin`` file lies beside it.
+        path: The ``.xml`` file that ``tools/deployment/export.py`` wrote; the ``.bin`` file is in the same folder.
         threads: Threads of OpenVINO; by default, its own choice.
         precision: Of the computation: ``f32``, or ``bf16``, which is faster on some processors and less exact.
 
@@ -155,7 +155,7 @@ SUFFIXES = dict(onnx='.onnx', openvino='.xml', torch='.pt2')
 
 
 def open_network(path: Path, file_format: str, threads: int | None = None) -> Network:
-    """Open an exported file; errors are those of the class of its format."""
+    """Open an exported file. The errors are the same as for the class of its format."""
     if file_format == 'openvino':
         return OpenVINONetwork(path, threads)
     return TorchNetwork(path, threads) if file_format == 'torch' else OnnxNetwork(path, threads)

@@ -25,7 +25,7 @@ PAIRS = (
     Output('scores', ('B', 'N'), 'class probability of each pair of query and class, best first, 0 to 1'),
     Output('labels', ('B', 'N'), 'index of the class of each pair'),
     Output('boxes', ('B', 'N', '4'), 'xyxy of each pair, fractions of the padded input'),
-    Output('mask_index', ('B', 'N'), 'which of the masks is that of the pair'),
+    Output('mask_index', ('B', 'N'), 'index of the mask of each pair'),
 )
 QUERY_SCORES = Output('query_scores', ('B', 'Q'), 'highest class probability of each query, 0 to 1')
 PROBABILITIES = Output('probabilities', ('B', 'Q', 'K'), 'probabilities of the classes that compete for pixels, 0 to 1')
@@ -34,7 +34,7 @@ MASKS_OF_PAIRS = Output('masks', ('B', 'N', 'h', 'w'), 'mask logits of each pair
 
 
 class Ranking(NamedTuple):
-    """How pairs of query and class are ranked; the names are those of ``test_cfg``."""
+    """How pairs of query and class are ranked; with the names that ``test_cfg`` uses."""
 
     max_per_image: int
     rank_things_alone: bool

@@ -32,7 +32,7 @@ def load_model(config: Config, checkpoint: str | Path) -> TrainedModel:
     Raises:
         FileNotFoundError: If there is no such checkpoint.
         CheckpointError: If it is damaged, or if any tensor of the model is missing in it or has another shape.
-        ExportError: If the config is none of Mask DINO, or if the classes do not fit its head.
+        ExportError: If the config is not a Mask DINO, or if the classes do not fit its head.
     """
     stored = load_checkpoint_safely(checkpoint)
     state = stored.get('state_dict', stored)

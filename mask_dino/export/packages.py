@@ -1,4 +1,4 @@
-"""The packages that an export needs beside torch, and the error of everything that cannot be exported."""
+"""The packages that an export needs besides torch, and the error of everything that cannot be exported."""
 
 from importlib.util import find_spec
 

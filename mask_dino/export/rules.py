@@ -10,7 +10,7 @@ from .model import TrainedModel
 from .packages import ExportError
 
 TEMPERATURE = 0.06
-"""Of a semantic model whose ``test_cfg`` has none; that of :mod:`mask_dino.seg.decode_head`."""
+"""For a semantic model whose ``test_cfg`` has no value; the same as in :mod:`mask_dino.seg.decode_head`."""
 
 IGNORED = ('LoadImageFromFile', 'LoadAnnotations', 'LoadPanopticAnnotations', 'LoadCocoPanopticAnnotations')
 """Transforms of a test pipeline that change no pixel."""
@@ -61,7 +61,7 @@ def input_rule(trained: TrainedModel, embedded: bool, static: tuple[int, int] | 
 
 
 def resize_rule(pipeline: list[ConfigDict]) -> ResizeRule:
-    """Read the size of images off a test pipeline; errors are those of :func:`input_rule`."""
+    """Read the size of images from a test pipeline. The errors are the same as for :func:`input_rule`."""
     rule = ResizeRule()
     for transform in pipeline:
         name = transform['type'].rpartition('.')[2]

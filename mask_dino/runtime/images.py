@@ -71,7 +71,7 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
 
 
 def prepare(image: ImageLike, rule: ResizeRule) -> Prepared:
-    """Load and resize an image; errors are those of :func:`load_image`."""
+    """Load and resize an image. The errors are the same as for :func:`load_image`."""
     original = load_image(image)
     height, width = resized_size(original.shape[:2], rule)
     return Prepared(original, resize_image(original, height, width))

@@ -19,7 +19,7 @@ class ModelFileError(ValueError):
 class ResizeRule(NamedTuple):
     """The size that an image is resized to before it is padded; without any of the sizes, it keeps its own.
 
-    The rules are those of ``Resize`` in mmcv and of ``ResizeShortestEdge`` in MMSegmentation.
+    The rules are the same as in ``Resize`` of mmcv and ``ResizeShortestEdge`` of MMSegmentation.
     """
 
     scale: tuple[int, int] | None = None  # width and height, or the two limits of an image that keeps its ratio
@@ -52,7 +52,7 @@ class InputRule(NamedTuple):
 
 
 class Thresholds(NamedTuple):
-    """Settings of post-processing; the names are those of ``test_cfg``."""
+    """Settings of post-processing, with the names that ``test_cfg`` uses."""
 
     object_mask_thr: float = 0.0  # class probability from which a query takes part in the panoptic map
     iou_thr: float = 0.0  # share of its area that a segment has to win

@@ -21,7 +21,7 @@ class Pairs(NamedTuple):
     scores: np.ndarray  # (N,) class probabilities
     labels: np.ndarray  # (N,)
     boxes: np.ndarray  # (N, 4) xyxy in [0, 1] of the padded input
-    masks: np.ndarray  # (N,) which of the masks is that of the pair
+    masks: np.ndarray  # (N,) index of the mask of each pair
 
 
 class Instances(NamedTuple):
@@ -115,7 +115,7 @@ def make_panoptic(
     count = len(queries.weights)
     won = np.bincount(owner.ravel(), minlength=count)
     visible = np.bincount(owner[inside], minlength=count)
-    values = np.full(count + 1, num_classes, np.int32)  # the last is that of no segment
+    values = np.full(count + 1, num_classes, np.int32)  # the last value stands for "no segment"
     things = 0
     for query, label in enumerate(queries.labels):
         if not areas[query] or not visible[query] or won[query] / areas[query] < overlap:

@@ -69,7 +69,7 @@ class Segmenter:
         return next(self.results([images]))
 
     def results(self, images: Iterable[ImageLike], batch_size: int = 1) -> Iterator[Result]:
-        """Yield the results of many images one after another; arguments and errors are those of a call."""
+        """Yield the results of many images one after another. Arguments and errors are the same as for a call."""
         if batch_size < 1:
             raise ValueError(f'batch_size={batch_size} must be 1 or more')
         static = self.info.input.static
@@ -163,7 +163,7 @@ class Segmenter:
         return resize_scores(scores, sizes, len(self.info.classes), self.max_pixels, align)
 
     def _slide(self, image: Prepared, pixels: np.ndarray, padded: tuple[int, int]) -> Result:
-        """Return the result of one image (1, 3, H, W) whose scores are the mean of those of overlapping windows."""
+        """Return the result of one image (1, 3, H, W) whose scores are averaged over overlapping windows."""
         info = self.info
         num_classes = len(info.classes)
         windows = self._score_windows(pixels, padded)

@@ -172,7 +172,7 @@ def test_what_tells_the_order_of_levels_is_said():
 def test_several_further_levels(state, model):
     for part in ('0.weight', '0.bias', '1.weight', '1.bias'):
         state[f'{PROJECTION}.4.{part}'] = state[f'{PROJECTION}.3.{part}']
-    assert '2 encoder levels beyond those of the backbone' in error(state, model)
+    assert '2 encoder levels beyond the backbone' in error(state, model)
 
 
 def test_published_names_are_covered():

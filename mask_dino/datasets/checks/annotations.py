@@ -106,7 +106,7 @@ def is_flag(value: Any) -> bool:
 
 
 def mask_defect(problem: str, skips: bool) -> Defect:
-    """Return the defect of a segmentation; ``skips`` tells whether the data set skips objects without a mask."""
+    """Return the defect of a segmentation; ``skips``: the data set skips objects without a mask."""
     has_no_pixel = problem in (NO_PIXEL, EMPTY_CODE)
     evaluation = NEVER_FOUND if has_no_pixel else ERROR
     if skips:

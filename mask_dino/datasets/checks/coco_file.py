@@ -19,7 +19,7 @@ def read_coco(path: str, backend_args: dict | None = None) -> Any:
     """Return the content of a JSON file.
 
     Raises:
-        DataError: If it does not exist or is none.
+        DataError: If it does not exist or is not such a file.
     """
     try:
         with _no_garbage_collection():
@@ -180,7 +180,7 @@ def check_heads(heads: Mapping[str, Any], metainfo: Mapping) -> list[Finding]:
         wanted['num_stuff_classes'] = metainfo['stuff_classes']
     findings = []
     for field, names in wanted.items():
-        # Configs count the classes of semantic heads in one field, those of the others by kind.
+        # Configs count the classes of semantic heads in one field, and the classes of other heads by kind.
         concerned = {name: head for name, head in heads.items() if (name in SEMANTIC_HEADS) == (field == 'num_classes')}
         given = {name: getattr(head, field) for name, head in concerned.items() if hasattr(head, field)}
         if any(count != len(names) for count in given.values()):
@@ -228,5 +228,5 @@ def _absent_message(file: str, names: Sequence[str], classes: Sequence[str], abs
 
 
 def _fix(names: Sequence[str]) -> str:
-    """Write the line of a config; a class alone needs its comma."""
+    """Return the line of a config. A tuple of one class needs its comma."""
     return f'Write metainfo=dict(classes={tuple(names)!r}) in the dataset of every dataloader.'

@@ -48,7 +48,7 @@ def config_problems(config: Mapping, loaders: Iterable[str]) -> list[str]:
     """Say what is wrong with the data loaders of a config, the loops that use them, and sections of old versions.
 
     Args:
-        loaders: Names of the loaders, of which those in the config are looked at.
+        loaders: Names of the loaders. Those in the config are checked.
     """
     present = [loader for loader in loaders if config.get(loader)]
     problems = [] if any('_dataloader' in name for name in config) else old_sections(config)
@@ -127,7 +127,7 @@ def argument_problems(place: str, config: Mapping, kind: Any) -> list[str]:
 
 
 def accepted_arguments(kind: Any) -> set[str] | None:
-    """Return the names of the arguments of a class, those of its parents included; None if it takes any."""
+    """Return the names of the arguments of a class and its parents; None if it takes any."""
     names: set[str] = set()
     for parent in getattr(kind, '__mro__', ()):
         if '__init__' not in vars(parent) or parent is object:
@@ -215,7 +215,7 @@ def _schedule_problems(config: Mapping) -> Iterator[str]:
     by_epoch, loop = _by_epoch(config), config['train_cfg']
     name, needless = ('EpochBasedTrainLoop', 'max_iters') if by_epoch else ('IterBasedTrainLoop', 'max_epochs')
     if needless in loop:
-        remedy = 'Remove it, or write _delete_=True beside the other settings.'
+        remedy = 'Remove it, or add _delete_=True to the other settings.'
         yield f'train_cfg: {name} does not take {needless}. {remedy}'
     schedulers = config.get('param_scheduler') or []
     listed = [schedulers] if isinstance(schedulers, Mapping) else schedulers

@@ -1,4 +1,4 @@
-"""Evaluators whose annotation file is not that of their data set."""
+"""Check that evaluators use the annotation file of their data set."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,7 +37,7 @@ def check_evaluator(loader: str, dataset: Any, evaluators: Any, scope: str | Non
             findings += _check_file(f'{evaluator}.ann_file', metric['ann_file'], parts, bool(names & BY_NAME))
         folder = metric.get('seg_prefix')
         if folder and not is_url(folder) and not os.path.isdir(folder):
-            remedy = f'Name the folder of the PNGs, that of data_prefix.seg of {loader}'
+            remedy = f'Name the folder of the PNGs, as in data_prefix.seg of {loader}'
             findings.append(error(f'{evaluator}.seg_prefix: {folder} does not exist. {remedy}.'))
     return findings
 
@@ -67,7 +67,7 @@ def _metric_names(metric: Mapping, scope: str | None) -> set[str]:
 
 
 def _lists_images(dataset: Any) -> bool:
-    """Tell whether a data set lists its images with ids, as those of COCO files do."""
+    """Whether a data set lists its images with ids, as data sets of COCO files do."""
     if not isinstance(dataset, BaseDataset) or not dataset.ann_file or not len(dataset):
         return False
     return {'img_id', 'img_path', 'width', 'height'} <= dataset.get_data_info(0).keys()
@@ -96,7 +96,7 @@ def _check_file(field: str, file: str, leaves: Sequence[BaseDataset], by_name: b
 def _compare_images(
     field: str, file: str, infos: Sequence[Mapping], images: Mapping[Any, Mapping], data_file: str
 ) -> list[Finding]:
-    """Compare the images of data sets with those of a metric's file, by id, name and size."""
+    """Compare the images of data sets with the images in a metric's file, by id, name and size."""
     remedy = 'Name the same file in both.'
     missing = [info['img_id'] for info in infos if info['img_id'] not in images]
     if missing:

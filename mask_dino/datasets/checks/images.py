@@ -64,7 +64,7 @@ def file_problem(path: str) -> str | None:
 
 
 def size_problem(path: str, size: tuple[int, int] | None, stated: tuple[int, int]) -> str | None:
-    """Say in what an image's width and height differ from those of its annotations; None is not known."""
+    """Describe how an image's width and height differ from its annotations; None if they are unknown."""
     if size is None or size == stated:
         return None
     turned = ', turned upright by its EXIF orientation,' if _read_header(path)[1] >= ROTATED else ''
@@ -141,7 +141,7 @@ FEW_LEVELS = 16
 
 
 def check_depth(paths: Sequence[str]) -> list[Finding]:
-    """Report images of floats, and of 16 bits of which 8-bit loading would keep little.
+    """Report images of floats, and 16-bit images that lose most of their range when they are loaded with 8 bits.
 
     OpenCV reads 16 bits as the upper 8 of them, so that values of up to 4095 become 16 grey levels, and reads no TIFF
     of floats.

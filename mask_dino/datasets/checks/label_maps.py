@@ -98,7 +98,7 @@ IGNORED_REMEDY = 'Write the numbers of classes where the maps have 255 (or 0, wi
 
 
 def unread_image(path: str, decode: bool) -> str | None:
-    """Say what keeps an image from being loaded; its size is that of its label map, or is none."""
+    """Describe why an image cannot be loaded. Its size must be the size of its label map."""
     size = header_size(path)
     return image_problem(path, size, decode) if size else file_problem(path)
 

@@ -12,7 +12,7 @@ from .masks import exchanged_extent, mask_extent, usable_mask
 MASKS = 20_000
 """Masks of a file, evenly spread, that are compared with their boxes before a training; all of them on request."""
 TOLERANCE = 2.0
-"""Pixels by which a side of a mask may differ from that of its box, whatever its size."""
+"""How many pixels a side of a mask may differ from the side of its box, whatever its size."""
 RELATIVE_TOLERANCE = 0.1
 """The same, as a share of the width or height of the box."""
 EXPLAINED = 1000

@@ -126,7 +126,7 @@ def _problems(segments: list[Any], categories: set, image: dict) -> Iterator[tup
         if not isinstance(number, int) or not 0 < number < IDS:
             yield number, f'id is not a whole number from 1 to {IDS - 1}. {EXPORT}'
         if counts[repr(number)] > 1:
-            yield number, 'more than one segment of an image has the same id; number them anew, in the PNG, too'
+            yield number, 'more than one segment of an image has the same id; give them new numbers, also in the PNG'
         if segment.get('category_id') not in categories:
             yield number, 'category_id is not among the categories of the file; correct it, or add the category'
         if not is_flag(segment.get('iscrowd', 0)):
