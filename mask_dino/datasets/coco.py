@@ -12,9 +12,14 @@ from .checks.coco_file import check_coco, read_coco
 from .checks.images import file_problem, image_problem, size_problem
 from .checks.masks import usable_mask
 
+NO_IMAGE_LEFT = (
+    'the data set has no image left ({}). Correct filter_cfg, indices or metainfo.classes of the dataset: filter_cfg '
+    'removes small images, and images without objects of these classes'
+)
+
 
 class NamedFailures(BaseDataset):
-    """What a data set of mmdet lacks: errors that name the file; to be inherited before it."""
+    """Adds errors that name the file to a data set of mmdet; to be inherited before it."""
 
     def full_init(self) -> None:
         """Load the annotations.
@@ -27,6 +32,8 @@ class NamedFailures(BaseDataset):
         except (AssertionError, AttributeError, LookupError, OSError, TypeError, ValueError) as reason:
             if problems := error_messages(self.check_file()):
                 raise DataError(*problems) from reason
+            if not self.data_list and isinstance(reason, ValueError):  # mmengine cannot store a list without images
+                raise DataError(NO_IMAGE_LEFT.format(self.ann_file)) from reason
             raise DataError(f'{self.ann_file} cannot be loaded: {type(reason).__name__}: {reason}') from reason
 
     def check_file(self) -> list[Finding]:

@@ -7,7 +7,7 @@ from mmdet.registry import DATASETS
 from mmengine.dataset import BaseDataset
 
 from ...messages import DataError, Finding, error, error_messages, warning
-from ..coco import check_annotation_file, reads_coco
+from ..coco import NO_IMAGE_LEFT, check_annotation_file, reads_coco
 from ..panoptic import check_maps, check_panoptic_file, reads_panoptic
 from .coco_file import SEMANTIC_HEADS, check_heads, check_same_classes
 from .config import config_problems, leaf_datasets, loop_problems, old_sections
@@ -108,7 +108,7 @@ def check_dataset(loader: str, dataset: Any, is_compared: bool, depth: Depth) ->
     """Check the file and the images of one data set; of kinds that are not known, nothing is said."""
     findings = check_file(dataset, depth.all_masks)
     if isinstance(dataset, BaseDataset) and not len(dataset):
-        return [*findings, error(f'{loader}: {EMPTY.format(dataset.ann_file)}')]
+        return [*findings, error(f'{loader}: {NO_IMAGE_LEFT.format(dataset.ann_file)}')]
     if not is_surveyed(dataset) or error_messages(findings):
         return findings
     found = survey(dataset)
@@ -119,12 +119,6 @@ def check_dataset(loader: str, dataset: Any, is_compared: bool, depth: Depth) ->
     if reads_label_maps(dataset) and not error_messages(findings):
         findings += check_label_maps(loader, dataset, depth.all_images)
     return findings + (check_objects(loader, dataset, found, is_compared) if reads_file(dataset) else [])
-
-
-EMPTY = (
-    'the data set has no image left ({}). Correct filter_cfg, indices or metainfo.classes of the dataset: filter_cfg '
-    'removes small images, and images without objects of these classes'
-)
 
 
 def check_file(dataset: Any, complete: bool) -> list[Finding]:

@@ -9,7 +9,7 @@ from helpers.coco_folder import build_dataset, coco_content, write_coco
 from mmengine.dataset import ConcatDataset
 
 from mask_dino.datasets.checks import check_loaders
-from mask_dino.messages import Finding, error_messages
+from mask_dino.messages import DataError, Finding, error_messages
 
 
 @pytest.fixture
@@ -104,3 +104,5 @@ def test_a_data_set_without_images_is_an_error(folder):
     dataset = build_dataset(folder, serialize_data=False, filter_cfg=dict(min_size=999))
     (message,) = error_messages(check(dataset, None))
     assert 'no image left' in message and 'filter_cfg' in message
+    with pytest.raises(DataError, match='no image left'):
+        build_dataset(folder, filter_cfg=dict(min_size=999))
