@@ -1,0 +1,109 @@
+import numpy as np
+import pytest
+
+pytest.importorskip('onnxruntime')
+
+from helpers.exported import PANOPTIC, SEMANTIC, EagerNetwork, load, read_config
+
+from mask_dino.export import rules
+from mask_dino.export.exporter import Options, ParityError, build_network, check_options, check_parity, example_images
+from mask_dino.export.packages import ExportError
+from mask_dino.export.parity import compare_outputs
+from mask_dino.runtime.metadata import ModelFileError, ResizeRule, read_info
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    return load(read_config(PANOPTIC), tmp_path_factory.mktemp('trained'))
+
+
+@pytest.mark.parametrize(
+    ('options', 'file', 'message'),
+    [
+        (dict(opset=11), 'model.onnx', r'--opset 11: choose 18'),
+        (dict(), 'model.pt2', r'ends in \.onnx'),
+        (dict(format='torch'), 'model.onnx', r'ends in \.pt2'),
+        (dict(static=True, embedded=True), 'model.onnx', 'leave one of the two out'),
+        (dict(raw=True, tasks=('instance',)), 'model.onnx', 'leave one out'),
+    ],
+)
+def test_options_that_exclude_each_other_are_refused(tmp_path, options, file, message):
+    with pytest.raises(ExportError, match=message):
+        check_options(Options(**options), tmp_path / file)
+
+
+def test_a_static_size_must_be_a_multiple_of_the_padding(trained):
+    with pytest.raises(ExportError, match='multiples of 32; choose 128x96'):
+        build_network(trained, Options(static=True, size=(100, 96)))
+
+
+def test_a_semantic_model_makes_semantic_maps_only(tmp_path):
+    slide = dict(mode='slide', crop_size=(64, 64), stride=(32, 32))
+    trained = load(read_config(SEMANTIC, model__test_cfg=slide), tmp_path)
+    assert rules.choose_tasks(trained, ()) == ('semantic',)
+    with pytest.raises(ExportError, match='semantic maps only'):
+        rules.choose_tasks(trained, ('instance',))
+    with pytest.raises(ExportError, match='mode slide'):
+        build_network(trained, Options(embedded=True))
+
+
+def test_transforms_that_the_runtime_lacks_are_refused():
+    resize = dict(type='Resize', scale=(1333, 800), keep_ratio=True)
+    first = dict(type='LoadImageFromFile')
+    assert rules.resize_rule([first, resize]) == ResizeRule((1333, 800), keep_ratio=True)
+    unknown = [dict(type='Pad', size=(64, 64))], [dict(resize, interpolation='nearest')], [resize, resize]
+    for transforms in unknown:
+        with pytest.raises(ExportError, match='runtime'):
+            rules.resize_rule([first, *transforms])
+
+
+def test_what_a_reader_needs_survives_the_file(trained):
+    for options in (dict(), dict(raw=True), dict(embedded=True), dict(static=True, size=(64, 96))):
+        info = EagerNetwork(trained, **options).info
+        assert read_info(info.to_json(), 'model.onnx') == info
+        assert len(info.classes) == len(info.palette) == 8
+        assert info.num_things == 5
+
+
+def test_damaged_and_newer_entries_are_refused(trained):
+    info = EagerNetwork(trained).info
+    text = info.to_json()
+    for damaged in (text[:50], '{}', text.replace('"classes"', '"names"'), '[]'):
+        with pytest.raises(ModelFileError, match='damaged'):
+            read_info(damaged, 'model.onnx')
+    with pytest.raises(ModelFileError, match='newer'):
+        read_info(info._replace(format=99).to_json(), 'model.onnx')
+
+
+@pytest.mark.parametrize('options', [dict(), dict(raw=True), dict(tasks=('instance',))])
+def test_the_model_agrees_with_itself_and_no_other_file_does(trained, options):
+    eager = EagerNetwork(trained, size=(64, 96), **options)
+    images = example_images(eager.network.rule, Options(size=(64, 96)))
+    lines = []
+    check_parity(eager.run, eager.network, images, 1e-6, lines.append)
+    assert len(lines) == 3
+
+    def run_scaled(batch):
+        return eager.run(batch * np.float32(1.1))
+
+    def run_broken(batch):
+        outputs = eager.run(batch)
+        return {**outputs, 'masks': outputs['masks'] * np.float32('nan')}
+
+    for run in (run_scaled, run_broken):
+        with pytest.raises(ParityError, match='differs from the model'):
+            check_parity(run, eager.network, images, 1e-4, lines.append)
+
+
+def test_the_order_of_queries_does_not_matter():
+    rng = np.random.default_rng(0)
+    model = dict(
+        logits=rng.normal(size=(50, 4)).astype(np.float32),
+        boxes=rng.random((50, 4), dtype=np.float32),
+        masks=rng.normal(size=(50, 16, 16)).astype(np.float32),
+    )
+    order = rng.permutation(50)
+    shuffled = {name: value[order] for name, value in model.items()}
+    assert max(compare_outputs(shuffled, model).values()) < 1e-6
+    shuffled['boxes'] = shuffled['boxes'] + np.float32(0.01)
+    assert compare_outputs(shuffled, model)['boxes'] == pytest.approx(0.01, abs=1e-5)

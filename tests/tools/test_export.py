@@ -1,0 +1,164 @@
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip('onnx')
+pytest.importorskip('onnxscript')
+pytest.importorskip('onnxruntime')
+
+import onnx
+from helpers.exported import INSTANCE, PANOPTIC, EagerNetwork, load, read_config, save_weights, write_image
+
+from mask_dino.runtime import ModelFileError, Segmenter
+
+TOOL = 'tools/deployment/export.py'
+# The smallest network that has every part.
+SMALL = dict(
+    model__backbone__base_channels=8,
+    model__panoptic_head__pixel_decoder__in_channels=[8, 16, 32, 64],
+    model__panoptic_head__decoder__num_layers=1,
+)
+SETTINGS = [f'{key.replace("__", ".")}={value}'.replace(' ', '') for key, value in SMALL.items()]
+
+TENSORRT = """
+Add And ArgMax Cast Clip Concat Constant ConstantOfShape Conv Cos Div Einsum Equal Exp Expand Flatten Floor Gather
+GatherElements Gemm Greater GreaterOrEqual GridSample Identity InstanceNormalization LayerNormalization Less Log
+MatMul Max MaxPool Min Mod Mul Neg Not Or Pad Pow Range Reciprocal ReduceMax ReduceMean ReduceMin ReduceSum Relu
+Reshape Resize Shape Sigmoid Sin Slice Softmax Split Sqrt Squeeze Sub Tile TopK Transpose Unsqueeze Where
+"""
+# Operators that the documentation of onnx-tensorrt lists as supported, of those that a network like this may have.
+
+# Runs in a process in which torch and the packages of OpenMMLab cannot be imported.
+WITHOUT_TORCH = """
+import sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0] in ('torch', 'mmcv', 'mmengine', 'mmdet', 'mmseg', 'cv2', 'scipy', 'onnx', 'pycocotools'):
+            raise ImportError(name + ' was imported')
+sys.meta_path.insert(0, Refuse())
+import runpy
+sys.argv[0] = 'mask_dino.runtime'
+runpy.run_module('mask_dino.runtime', run_name='__main__')
+"""
+
+
+def run_tool(*arguments):
+    return subprocess.run([sys.executable, TOOL, *map(str, arguments)], capture_output=True, text=True)
+
+
+def fail(*arguments):
+    """Return the message of a run that must end with an error."""
+    process = run_tool(*arguments)
+    assert process.returncode in (1, 2), process.stderr
+    assert 'Traceback' not in process.stderr
+    return process.stderr
+
+
+@pytest.fixture(scope='module')
+def config():
+    return read_config(PANOPTIC, **SMALL, model__test_cfg__iou_thr=0.05)
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory, config):
+    """Return a folder with weights and the exported model."""
+    folder = tmp_path_factory.mktemp('export')
+    save_weights(config, folder / 'weights.pth')
+    options = ('--size', '64x96', '--cfg-options', *SETTINGS, 'model.test_cfg.iou_thr=0.05')
+    process = run_tool(f'configs/maskdino/{PANOPTIC}', folder / 'weights.pth', folder / 'model.onnx', *options)
+    assert process.returncode == 0, process.stderr
+    (folder / 'log.txt').write_text(process.stdout)
+    return folder
+
+
+def test_the_command_compares_the_file_with_the_model(folder):
+    lines = (folder / 'log.txt').read_text().splitlines()
+    compared = [line for line in lines if 'largest differences' in line]
+    assert any('2 x 3 x 64 x 96' in line for line in compared)
+    assert any('1 x 3 x 96 x 64' in line for line in compared)
+    assert all(float(value) <= 1e-3 for line in compared for value in re.findall(r'\d\.\de[+-]\d+', line))
+    assert 'instance, panoptic, semantic of 8 classes' in lines[-1]
+    assert sorted(path.name for path in folder.iterdir()) == ['log.txt', 'model.onnx', 'weights.pth']
+
+
+@pytest.mark.parametrize('size', [(70, 100), (200, 90)])
+def test_results_of_the_file_are_those_of_the_model(folder, config, tmp_path, size):
+    image = write_image(tmp_path / 'image.png', *size)
+    result = Segmenter(folder / 'model.onnx')(image)
+    expected = Segmenter(EagerNetwork(load(config, tmp_path)))(image)
+    np.testing.assert_allclose(result.scores, expected.scores, atol=1e-4)
+    assert sorted(result.labels) == sorted(expected.labels)
+    # Random weights leave many pixels between two classes, where the last digit decides.
+    assert (result.panoptic == expected.panoptic).mean() > 0.99
+    assert (result.semantic == expected.semantic).mean() > 0.99
+
+
+def test_batches_of_any_size_run(folder, tmp_path):
+    images = [write_image(tmp_path / f'{number}.png', 64, 90) for number in range(3)]
+    segmenter = Segmenter(folder / 'model.onnx')
+    together = segmenter(images, batch_size=3)
+    for image, result in zip(images, together, strict=True):
+        np.testing.assert_allclose(result.scores, segmenter(image).scores, atol=1e-4)
+
+
+def test_the_graph_has_no_operator_that_tensorrt_lacks(folder):
+    model = onnx.load(folder / 'model.onnx')
+    assert {node.op_type for node in model.graph.node} <= set(TENSORRT.split())
+    assert {entry.domain for entry in model.opset_import} == {''}
+    onnx.checker.check_model(model)
+
+
+def test_the_command_of_the_runtime_needs_neither_torch_nor_openmmlab(folder, tmp_path):
+    image = write_image(tmp_path / 'image.png', 64, 90)
+    bad = tmp_path / 'bad.png'
+    bad.write_text('no image')
+    arguments = [folder / 'model.onnx', image, bad, '--out-dir', tmp_path / 'out', '--score-thr', '0']
+    process = subprocess.run(
+        [sys.executable, '-c', WITHOUT_TORCH, *map(str, arguments)], capture_output=True, text=True
+    )
+    assert process.returncode == 1, process.stderr
+    assert 'bad.png cannot be read' in process.stdout and '1 of 2 images failed' in process.stderr
+    names = sorted(path.name for path in (tmp_path / 'out').iterdir())
+    assert names == [f'image.{end}' for end in ('jpg', 'json', 'masks.png', 'panoptic.png', 'semantic.png')]
+
+
+def test_a_file_that_was_cut_short_is_refused(folder, tmp_path):
+    whole = (folder / 'model.onnx').read_bytes()
+    for share in (0.0, 0.3, 0.9, 0.999):
+        cut = tmp_path / 'cut.onnx'
+        cut.write_bytes(whole[: int(share * len(whole))])
+        with pytest.raises(ModelFileError, match=r'cut\.onnx'):
+            Segmenter(cut)
+
+
+def test_files_of_other_programs_are_refused(tmp_path):
+    identity = onnx.helper.make_node('Identity', ['x'], ['y'])
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [identity], 'other', [value('x', onnx.TensorProto.FLOAT, [1])], [value('y', onnx.TensorProto.FLOAT, [1])]
+    )
+    opset = onnx.helper.make_opsetid('', 18)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=9), tmp_path / 'other.onnx')
+    with pytest.raises(ModelFileError, match='another program'):
+        Segmenter(tmp_path / 'other.onnx')
+    with pytest.raises(ModelFileError, match='does not exist'):
+        Segmenter(tmp_path / 'missing.onnx')
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path, config):
+    weights = save_weights(config, tmp_path / 'weights.pth')
+    error = fail(f'configs/maskdino/{INSTANCE}', weights, tmp_path / 'model.onnx')
+    assert 'does not fit' in error and 'panoptic_head' in error
+    assert [path.name for path in tmp_path.iterdir()] == ['weights.pth']
+
+
+def test_missing_packages_are_named_before_anything_is_built(tmp_path):
+    hide = "import sys; sys.modules['onnxscript'] = None; sys.argv = sys.argv[1:]; import runpy; "
+    code = hide + "runpy.run_path(sys.argv[0], run_name='__main__')"
+    arguments = [TOOL, 'missing_config.py', 'missing.pth', str(tmp_path / 'model.onnx')]
+    process = subprocess.run([sys.executable, '-c', code, *arguments], capture_output=True, text=True)
+    assert process.returncode == 1
+    assert 'onnxscript' in process.stderr and "pip install 'mask_dino[export]'" in process.stderr
