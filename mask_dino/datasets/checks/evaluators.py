@@ -85,7 +85,11 @@ def _check_file(field: str, file: str, leaves: Sequence[BaseDataset], by_name: b
         return [error(f'{field}: {file} cannot be read: {reason}')]
     infos = [leaf.get_data_info(index) for leaf in leaves for index in range(len(leaf))]
     findings = _compare_images(field, file, infos, images, leaves[0].ann_file)
-    classes = leaves[0].metainfo.get('classes') or ()
+    metainfo = leaves[0].metainfo
+    classes = metainfo.get('classes') or ()
+    if set(names).isdisjoint(metainfo.get('stuff_classes', classes)):
+        # An instance file beside panoptic data has only the things.
+        classes = metainfo.get('thing_classes', classes)
     if by_name and set(classes) <= set(names):
         return findings
     # Counts of what is left out belong to the file of the data set.
