@@ -46,32 +46,57 @@ def count_matches(prediction: Prediction, truth: SegmentMap) -> np.ndarray:
     segment without match is no false positive if more than half of it is void or crowd of its class; where there are
     several crowds of a class, the last one counts, as in panopticapi.
     """
-    labels, (rows, columns) = prediction.labels, (len(truth.labels) + 1, len(prediction.labels) + 1)
-    pairs = truth.pixels.astype(np.int64) * columns + prediction.pixels
-    overlaps = np.bincount(pairs.ravel(), minlength=rows * columns).reshape(rows, columns)
-    areas, void, overlaps = overlaps[:, 1:].sum(0), overlaps[0, 1:], overlaps[1:, 1:]
+    overlaps, void = _count_overlaps(prediction, truth)
+    areas = overlaps.sum(0) + void  # (P,)
+    same_class = truth.labels[:, None] == prediction.labels  # (T, P)
+    counted = ~truth.is_crowd & (truth.labels >= 0)  # (T,)
+
     unions = truth.areas[:, None] + areas - overlaps - void
     ious = np.divide(overlaps, unions, where=overlaps > 0, out=np.zeros(overlaps.shape))
-    counted = ~truth.is_crowd & (truth.labels >= 0)
-    ious[(truth.labels[:, None] != labels) | ~counted[:, None]] = 0
+    ious[~same_class | ~counted[:, None]] = 0
     matches = ious > 0.5
-    ignored = void.copy()
-    for crowd in {truth.labels[number]: number for number in np.flatnonzero(truth.is_crowd)}.values():
-        ignored += overlaps[crowd] * (labels == truth.labels[crowd])
-    false = labels[~matches.any(0) & (ignored / np.maximum(areas, 1) <= 0.5)]
+
+    ignored = void + _count_crowds(overlaps, same_class, truth)
+    excused = ignored / np.maximum(areas, 1) > 0.5
+    false = prediction.labels[~matches.any(0) & ~excused]
     missed = truth.labels[counted & ~matches.any(1)]
     matched, predicted = np.nonzero(matches)
-    return _rows(truth.labels[matched], false, missed, ious[matched, predicted])
+    return _count_by_class(truth.labels[matched], false, missed, ious[matched, predicted])
 
 
-def _rows(matched: np.ndarray, false: np.ndarray, missed: np.ndarray, ious: np.ndarray) -> np.ndarray:
+def _count_overlaps(prediction: Prediction, truth: SegmentMap) -> tuple[np.ndarray, np.ndarray]:
+    """Count the pixels that true and predicted segments share (T, P), and the void pixels of predicted ones (P,)."""
+    rows = len(truth.labels) + 1
+    columns = len(prediction.labels) + 1
+    pairs = truth.pixels.astype(np.int64) * columns + prediction.pixels
+    counts = np.bincount(pairs.ravel(), minlength=rows * columns)
+    table = counts.reshape(rows, columns)  # row and column 0: no segment
+    return table[1:, 1:], table[0, 1:]
+
+
+def _count_crowds(overlaps: np.ndarray, same_class: np.ndarray, truth: SegmentMap) -> np.ndarray:
+    """Count the pixels of every predicted segment (P,) in the last crowd of its class."""
+    last_crowds = {truth.labels[number]: number for number in np.flatnonzero(truth.is_crowd)}
+    crowds = list(last_crowds.values())
+    in_crowds = overlaps[crowds] * same_class[crowds]
+    return in_crowds.sum(0)
+
+
+def _count_by_class(matched: np.ndarray, false: np.ndarray, missed: np.ndarray, ious: np.ndarray) -> np.ndarray:
     """Count the labels (N,) of each kind, by class; only classes that occur have a row."""
-    labels = np.concatenate((matched, false, missed))
-    present, number = np.unique(labels, return_inverse=True)
-    kinds = np.repeat([1, 2, 3], [len(matched), len(false), len(missed)])
-    counts = np.bincount(number * 4 + kinds, minlength=len(present) * 4).reshape(-1, 4)
-    sums = np.bincount(number[: len(matched)], ious, len(present))
-    return np.column_stack((present, counts[:, 1:], sums))
+    present = np.unique(np.concatenate((matched, false, missed)))
+    true_positives = _histogram(matched, present)
+    false_positives = _histogram(false, present)
+    false_negatives = _histogram(missed, present)
+    rows = np.searchsorted(present, matched)
+    iou_sums = np.bincount(rows, ious, len(present))
+    return np.column_stack((present, true_positives, false_positives, false_negatives, iou_sums))
+
+
+def _histogram(labels: np.ndarray, present: np.ndarray) -> np.ndarray:
+    """Count how often each class of the sorted array ``present`` occurs in ``labels``."""
+    positions = np.searchsorted(present, labels)
+    return np.bincount(positions, minlength=len(present))
 
 
 def add_up(rows: Sequence[np.ndarray], num_classes: int, kinds: int) -> np.ndarray:
@@ -83,11 +108,14 @@ def add_up(rows: Sequence[np.ndarray], num_classes: int, kinds: int) -> np.ndarr
 
 def class_qualities(counts: np.ndarray) -> np.ndarray:
     """Return PQ, SQ and RQ (C, 3) in percent of counts (C, 4): NaN for classes that do not occur."""
-    true, false, missed, iou = counts.T
+    true, false, missed, iou_sum = counts.T
     weight = true + false / 2 + missed / 2
     occurs = weight > 0
     weight = np.where(occurs, weight, np.nan)
-    return 100 * np.stack((iou / weight, np.where(occurs, iou / np.maximum(true, 1), np.nan), true / weight), 1)
+    pq = iou_sum / weight
+    sq = np.where(occurs, iou_sum / np.maximum(true, 1), np.nan)
+    rq = true / weight
+    return 100 * np.stack((pq, sq, rq), 1)
 
 
 def average(qualities: np.ndarray) -> Quality:

@@ -83,8 +83,14 @@ def count_pixels(prediction: np.ndarray, truth: np.ndarray, num_classes: int) ->
         truth: Classes (H, W) from 0; ``num_classes`` is void, where predictions do not count.
     """
     known = truth < num_classes
-    prediction, truth = prediction[known], truth[known]
-    regions = (truth[prediction == truth], prediction, truth)
-    counts = np.stack([np.bincount(region, minlength=num_classes)[:num_classes] for region in regions], 1)
+    prediction = prediction[known]
+    truth = truth[known]
+    common = truth[prediction == truth]
+    counts = np.stack([_histogram(labels, num_classes) for labels in (common, prediction, truth)], 1)
     present = np.flatnonzero(counts.any(1))
-    return np.concatenate((present[:, None], counts[present]), 1)
+    return np.column_stack((present, counts[present]))
+
+
+def _histogram(labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """Count the pixels (N,) of each class (num_classes,); other values are dropped."""
+    return np.bincount(labels, minlength=num_classes)[:num_classes]
