@@ -1,0 +1,113 @@
+"""Time and peak memory of a model and of its exported files, side by side: each in a process of its own, in turns.
+
+python projects/mask_dino/benchmarks/deployment.py CONFIG CHECKPOINT model.onnx [model.xml] [--sizes 512x512 800x1333]
+
+Run it on a machine that does nothing else. It measures the network alone, without reading and post-processing.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+ROUNDS, REPEATS = 3, 3
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config')
+    parser.add_argument('checkpoint')
+    parser.add_argument('files', nargs='+', help='exported files: .onnx, .xml or .pt2')
+    parser.add_argument('--sizes', nargs='+', default=['512x512', '800x1333'], help='HEIGHTxWIDTH, before padding')
+    parser.add_argument('--threads', type=int, default=1)
+    parser.add_argument('--one', help=argparse.SUPPRESS)  # what a process of its own measures
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure everything in turns, or one candidate where a parent process asks for it."""
+    args = parse_arguments()
+    if args.one:
+        print(json.dumps(measure(args, args.one, args.sizes[0])))
+        return
+    for size in args.sizes:
+        compare(args, size)
+
+
+def compare(args: argparse.Namespace, size: str) -> None:
+    """Measure all candidates at one size in turns, and print a line on each."""
+    candidates = ['eager', *args.files]
+    candidates += [f'{file}:bf16' for file in args.files if file.endswith('.xml')]
+    rows: dict[str, list[dict]] = {name: [] for name in candidates}
+    for _, name in product(range(ROUNDS), candidates):
+        rows[name].append(run_alone(args, name, size))
+    base = median(row['seconds'] for row in rows['eager'])
+    for name in candidates:
+        seconds = median(row['seconds'] for row in rows[name])
+        megabytes = median(row['megabytes'] for row in rows[name])
+        print(f'{size} {name}: {seconds:.2f} s, {seconds / base:.2f} x eager, peak {megabytes:.0f} MB', flush=True)
+
+
+def run_alone(args: argparse.Namespace, name: str, size: str) -> dict:
+    """Measure one candidate in a process of its own."""
+    command = [sys.executable, __file__, args.config, args.checkpoint, *args.files, '--one', name, '--sizes', size]
+    command += ['--threads', str(args.threads)]
+    output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    result: dict = json.loads(output.splitlines()[-1])
+    return result
+
+
+def measure(args: argparse.Namespace, name: str, size: str) -> dict:
+    """Return the seconds of an image and the peak memory of this process."""
+    height, width = (-(-int(side) // 32) * 32 for side in size.split('x'))
+    images = np.random.default_rng(0).standard_normal((1, 3, height, width), dtype=np.float32)
+    run = open_candidate(args, name)
+    run(images)
+    times = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        run(images)
+        times.append(time.perf_counter() - start)
+    return dict(seconds=min(times), megabytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
+
+
+def open_candidate(args: argparse.Namespace, name: str) -> Callable[[np.ndarray], object]:
+    """Return what computes the outputs of a batch."""
+    file, _, precision = name.partition(':')
+    if file.endswith('.onnx'):
+        from mask_dino.runtime import OnnxNetwork  # without torch, whose memory would be counted
+
+        return OnnxNetwork(file, args.threads).run
+    import torch
+
+    torch.set_num_threads(args.threads)
+    if file != 'eager':
+        from mask_dino.export.formats import OpenVINONetwork, TorchNetwork
+
+        if file.endswith('.xml'):
+            return OpenVINONetwork(file, args.threads, precision or 'f32').run
+        return TorchNetwork(Path(file), args.threads).run
+    from mask_dino.cli.benchmarks import read_config
+    from mask_dino.export.exporter import Options, build_network
+    from mask_dino.export.model import load_model
+
+    network = build_network(load_model(read_config(args.config, {}), args.checkpoint), Options())
+
+    @torch.no_grad()
+    def run(images: np.ndarray) -> object:
+        return network(torch.from_numpy(images))
+
+    return run
+
+
+if __name__ == '__main__':
+    main()
