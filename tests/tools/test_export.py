@@ -1,4 +1,5 @@
 import re
+import shutil
 import subprocess
 import sys
 
@@ -12,7 +13,8 @@ pytest.importorskip('onnxruntime')
 import onnx
 from helpers.exported import INSTANCE, PANOPTIC, EagerNetwork, load, read_config, save_weights, write_image
 
-from mask_dino.runtime import ModelFileError, Segmenter
+from mask_dino.export.formats import OpenVINONetwork, write_openvino
+from mask_dino.runtime import ModelFileError, OnnxNetwork, Segmenter
 
 TOOL = 'tools/deployment/export.py'
 # The smallest network that has every part.
@@ -102,6 +104,21 @@ def test_batches_of_any_size_run(folder, tmp_path):
     together = segmenter(images, batch_size=3)
     for image, result in zip(images, together, strict=True):
         np.testing.assert_allclose(result.scores, segmenter(image).scores, atol=1e-4)
+
+
+def test_openvino_reads_the_file_and_agrees(folder, tmp_path):
+    pytest.importorskip('openvino', reason='OpenVINO is optional: pip install openvino')
+    copy = shutil.copyfile(folder / 'model.onnx', tmp_path / 'copy.onnx')
+    network = OnnxNetwork(folder / 'model.onnx')
+    files = write_openvino(copy, network.info, tmp_path / 'model.xml')
+    assert sorted(tmp_path.iterdir()) == sorted(files)
+    image = write_image(tmp_path / 'image.png', 64, 90)
+    expected = Segmenter(network)(image)
+    result = Segmenter(OpenVINONetwork(tmp_path / 'model.xml'))(image)
+    np.testing.assert_allclose(result.scores, expected.scores, atol=1e-3)
+    assert (result.panoptic == expected.panoptic).mean() > 0.99
+    with pytest.raises(ModelFileError, match=r'none\.xml'):
+        OpenVINONetwork(tmp_path / 'none.xml')
 
 
 def test_the_graph_has_no_operator_that_tensorrt_lacks(folder):
