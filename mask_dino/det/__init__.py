@@ -9,7 +9,7 @@ results without panopticapi and takes more kinds of files and arrays.
 
 from .. import checkpoints, compat, evaluation, hooks, models, optim
 from ..compat import complete_inferencer, register_config_prefix, repair_det_inference
-from ..datasets import checks, coco, panoptic, panoptic_png
+from ..datasets import coco, panoptic, panoptic_png
 from . import transforms, visualizer
 from .detector import MaskDINO
 from .fusion_head import MaskDINOFusionHead
@@ -19,7 +19,6 @@ __all__ = [
     'MaskDINO',
     'MaskDINOFusionHead',
     'checkpoints',
-    'checks',
     'coco',
     'compat',
     'evaluation',

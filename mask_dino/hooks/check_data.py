@@ -9,7 +9,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import nn
 
-from ..datasets.checks import check_loaders
+from ..datasets.checks.loaders import check_loaders
 from ..messages import DataError, error_messages
 
 

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.registry import init_default_scope
 
-from mask_dino.datasets.checks import check_loaders
+from mask_dino.datasets.checks.loaders import check_loaders
 from mask_dino.datasets.panoptic import CityscapesPanopticDataset
 from mask_dino.datasets.panoptic_png import write_ids
 from mask_dino.messages import error_messages

@@ -11,7 +11,7 @@ import torch
 from mmdet.registry import DATASETS, METRICS
 from mmengine.structures import InstanceData
 
-from mask_dino.datasets.checks import Depth, check_loaders
+from mask_dino.datasets.checks.loaders import Depth, check_loaders
 from mask_dino.datasets.coco import CheckedCocoDataset
 from mask_dino.messages import error_messages
 

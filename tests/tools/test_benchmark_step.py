@@ -11,9 +11,9 @@ from helpers.tiny import tiny_config
 from mmengine.config import Config
 
 from mask_dino.benchmarks.inputs import Load
-from mask_dino.benchmarks.report import table
 from mask_dino.benchmarks.step import TEST, TRAIN, Subject
 from mask_dino.benchmarks.timing import BACKWARD, OPTIMISER, OTHER, PARTS, Spans, watched
+from mask_dino.messages import format_table
 
 ROOT = Path(__file__).resolve().parents[2]
 CPU = torch.device('cpu')
@@ -100,7 +100,7 @@ def test_wrong_arguments_are_named(options, message):
 
 
 def test_tables_are_aligned():
-    assert table(['a', 'bc'], [['1', '2'], ['333', '4']]).splitlines() == [
+    assert format_table(['a', 'bc'], [['1', '2'], ['333', '4']]).splitlines() == [
         '| a   | bc |',
         '| --- | -- |',
         '| 1   | 2  |',

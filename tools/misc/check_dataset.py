@@ -9,7 +9,7 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
 from mask_dino.cli.common import UsageError, merge_options
-from mask_dino.datasets.checks import check_config
+from mask_dino.datasets.checks.loaders import check_config
 from mask_dino.messages import error_messages, missing_file
 
 

@@ -8,7 +8,7 @@ import pytest
 from helpers.coco_folder import build_dataset, coco_content, write_coco
 from mmengine.dataset import ConcatDataset
 
-from mask_dino.datasets.checks import check_loaders
+from mask_dino.datasets.checks.loaders import check_loaders
 from mask_dino.messages import DataError, Finding, error_messages
 
 

@@ -11,8 +11,8 @@ from mmengine.registry import init_default_scope
 from mmseg.datasets import BaseSegDataset
 from PIL import Image
 
-from mask_dino.datasets.checks import check_loaders
 from mask_dino.datasets.checks.label_maps import read_codes
+from mask_dino.datasets.checks.loaders import check_loaders
 from mask_dino.messages import error_messages
 
 SIZE = (20, 30)

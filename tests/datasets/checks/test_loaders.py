@@ -11,8 +11,8 @@ from helpers.coco_folder import CLASSES, build_dataset, coco_content, dataset_co
 from mmdet.registry import DATASETS
 from mmengine.dataset import BaseDataset
 
-from mask_dino.datasets.checks import Depth, check_loaders
 from mask_dino.datasets.checks.config import leaf_datasets
+from mask_dino.datasets.checks.loaders import Depth, check_loaders
 from mask_dino.datasets.checks.statistics import survey
 from mask_dino.messages import error_messages
 

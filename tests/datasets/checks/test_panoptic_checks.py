@@ -21,7 +21,7 @@ from helpers.panoptic_folder import (
     write_panoptic,
 )
 
-from mask_dino.datasets.checks import Depth, check_loaders
+from mask_dino.datasets.checks.loaders import Depth, check_loaders
 from mask_dino.datasets.panoptic_png import write_ids
 from mask_dino.messages import DataError, error_messages
 

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from mask_dino.datasets.checks import check_loaders
+from mask_dino.datasets.checks.loaders import check_loaders
 from mask_dino.datasets.checks.transforms import BOXES_ONLY, check_mask_transforms
 
 

@@ -1,0 +1,139 @@
+"""Everything that can be known of data and classes before the first step."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from mmdet.registry import DATASETS
+from mmengine.dataset import BaseDataset
+
+from ...messages import DataError, Finding, error, error_messages, warning
+from ..coco import NO_IMAGE_LEFT, check_annotation_file, reads_coco
+from ..panoptic import check_maps, check_panoptic_file, reads_panoptic
+from .coco_file import SEMANTIC_HEADS, check_heads, check_same_classes
+from .config import config_problems, leaf_datasets, loop_problems, old_sections
+from .evaluators import check_evaluator, compares_results
+from .image_sizes import check_narrow_images, check_train_and_test_sizes
+from .label_maps import check_label_maps, reads_label_maps
+from .statistics import check_images, check_objects, survey
+from .transforms import check_pipelines
+
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+HEADS = ('panoptic_head', 'panoptic_fusion_head', *SEMANTIC_HEADS)
+
+
+def check_config(config: Mapping, decode: bool) -> list[Finding]:
+    """Build and check the data sets of a config.
+
+    Args:
+        decode: Whether to decode all images, which takes long.
+    """
+    datasets: dict[str, Any] = {}
+    findings = [error(problem) for problem in config_problems(config, [])]
+    for loader in filter(config.get, LOADERS):
+        same = [other for other in datasets if config[other] == config[loader]]
+        if same:
+            datasets[loader] = datasets[same[0]]
+            continue
+        problems = config_problems(config, [loader]) or build_problems(config, loader, datasets)
+        findings += [error(problem) for problem in problems]
+    return list(dict.fromkeys(findings + check_loaders(datasets, config, config.get('model'), Depth(True, decode))))
+
+
+def build_problems(config: Mapping, loader: str, datasets: dict[str, Any]) -> list[str]:
+    """Build the data set of a loader into ``datasets``, or say why it cannot be built."""
+    try:
+        datasets[loader] = DATASETS.build(config[loader]['dataset'])
+    except DataError as reason:
+        return [f'{loader}: {reason}']
+    except Exception as reason:  # a data set of any kind may fail in any way
+        return [f'{loader}: the data set cannot be built: {type(reason).__name__}: {reason}']
+    return []
+
+
+class Depth(NamedTuple):
+    """How thoroughly to look; before a training, samples have to do."""
+
+    all_masks: bool = False  # whether to compare all masks with their boxes
+    all_images: bool = False  # whether to decode all images and maps
+
+
+def check_loaders(
+    datasets: Mapping[str, Any],
+    config: Mapping,
+    model: Any,
+    depth: Depth = Depth(),  # noqa: B008  it is immutable
+) -> list[Finding]:
+    """Check data sets and their classes against one another, the evaluators' files and the model's heads.
+
+    Args:
+        datasets: By the names of their loaders in the config, such as ``train_dataloader``.
+        config: The whole config.
+        model: The model, or its config.
+        depth: How thoroughly to look.
+    """
+    metainfos = {loader: getattr(dataset, 'metainfo', {}) for loader, dataset in datasets.items()}
+    heads = {name: head for name in HEADS if (head := getattr(model, name, None))}
+    scope = config.get('default_scope')
+    findings = [warning(problem) for problem in old_sections(config)]
+    findings += [error(problem) for problem in loop_problems(config, filter(config.get, datasets))]
+    checked: list[Any] = []
+    for loader, dataset in datasets.items():
+        evaluators = config.get(loader.replace('dataloader', 'evaluator'))
+        if all(dataset is not other for other in checked):
+            is_compared = 'train' not in loader and compares_results(evaluators, scope)
+            findings += check_leaves(loader, dataset, is_compared, depth)
+            findings += check_heads(heads, metainfos[loader])
+        checked.append(dataset)
+        findings += check_evaluator(loader, dataset, evaluators, scope)
+    findings += check_same_classes(metainfos)
+    findings += check_train_and_test_sizes(datasets)
+    findings += check_pipelines(config)
+    return list(dict.fromkeys(findings))  # data sets may share files and faults
+
+
+def check_leaves(loader: str, dataset: Any, is_compared: bool, depth: Depth) -> list[Finding]:
+    """Check each of the data sets inside wrappers.
+
+    Args:
+        is_compared: Whether results are compared with its annotations.
+        depth: How thoroughly to look.
+    """
+    findings = []
+    for leaf in leaf_datasets(dataset):
+        findings += check_dataset(loader, leaf, is_compared, depth)
+    return findings
+
+
+def check_dataset(loader: str, dataset: Any, is_compared: bool, depth: Depth) -> list[Finding]:
+    """Check the file and the images of one data set; of kinds that are not known, nothing is said."""
+    findings = check_file(dataset, depth.all_masks)
+    if isinstance(dataset, BaseDataset) and not len(dataset):
+        return [*findings, error(f'{loader}: {NO_IMAGE_LEFT.format(dataset.ann_file)}')]
+    if not is_surveyed(dataset) or error_messages(findings):
+        return findings
+    found = survey(dataset)
+    findings += check_images(found, depth.all_images)
+    findings += check_narrow_images(loader, dataset, found.paths, found.sizes)
+    if reads_panoptic(dataset) and not error_messages(findings):
+        findings += check_maps(dataset, depth.all_images)
+    if reads_label_maps(dataset) and not error_messages(findings):
+        findings += check_label_maps(loader, dataset, depth.all_images)
+    return findings + (check_objects(loader, dataset, found, is_compared) if reads_file(dataset) else [])
+
+
+def check_file(dataset: Any, complete: bool) -> list[Finding]:
+    """Check the annotation file of a data set; ``complete`` compares all masks with their boxes."""
+    if reads_panoptic(dataset):
+        return check_panoptic_file(dataset)
+    return check_annotation_file(dataset, complete) if reads_coco(dataset) else []
+
+
+def reads_file(dataset: Any) -> bool:
+    """Tell whether a data set reads an annotation file in a known format."""
+    return reads_coco(dataset) or reads_panoptic(dataset)
+
+
+def is_surveyed(dataset: Any) -> bool:
+    """Tell whether a data set lists image files one by one."""
+    known = isinstance(dataset, BaseDataset) and len(dataset) > 0
+    return known and isinstance(dataset.get_data_info(0).get('img_path'), str)
