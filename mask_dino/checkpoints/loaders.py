@@ -11,7 +11,7 @@ from mmengine.runner import CheckpointLoader
 from mmengine.runner import checkpoint as mmengine_loaders
 
 from .loading import CAN_ALLOW, MapLocation, load_checkpoint_safely, secure_checkpoint
-from .safe_types import MMENGINE
+from .safe_types import SAFE_GLOBALS
 
 
 def register() -> None:
@@ -21,12 +21,12 @@ def register() -> None:
     ``mmcls://``, ``pavi://``) are read by mmengine, and the configs in them are checked here.
     """
     if CAN_ALLOW:
-        torch.serialization.add_safe_globals(list(MMENGINE))
+        torch.serialization.add_safe_globals(SAFE_GLOBALS)
     for prefixes, loader in LOADERS.items():
         CheckpointLoader.register_scheme(prefixes=prefixes, loader=loader, force=True)
 
 
-# mmengine logs the loaders' names without their first ten letters.
+# mmengine logs the names of loaders without their first ten letters, which is why they start with "load_from_".
 def load_from_local(filename: str, map_location: MapLocation = None) -> dict:
     """Read a file on disk."""
     return load_checkpoint_safely(filename, map_location)

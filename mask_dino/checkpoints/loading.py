@@ -1,4 +1,4 @@
-"""Reading checkpoint files that nobody vouches for: weights and training state load, code does not run."""
+"""Reading checkpoint files of unknown origin: weights and training state load, code does not run."""
 
 import json
 import pickle
@@ -17,14 +17,14 @@ from .safe_types import PLAIN, RefusedError
 MapLocation = str | torch.device | Callable[..., Any] | None
 
 ZIP_HEAD = b'PK\x03\x04'
-# The magic number torch < 1.6 starts its files with, pickled.
+# What files of torch < 1.6 start with: a pickled magic number.
 LEGACY_HEAD = b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'
 PICKLE_HEAD = b'\x80'
 CAN_ALLOW = hasattr(torch.serialization, 'add_safe_globals')
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint cannot be read or must not be: the message names the file, what was found and the remedy."""
+    """A checkpoint cannot be read, or it is unsafe: the message names the file, the problem and the remedy."""
 
 
 def load_checkpoint_safely(
@@ -92,7 +92,7 @@ def _read(path: Path, map_location: MapLocation) -> Any:
             return _tensors(_PlainUnpickler(file, encoding='latin1').load())
     raise CheckpointError(
         f'checkpoint {path} is neither a file of torch.save nor a pickle: it starts with {head!r}. It is damaged or '
-        'something else, say a web page or a git-lfs pointer; download it again.'
+        'something else, for example a web page or a git-lfs pointer; download it again.'
     )
 
 
@@ -100,7 +100,7 @@ def _read_torch(path: Path, map_location: MapLocation) -> Any:
     try:
         return torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
-        if 'unexpected EOF' in str(error):  # so torch 2.4 speaks of a file that was cut short
+        if 'unexpected EOF' in str(error):  # what torch 2.4 says of a file that was cut short
             raise EOFError(_found(str(error))) from error
         raise RefusedError(_found(str(error))) from error
     except RuntimeError as error:
@@ -148,10 +148,10 @@ class _PlainUnpickler(pickle.Unpickler):
     """Reads dictionaries, lists, numbers, strings and numpy arrays of numbers, and nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
-        for thing in PLAIN:
-            if (module, name) == (thing.__module__, thing.__qualname__):
-                return thing
-        raise RefusedError(f'{module}.{name}')
+        path = f'{module}.{name}'
+        if path not in PLAIN:
+            raise RefusedError(path)
+        return PLAIN[path]
 
 
 def _tensors(value: Any) -> Any:
@@ -162,7 +162,7 @@ def _tensors(value: Any) -> Any:
 
 
 def _found(message: str) -> str:
-    """Return what torch refused, out of a message that mostly advises to load the file regardless."""
+    """Return what torch refused. The rest of its message advises to load the file unsafely."""
     if name := re.search(r'(?:GLOBAL|Unsupported class) ([\w.]+)', message):
         return name.group(1)
     reason = message.split('Check the documentation')[0].strip().splitlines()[-1].split('WeightsUnpickler error: ')[-1]
@@ -172,10 +172,10 @@ def _found(message: str) -> str:
 
 
 def _refusal(path: Path, found: str) -> str:
-    old = '' if CAN_ALLOW else f' (torch {torch.__version__} can check weights only: training states take torch >= 2.4)'
+    old = '' if CAN_ALLOW else f' (torch {torch.__version__} can only check weights; training states need torch >= 2.4)'
     return (
         f'checkpoint {path} was refused. Found in it: {found}. Allowed are tensors, numbers, strings, containers, '
         f'numpy arrays of numbers, the logs of mmengine and options of argparse{old}; anything else could run code '
-        'hidden in the file. Remedy: if you trust its origin, save the weights alone where the file was made, '
+        'hidden in the file. Remedy: if you trust its origin, save only the weights where the file was made, '
         'torch.save(model.state_dict(), path), and load that file.'
     )

@@ -1,9 +1,9 @@
-"""The few types a checkpoint may name beside torch's own: what mmengine's training state consists of.
+"""The few types that a checkpoint may name besides torch's own: the parts of mmengine's training state.
 
-That is ``HistoryBuffer`` (the logged scalars) and numpy arrays and scalars of numbers. mmengine pickles a buffer with
-its statistics as ``getattr(HistoryBuffer, 'mean')``, and numpy pickles through functions that accept far more than
-numbers. None of these functions is called: stand-ins under their names do the one thing that is needed.
-``argparse.Namespace``, in which the original DINO keeps its options, holds values and does nothing.
+These are ``HistoryBuffer`` (the logged scalars), configs, and numpy arrays and scalars of numbers. mmengine pickles a
+buffer with its statistics as ``getattr(HistoryBuffer, 'mean')``, and numpy pickles through functions that accept far
+more than numbers. None of these functions is called: stand-ins under their names do the one thing that is needed.
+The original DINO keeps its options in ``argparse.Namespace``, which only holds values.
 """
 
 import _codecs
@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.logging import HistoryBuffer
 
 NUMERIC_CODES = '?bBhHiIlLqQefdFD'
@@ -73,34 +74,52 @@ class _Config(dict):
         self.update(state[0])
 
 
-_Config.__module__, _Config.__qualname__ = 'mmengine.config.config', 'Config'
-
-
-def _named(function: Callable[..., Any], path: str) -> Callable[..., Any]:
-    """Give a stand-in the name it stands for, by which torch's allow-list finds it."""
-
-    def stand_in(*args: Any) -> Any:
-        return function(*args)
-
-    stand_in.__module__, stand_in.__name__ = path.rsplit('.', 1)
-    stand_in.__qualname__ = stand_in.__name__
-    return stand_in
+def _own_path(thing: Any) -> str:
+    return f'{thing.__module__}.{thing.__qualname__}'
 
 
 # numpy 2 renamed the module that numpy 1 wrote into its pickles.
-NUMPY: tuple[Any, ...] = (
-    np.ndarray,
-    *(type(np.dtype(code)) for code in NUMERIC_CODES),
-    _named(_dtype, 'numpy.dtype'),
-    *(_named(_empty, f'numpy.{core}.multiarray._reconstruct') for core in ('core', '_core')),
-    *(_named(_scalar, f'numpy.{core}.multiarray.scalar') for core in ('core', '_core')),
-    *(_named(_from_buffer, f'numpy.{core}.numeric._frombuffer') for core in ('core', '_core')),
-)
-PLAIN: tuple[Any, ...] = (*NUMPY, collections.OrderedDict, collections.Counter, _codecs.encode, argparse.Namespace)
-MMENGINE: tuple[Any, ...] = (
-    *PLAIN,
-    HistoryBuffer,
-    _Config,
-    _named(_config_dict, 'mmengine.config.config.ConfigDict'),
-    _named(_statistic, 'builtins.getattr'),
-)
+PLAIN: dict[str, Any] = {
+    **{_own_path(kind): kind for kind in (np.ndarray, *(type(np.dtype(code)) for code in NUMERIC_CODES))},
+    'numpy.dtype': _dtype,
+    'numpy.core.multiarray._reconstruct': _empty,
+    'numpy._core.multiarray._reconstruct': _empty,
+    'numpy.core.multiarray.scalar': _scalar,
+    'numpy._core.multiarray.scalar': _scalar,
+    'numpy.core.numeric._frombuffer': _from_buffer,
+    'numpy._core.numeric._frombuffer': _from_buffer,
+    'collections.OrderedDict': collections.OrderedDict,
+    'collections.Counter': collections.Counter,
+    '_codecs.encode': _codecs.encode,
+    'argparse.Namespace': argparse.Namespace,
+}
+"""What a plain pickle may name, by its path, and what takes its place."""
+MMENGINE: dict[str, Any] = {
+    **PLAIN,
+    _own_path(HistoryBuffer): HistoryBuffer,
+    'mmengine.config.config.Config': _Config,
+    'mmengine.config.config.ConfigDict': _config_dict,
+    'builtins.getattr': _statistic,
+}
+"""What a file of torch may name besides torch's own types."""
+
+
+def _rename(thing: Any, path: str) -> Any:
+    """Return a stand-in under the name it stands for, by which the allow-list of old versions of torch finds it."""
+    if _own_path(thing) == path:
+        return thing
+    if isinstance(thing, type):
+        renamed: Any = type(thing.__name__, (thing,), {})
+    else:
+
+        def renamed(*args: Any) -> Any:
+            return thing(*args)
+
+    renamed.__module__, renamed.__name__ = path.rsplit('.', 1)
+    renamed.__qualname__ = renamed.__name__
+    return renamed
+
+
+TAKES_PATHS = tuple(map(int, torch.__version__.split('.')[:2])) >= (2, 7)
+SAFE_GLOBALS = [(thing, path) if TAKES_PATHS else _rename(thing, path) for path, thing in MMENGINE.items()]
+"""The same for ``torch.serialization.add_safe_globals``."""

@@ -34,16 +34,20 @@ SCOPE_KEYS = ('_scope_', 'default_scope', 'scope')
 """Settings that name a package of which mmengine imports the module ``registry``."""
 NOT_BUILT = ('RUNNERS', 'RUNNER_CONSTRUCTORS', 'INFERENCERS')
 """Registries of classes that read configs themselves; a config does not contain them."""
-EVALUATED = {
-    'warp_mode': r'cv2\.MOTION_[A-Z]+',  # mmdet, CameraMotionCompensation
-    'search_op': r'Conv\dd',  # mmcv, RFSearchHook
+RESTRICTED = {
+    'warp_mode': r'cv2\.MOTION_[A-Z]+',  # evaluated by mmdet's CameraMotionCompensation
+    'search_op': r'Conv\dd',  # evaluated by mmcv's RFSearchHook
+    'model_name': r'[^:]*',  # timm downloads from any repository if it starts with hf_hub: or local-dir:
 }
-"""Settings that a framework passes to ``eval``, and what they may be."""
+"""Settings whose strings can lead to code, and the pattern of those that do not."""
 FORBIDDEN = {
     '_base_': 'makes mmengine read another config',
     'checkpoint_path': 'makes timm read a pickle',
+    'pretrained_cfg': 'makes timm read a pickle',
+    'pretrained_cfg_overlay': 'makes timm read a pickle',
     'sys_path': 'adds a folder of code',
     'teacher_config': 'makes mmdet read another config',
+    'trust_remote_code': 'makes transformers run code from a repository',
 }
 CODE_FILES = re.compile(r'.*\.(pickle|pkl|py|yaml|yml)', re.IGNORECASE | re.DOTALL)
 """Files that run code when the frameworks read them."""
@@ -92,8 +96,8 @@ def _check_setting(key: str, value: Any, trusted: tuple[str, ...], place: str) -
         _check_imports(value, trusted, place)
     if not isinstance(value, str):
         return
-    if key in EVALUATED and not re.fullmatch(EVALUATED[key], value):
-        raise UntrustedError(f'sets {place}={value!r}, which would be evaluated as Python')
+    if key in RESTRICTED and not re.fullmatch(RESTRICTED[key], value):
+        raise UntrustedError(f'sets {place}={value!r}, which would be evaluated as Python or lead to files with code')
     if key in SCOPE_KEYS and not _is_scope(value, trusted):
         raise _refuse(value, trusted, place)
     if key in TYPE_KEYS and not _is_type(value, trusted):

@@ -142,6 +142,7 @@ def test_names_that_configs_use_are_accepted(name):
         *(dict(type='numpy.load'), dict(collate_fn='os.system'), dict(constructor='os.system')),
         *(dict(sampler_type='os.system'), dict(custom_imports=['os']), dict(custom_imports=dict(imports=[1]))),
         *(dict(backend_args=dict(backend='memcached', sys_path='/somewhere')), dict(search_op='__import__("os")')),
+        *(dict(type='mmseg.TIMMBackbone', model_name='hf_hub:a/b'), dict(name_or_path='a/b', trust_remote_code=True)),
         *(dict(model=dict(teacher_config='x.json')), dict(ann_file='http://somewhere/x.pkl?y=1')),
     ],
     ids=str,

@@ -16,7 +16,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader, load_checkpoint
 
-from mask_dino.checkpoints import CheckpointError, load_checkpoint_safely, register
+from mask_dino.checkpoints import CheckpointError, load_checkpoint_safely, register, safe_types
 
 
 class Call:
@@ -271,3 +271,21 @@ def test_registering_again_changes_nothing():
     before = set(torch.serialization.get_safe_globals())
     register()
     assert set(torch.serialization.get_safe_globals()) == before
+
+
+def test_stand_ins_have_the_names_that_old_versions_of_torch_look_for():
+    for path, thing in safe_types.MMENGINE.items():
+        renamed = safe_types._rename(thing, path)
+        assert f'{renamed.__module__}.{renamed.__qualname__}' == path
+    renamed = [safe_types._rename(thing, path) for path, thing in safe_types.MMENGINE.items()]
+    known = torch.serialization.get_safe_globals()
+    try:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(renamed)
+        content = io.BytesIO()
+        torch.save(training_state(), content)
+        content.seek(0)
+        assert torch.load(content, weights_only=True)['message_hub']['runtime_info']['best_score'] == 0.5
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(known)
