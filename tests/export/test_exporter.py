@@ -24,7 +24,7 @@ def trained(tmp_path_factory):
         (dict(), 'model.pt2', r'ends in \.onnx'),
         (dict(format='torch'), 'model.onnx', r'ends in \.pt2'),
         (dict(static=True, embedded=True), 'model.onnx', 'leave one of the two out'),
-        (dict(raw=True, tasks=('instance',)), 'model.onnx', 'leave one out'),
+        (dict(raw=True, tasks=('instance',)), 'model.onnx', 'leave one of the two out'),
     ],
 )
 def test_options_that_exclude_each_other_are_refused(tmp_path, options, file, message):
