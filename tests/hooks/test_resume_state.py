@@ -1,0 +1,64 @@
+"""A resumed training names the settings of its config that have no effect."""
+
+from pathlib import Path
+
+import pytest
+from helpers.line import line_config
+from mmengine.runner import Runner
+
+END = {'param_scheduler.1.end': 100}
+"""Without it, mmengine lets a schedule end with the training, so that a longer training has another schedule."""
+
+
+@pytest.fixture
+def warnings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Train for two steps, resume with other settings, and return the warnings of the settings."""
+    monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)
+    Runner.from_cfg(line_config(tmp_path, 2, **END)).train()
+
+    def run(**options: object) -> list[str]:
+        runner = Runner.from_cfg(line_config(tmp_path, 3, **END | options))
+        logged: list[str] = []
+        monkeypatch.setattr(runner.logger, 'warning', lambda message, *args: logged.append(str(message)))
+        runner.train()
+        return [message for message in logged if 'load_from=' in message]
+
+    return run
+
+
+def optimizer(**settings: object) -> dict:
+    return dict(optim_wrapper=dict(optimizer=settings))
+
+
+@pytest.mark.parametrize(
+    ('options', 'setting', 'configured', 'saved'),
+    [
+        (optimizer(lr=0.2), 'lr', '0.2', '0.1'),
+        (optimizer(weight_decay=0.5), 'weight_decay', '0.5', '0.01'),
+        (optimizer(betas=(0.8, 0.9)), 'betas', '[0.8, 0.9]', '[0.9, 0.999]'),
+        ({'param_scheduler.1.milestones': [5]}, 'param_scheduler[1].milestones', '[5]', '[3]'),
+        ({'param_scheduler.0.end': 9}, 'param_scheduler[0].end', '9', '3'),
+    ],
+    ids=['learning rate', 'weight decay', 'betas', 'milestones', 'warm-up'],
+)
+def test_a_setting_without_effect_is_named_with_the_way_to_change_it(warnings, options, setting, configured, saved):
+    messages = [text for text in warnings(resume=True, **options) if text.startswith(f'{setting} = ')]
+    [message] = messages
+    assert f'{setting} = {configured} of the config has no effect: the checkpoint goes on with {saved};' in message
+    assert 'resume=False' in message
+
+
+def test_another_batch_size_does_not_change_the_learning_rate(warnings):
+    [message] = warnings(resume=True, train_dataloader=dict(batch_size=4))
+    assert 'the batch size is 4, but the learning rate stays' in message and 'trained with 2 images' in message
+
+
+def test_another_schedule_is_named(warnings):
+    schedule = [dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=3)]
+    messages = warnings(resume=True, param_scheduler=schedule)
+    assert any('number of param_scheduler = 1' in message for message in messages)
+
+
+def test_unchanged_settings_and_new_trainings_are_not_spoken_of(warnings, tmp_path):
+    assert warnings(resume=True) == []
+    assert warnings(load_from=str(tmp_path / 'iter_2.pth'), **optimizer(lr=0.2)) == []
