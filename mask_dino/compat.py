@@ -43,6 +43,10 @@
     oldest supported version and without the pickles of Detectron2.
 
 ``tests/test_compat.py`` fails when one of them can go.
+
+Both shells also take over one registered name: ``CheckpointHook`` is :class:`mask_dino.hooks.DurableCheckpointHook`,
+because mmengine 0.10.7 deletes the old checkpoint while the new one can still be lost. It can go when mmengine writes
+to a temporary file first.
 """
 
 import copy

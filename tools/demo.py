@@ -68,8 +68,15 @@ def train(config: Config) -> None:
     with LOG.open('a') as log:
         show_progress(process, log)
     if process.wait():
-        sys.exit(f'error: training failed; {LOG} ends with\n' + ''.join(LOG.read_text().splitlines(True)[-60:]))
+        sys.exit(f'error: training failed; {LOG} ends with\n{find_failure(LOG.read_text())}')
     shutil.copyfile(WORK_DIR / f'iter_{config.train_cfg.max_iters}.pth', WEIGHTS)
+
+
+def find_failure(log: str) -> str:
+    """Return the errors of single processes, which can stand far above the end of a log, and its last 60 lines."""
+    lines = log.splitlines(keepends=True)
+    errors = [line for line in lines[:-60] if line.startswith(('[rank', 'error:'))]
+    return ''.join(errors[-20:] + lines[-60:])
 
 
 def show_progress(process: subprocess.Popen, log: contextlib.AbstractContextManager) -> None:
