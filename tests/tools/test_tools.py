@@ -240,7 +240,8 @@ def test_resuming_what_cannot_be_resumed_is_refused(tmp_path):
         training.resume(config, 'nowhere.pth')
 
 
-def test_resuming_takes_the_newest_readable_checkpoint_and_says_so(trained, tmp_path, capsys):
+def test_resuming_takes_the_newest_readable_checkpoint_and_says_so(trained, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv('MASK_DINO_TRUSTED_PACKAGES', 'helpers')  # the package of the model
     config = Config({'work_dir': str(tmp_path)})
     (tmp_path / 'last_checkpoint').write_text('/gone/iter_4.pth')
     whole = (trained / 'iter_4.pth').read_bytes()
