@@ -74,18 +74,26 @@ class DeformableAttention(nn.Module):
         Returns:
             (B, Q, C).
         """
-        located = query + query_pos
-        offsets = self.sampling_offsets(located).float()
-        offsets = offsets.unflatten(-1, (self.num_heads, self.num_levels, self.num_points, 2))
-        locations = self.locate(reference.float(), offsets, memory.spatial_shapes)  # (B, Q, heads, V, points, 2)
-        weights = self.attention_weights(located).float()
-        weights = weights.unflatten(-1, (self.num_heads, -1)).softmax(-1)  # over the points of all levels
-        weights = weights.unflatten(-1, (self.num_levels, self.num_points))  # (B, Q, heads, V, points)
+        locations, weights = self.choose_points(query + query_pos, reference, memory.spatial_shapes)
         values = self.value_proj(memory.tokens).float()
         values = values.unflatten(-1, (self.num_heads, -1))  # (B, L, heads, C / heads)
         sampled = self.sample(values, memory, locations, weights)
         output: Tensor = self.output_proj(sampled) + query
         return output
+
+    def choose_points(self, located: Tensor, reference: Tensor, spatial_shapes: Tensor) -> tuple[Tensor, Tensor]:
+        """Return locations (B, Q, heads, V, points, 2) and weights (B, Q, heads, V, points) for queries (B, Q, C).
+
+        A function of its own, so that its intermediate tensors are freed before the sampling, which needs most memory.
+        """
+        points = (self.num_levels, self.num_points)
+        offsets = self.sampling_offsets(located).float()
+        offsets = offsets.unflatten(-1, (self.num_heads, *points, 2))
+        locations = self.locate(reference.float(), offsets, spatial_shapes)
+        weights = self.attention_weights(located).float()
+        weights = weights.unflatten(-1, (self.num_heads, -1))
+        weights = weights.softmax(-1)  # over the points of all levels
+        return locations, weights.unflatten(-1, points)
 
     def locate(self, reference: Tensor, offsets: Tensor, spatial_shapes: Tensor) -> Tensor:
         """Return the locations (B, Q, heads, V, points, 2), xy in [0, 1], of offsets of the same shape.
