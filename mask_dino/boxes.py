@@ -42,7 +42,12 @@ def _extent(occupied: Tensor) -> tuple[Tensor, Tensor]:
 
 def token_centers(sizes: Iterable[tuple[int, int]], device: torch.device) -> Tensor:
     """Return the centres (L, 2), xy in [0, 1], of the cells of levels of (h, w) ``sizes``, row by row."""
-    return torch.cat([torch.stack((x.flatten(), y.flatten()), -1) for y, x in (_grid(h, w, device) for h, w in sizes)])
+    return torch.cat(
+        [
+            torch.stack((x.flatten(), y.flatten()), -1)
+            for y, x in (_grid(h, w, device) for h, w in sizes)
+        ]
+    )
 
 
 def _grid(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -82,4 +82,8 @@ def _find_sizes_in(value: object) -> Iterator[tuple[Config, str]]:
 
 def _is_size(value: object) -> bool:
     """Tell a pair of numbers from the side of a square, a factor and a list of sizes."""
-    return isinstance(value, (list, tuple)) and len(value) == 2 and all(isinstance(side, int) for side in value)
+    return (
+        isinstance(value, (list, tuple))
+        and len(value) == 2
+        and all(isinstance(side, int) for side in value)
+    )

@@ -119,7 +119,9 @@ def describe_under_unique_names(describe: Describe) -> Describe:
     """Let ``pred2dict`` of MMDetection's inferencer write one file for each image, arrays included."""
 
     @wraps(describe)
-    def pred2dict(self: BaseInferencer, data_sample: BaseDataElement, pred_out_dir: str = '') -> dict:
+    def pred2dict(
+        self: BaseInferencer, data_sample: BaseDataElement, pred_out_dir: str = ''
+    ) -> dict:
         if not pred_out_dir:
             return describe(self, data_sample, pred_out_dir)
         path = data_sample.get('img_path')
@@ -165,7 +167,9 @@ def _possible_names(path: str) -> Iterator[str]:
 @contextmanager
 def _unique_folder(inferencer: BaseInferencer, image: Image, folder: str) -> Iterator[str]:
     """Yield the folder to draw an image in. Afterwards the picture has the unique name of the image."""
-    own_name = None if isinstance(image, np.ndarray) else os.path.splitext(os.path.basename(image))[0]
+    own_name = (
+        None if isinstance(image, np.ndarray) else os.path.splitext(os.path.basename(image))[0]
+    )
     if not folder or own_name is None:
         yield folder
         return

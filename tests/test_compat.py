@@ -22,7 +22,15 @@ from mask_dino import compat
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / 'configs' / 'maskdino'
 META = yaml.safe_load((ROOT / 'projects' / 'mask_dino' / 'metafile.yml').read_text())
-SOURCES = ('setup.py', 'setup.cfg', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE', 'requirements.txt')
+SOURCES = (
+    'setup.py',
+    'setup.cfg',
+    'pyproject.toml',
+    'MANIFEST.in',
+    'README.md',
+    'LICENSE',
+    'requirements.txt',
+)
 FOLDERS = ('mask_dino', 'configs', 'tools', 'requirements')
 SCRIPT = """
 from mmengine.config import Config
@@ -45,10 +53,21 @@ def site(tmp_path_factory):
     for name in (*SOURCES, 'model-index.yml'):
         shutil.copy(ROOT / name, source)
     for name in FOLDERS:
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns('__pycache__', '.mim'))
+        shutil.copytree(
+            ROOT / name, source / name, ignore=shutil.ignore_patterns('__pycache__', '.mim')
+        )
     (source / 'projects' / 'mask_dino').mkdir(parents=True)
     shutil.copy(ROOT / 'projects' / 'mask_dino' / 'metafile.yml', source / 'projects' / 'mask_dino')
-    pip = [sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--no-build-isolation', '--no-index']
+    pip = [
+        sys.executable,
+        '-m',
+        'pip',
+        'install',
+        '-q',
+        '--no-deps',
+        '--no-build-isolation',
+        '--no-index',
+    ]
     subprocess.run([*pip, '--target', str(target), str(source)], check=True)
     return target
 
@@ -71,9 +90,15 @@ def test_a_wheel_carries_configs_tools_and_metafiles(site):
     carried = site / 'mask_dino' / '.mim'
     for folder in ('configs', 'tools'):
         left_out = ('env.py', 'dev', 'demo.py', 'demo_page.py')
-        assert files(carried / folder) == {path for path in files(ROOT / folder) if path.parts[0] not in left_out}
+        assert files(carried / folder) == {
+            path for path in files(ROOT / folder) if path.parts[0] not in left_out
+        }
     index = yaml.safe_load((carried / 'model-index.yml').read_text())
-    models = [m for path in index['Import'] for m in yaml.safe_load((carried / path).read_text())['Models']]
+    models = [
+        m
+        for path in index['Import']
+        for m in yaml.safe_load((carried / path).read_text())['Models']
+    ]
     assert models == META['Models']
     assert all((carried / model['Config']).is_file() for model in models)
 
@@ -93,7 +118,9 @@ def test_installed_tools_start(site, tmp_path):
 @pytest.mark.parametrize('name', ['maskdino_tiny_shapes', 'maskdino_tiny_shapes-semantic.py'])
 def test_a_base_with_the_prefix_is_the_config_itself(tmp_path, name):
     """It brings no scope of its own: its parts are registered with MMDetection or MMSegmentation."""
-    (tmp_path / 'mine.py').write_text(f"_base_ = 'mask_dino::maskdino/{name}'\nmodel = dict(test_cfg=dict(extra=1))")
+    (tmp_path / 'mine.py').write_text(
+        f"_base_ = 'mask_dino::maskdino/{name}'\nmodel = dict(test_cfg=dict(extra=1))"
+    )
     mine = Config.fromfile(tmp_path / 'mine.py')
     assert mine.model.test_cfg.pop('extra') == 1
     assert mine._cfg_dict == Config.fromfile(CONFIGS / f'{name.removesuffix(".py")}.py')._cfg_dict
@@ -161,18 +188,26 @@ def test_without_the_private_function_the_import_still_works(monkeypatch):
 
 def test_a_config_that_is_not_there_is_named(tmp_path):
     (tmp_path / 'mine.py').write_text("_base_ = 'mask_dino::maskdino/maskdino_r51.py'")
-    with pytest.raises(FileNotFoundError, match=r'mask_dino::maskdino/maskdino_r51\.py: there is no .*configs'):
+    with pytest.raises(
+        FileNotFoundError, match=r'mask_dino::maskdino/maskdino_r51\.py: there is no .*configs'
+    ):
         Config.fromfile(tmp_path / 'mine.py')
 
 
 def test_every_published_config_is_in_the_metafile():
     """With the figures that its first line names, and no others."""
-    published = {path for path in CONFIGS.glob('*.py') if path.read_text().startswith('# Published')}
+    published = {
+        path for path in CONFIGS.glob('*.py') if path.read_text().startswith('# Published')
+    }
     assert published and published <= {ROOT / model['Config'] for model in META['Models']}
     for model in META['Models']:
-        metrics = [value for result in model.get('Results', []) for value in result['Metrics'].values()]
+        metrics = [
+            value for result in model.get('Results', []) for value in result['Metrics'].values()
+        ]
         first = (ROOT / model['Config']).read_text().partition('\n')[0]
-        assert {str(value) for value in metrics} <= set(re.findall(r'\d+\.\d', first)), model['Name']
+        assert {str(value) for value in metrics} <= set(re.findall(r'\d+\.\d', first)), model[
+            'Name'
+        ]
         assert model['Name'] == Path(model['Config']).stem
 
 
@@ -182,4 +217,6 @@ def test_the_metafile_is_whole():
     for model in META['Models']:
         assert model['In Collection'] == 'Mask DINO'
         assert model['Metadata']['Training Data']
-        assert all({'Task', 'Dataset', 'Metrics'} == result.keys() for result in model.get('Results', []))
+        assert all(
+            {'Task', 'Dataset', 'Metrics'} == result.keys() for result in model.get('Results', [])
+        )

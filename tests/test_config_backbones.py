@@ -38,7 +38,9 @@ HEAD = dict(
 def small(path, backbone):
     """A config with its own backbone, without weights to download, under a small head."""
     config = Config.fromfile(path)
-    config.merge_from_dict(dict(model=dict(backbone=backbone | dict(init_cfg=None), panoptic_head=HEAD)))
+    config.merge_from_dict(
+        dict(model=dict(backbone=backbone | dict(init_cfg=None), panoptic_head=HEAD))
+    )
     config.model.panoptic_fusion_head.num_things_classes = NUM_CLASSES
     return config
 
@@ -46,7 +48,10 @@ def small(path, backbone):
 @pytest.mark.parametrize('name', BACKBONES)
 def test_a_step_of_training(name):
     config = small(CONFIGS / f'maskdino_{name}_coco.py', BACKBONES[name])
-    if config.model.backbone.type.startswith('mmpretrain.') and importlib.util.find_spec('mmpretrain') is None:
+    if (
+        config.model.backbone.type.startswith('mmpretrain.')
+        and importlib.util.find_spec('mmpretrain') is None
+    ):
         pytest.skip('mmpretrain is optional')
     init_default_scope('mmdet')
     torch.manual_seed(0)
@@ -54,10 +59,16 @@ def test_a_step_of_training(name):
     wrapper = build_optim_wrapper(model, config.optim_wrapper)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     images, generator = torch.randn(2, 3, *SIZE), torch.Generator().manual_seed(0)
-    losses = model.panoptic_head.loss(model.extract_feat(images), [random_targets(2, generator) for _ in images])
+    losses = model.panoptic_head.loss(
+        model.extract_feat(images), [random_targets(2, generator) for _ in images]
+    )
     wrapper.update_params(sum(losses.values()))
     assert all(value.isfinite() for value in losses.values())
-    learned = [name for name, p in model.named_parameters() if p.requires_grad and not p.equal(before[name])]
+    learned = [
+        name
+        for name, p in model.named_parameters()
+        if p.requires_grad and not p.equal(before[name])
+    ]
     for part in ('backbone', 'panoptic_head.pixel_decoder', 'panoptic_head.decoder'):
         assert any(name.startswith(part) for name in learned), part
     rates = {group['lr'] for group in wrapper.optimizer.param_groups}

@@ -47,7 +47,9 @@ def test_the_schedule_is_that_of_the_name(coco):
     assert coco.train_cfg.max_iters == pytest.approx(iterations, abs=1)
     warmup, steps = coco.param_scheduler
     assert warmup.end == 10
-    drops = {50: [327_778, 355_092], 24: [20 * TRAIN2017 // BATCH], 12: [11 * TRAIN2017 // BATCH]}[epochs]
+    drops = {50: [327_778, 355_092], 24: [20 * TRAIN2017 // BATCH], 12: [11 * TRAIN2017 // BATCH]}[
+        epochs
+    ]
     assert steps.milestones == pytest.approx(drops, abs=1)
     assert steps.gamma == 0.1
     assert steps.end == coco.train_cfg.max_iters
@@ -61,7 +63,11 @@ def test_the_optimiser_is_as_published(coco):
 
 
 def test_batches_make_sixteen_images(coco):
-    gpus, images = next(part for part in Path(coco.filename).stem.split('_') if 'xb' in part).split('-')[0].split('xb')
+    gpus, images = (
+        next(part for part in Path(coco.filename).stem.split('_') if 'xb' in part)
+        .split('-')[0]
+        .split('xb')
+    )
     assert coco.train_dataloader.batch_size == int(images)
     assert int(gpus) * int(images) == coco.auto_scale_lr.base_batch_size == BATCH
 
@@ -96,7 +102,9 @@ def test_batch_norm_is_frozen_or_there_is_none(path):
 
 def test_detection_of_objects365_trains_boxes_alone():
     init_default_scope('mmdet')
-    config = Config.fromfile('configs/maskdino/maskdino_swin-l-p4-w12-384-in22k_16xb1-26e_o365-detection.py')
+    config = Config.fromfile(
+        'configs/maskdino/maskdino_swin-l-p4-w12-384-in22k_16xb1-26e_o365-detection.py'
+    )
     assert config.train_cfg.max_iters == pytest.approx(26 * 1_742_289 / BATCH, abs=1)
     classes = DATASETS.get(config.train_dataloader.dataset.type).METAINFO['classes']
     assert config.model.panoptic_head.num_things_classes == len(classes) == 365
@@ -108,7 +116,9 @@ def test_detection_of_objects365_trains_boxes_alone():
             TRANSFORMS.build(transform)
 
 
-@pytest.mark.parametrize('path', [path for path in COCO if '_o365-' in path.stem], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    'path', [path for path in COCO if '_o365-' in path.stem], ids=lambda path: path.stem
+)
 def test_fine_tuning_starts_from_objects365_at_1280_pixels(path):
     config = Config.fromfile(path)
     sizes = {
@@ -124,7 +134,10 @@ def test_fine_tuning_starts_from_objects365_at_1280_pixels(path):
 
 @pytest.mark.parametrize(
     ('stem', 'millions'),
-    [('maskdino_r50_8xb2-lsj-50e_coco', 52), ('maskdino_swin-l-p4-w12-384-in22k_16xb1-lsj-50e_coco', 223)],
+    [
+        ('maskdino_r50_8xb2-lsj-50e_coco', 52),
+        ('maskdino_swin-l-p4-w12-384-in22k_16xb1-lsj-50e_coco', 223),
+    ],
 )
 def test_models_have_the_published_size(stem, millions):
     init_default_scope('mmdet')

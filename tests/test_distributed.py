@@ -39,7 +39,9 @@ def step(images: Tensor, targets: list[Targets]) -> tuple[dict[str, Tensor], dic
 def half_step(rank: int, folder: str) -> None:
     """Make the step of one of two processes, and average over both as DistributedDataParallel does."""
     torch.set_num_threads(1)
-    dist.init_process_group('gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=2)
+    dist.init_process_group(
+        'gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=2
+    )
     images, targets = global_batch()
     half = slice(2 * rank, 2 * rank + 2)
     results = step(images[half], targets[half])

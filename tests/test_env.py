@@ -10,7 +10,9 @@ from env import MMCV, ROOT, Found, Venv, Wanted
 TORCH = '2.13.0+cpu'
 WANTED = Wanted(python='', torch='torch==2.13.0', stack='openmmlab')
 PROJECT = str(ROOT / 'mask_dino' / '__init__.py')
-GOOD = Found('3.11', PROJECT, {'torch': TORCH, 'mmcv': '2.1.0', 'mmdet': '3.3.0'}, failed='', error='')
+GOOD = Found(
+    '3.11', PROJECT, {'torch': TORCH, 'mmcv': '2.1.0', 'mmdet': '3.3.0'}, failed='', error=''
+)
 
 
 class FakeVenv(Venv):
@@ -40,7 +42,9 @@ def venv(tmp_path, monkeypatch):
 
 def make_good(venv):
     """Bring the environment to the state after a successful run."""
-    venv.note(stack='openmmlab', mmcv_torch=TORCH, fingerprint=env.fingerprint(WANTED, GOOD.installed))
+    venv.note(
+        stack='openmmlab', mmcv_torch=TORCH, fingerprint=env.fingerprint(WANTED, GOOD.installed)
+    )
 
 
 def test_nothing_is_done_twice(venv):
@@ -55,7 +59,12 @@ def test_nothing_is_done_twice(venv):
         (Found('', '', {}, 'python', 'it does not exist'), WANTED, {}, 'it does not exist'),
         (GOOD, WANTED, {'unfinished': 'pip changed it'}, 'stopped while pip changed it'),
         (GOOD, WANTED._replace(python='3.12'), {}, 'it has Python 3.11'),
-        (GOOD, WANTED._replace(stack='onedl'), {'stack': 'openmmlab'}, 'openmmlab and onedl stacks cannot share'),
+        (
+            GOOD,
+            WANTED._replace(stack='onedl'),
+            {'stack': 'openmmlab'},
+            'openmmlab and onedl stacks cannot share',
+        ),
     ],
 )
 def test_an_environment_that_cannot_be_repaired_is_made_again(venv, found, wanted, state, reason):
@@ -66,7 +75,11 @@ def test_an_environment_that_cannot_be_repaired_is_made_again(venv, found, wante
 @pytest.mark.parametrize(
     ('found', 'wanted', 'reason'),
     [
-        (GOOD._replace(failed='mmcv', error='undefined symbol'), WANTED, 'mmcv does not work: undefined symbol'),
+        (
+            GOOD._replace(failed='mmcv', error='undefined symbol'),
+            WANTED,
+            'mmcv does not work: undefined symbol',
+        ),
         (GOOD._replace(project='elsewhere'), WANTED, 'imported from elsewhere'),
         (GOOD._replace(installed={'torch': TORCH}), WANTED, 'have changed'),
         (GOOD, WANTED._replace(torch='torch==2.4.1'), 'have changed'),
@@ -140,7 +153,9 @@ def test_choices_are_remembered():
     before = {'torch': 'torch==2.4.1', 'stack': 'onedl'}
     python = '{}.{}'.format(*sys.version_info)
     assert env.choose(env.parse_args([]), {}) == WANTED
-    assert env.choose(env.parse_args(['--torch', '', '--stack', '']), before) == Wanted('', 'torch==2.4.1', 'onedl')
+    assert env.choose(env.parse_args(['--torch', '', '--stack', '']), before) == Wanted(
+        '', 'torch==2.4.1', 'onedl'
+    )
     chosen = env.choose(env.parse_args(['--stack', 'openmmlab', '--this-python']), before)
     assert chosen == Wanted(python, 'torch==2.4.1', 'openmmlab')
 
@@ -158,7 +173,10 @@ def test_a_failing_command_shows_its_log_and_a_remedy(tmp_path):
     ('log', 'remedy'),
     [
         ('something new', 'see the end of its log'),
-        ('Temporary failure in name resolution\nNo matching distribution found for torch', 'network'),
+        (
+            'Temporary failure in name resolution\nNo matching distribution found for torch',
+            'network',
+        ),
         ('fatal error: Python.h: No such file or directory', 'python3-dev'),
         ('/bin/sh: 1: c++: not found', 'g++'),
     ],

@@ -36,7 +36,9 @@ def test_every_array_of_the_network(run):
 @pytest.mark.parametrize('run', [*INSTANCES, 'r50_panoptic'], indirect=True)
 def test_instances(run):
     found = predict(run).pred_instances
-    wanted = {name[7:]: value for name, value in run.reference.items() if name.startswith('0_inst_')}
+    wanted = {
+        name[7:]: value for name, value in run.reference.items() if name.startswith('0_inst_')
+    }
     order = align_instances(found, wanted)
     scores, boxes, masks = found.scores[order], found.bboxes[order], found.masks[order]
     assert len(found) == len(wanted['scores'])
@@ -83,7 +85,9 @@ def test_panoptic_map(run):
         value = np.bincount(found[wanted == number]).argmax()
         assert value % INSTANCE_OFFSET == label
         assert bool(value // INSTANCE_OFFSET) == is_thing
-        agreement = ((found == value) & (wanted == number)).sum() / ((found == value) | (wanted == number)).sum()
+        agreement = ((found == value) & (wanted == number)).sum() / (
+            (found == value) | (wanted == number)
+        ).sum()
         assert agreement >= 0.999
 
 
@@ -113,5 +117,7 @@ def test_images_of_different_sizes_in_a_batch(run):
 def pad(image, size):
     """A normalised image with zeros to its right and below, without the model's own preprocessing."""
     pixels = torch.from_numpy(golden.image(image.seed, image.height, image.width)).permute(2, 0, 1)
-    mean, std = (torch.tensor(x)[:, None, None] for x in ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375]))
+    mean, std = (
+        torch.tensor(x)[:, None, None] for x in ([123.675, 116.28, 103.53], [58.395, 57.12, 57.375])
+    )
     return F.pad((pixels - mean) / std, (0, size[1] - image.width, 0, size[0] - image.height))[None]

@@ -32,7 +32,9 @@ def exact(case):
     """The model without noise and without masks in matching and losses, after one backward pass, and its losses."""
     classification = dict(type='FocalLossCost', weight=4.0, eps=1e-8)
     matcher = dict(match_costs=[classification], num_points=0)
-    criterion = dict(matcher=matcher, loss_mask=dict(loss_weight=0.0), loss_dice=dict(loss_weight=0.0))
+    criterion = dict(
+        matcher=matcher, loss_mask=dict(loss_weight=0.0), loss_dice=dict(loss_weight=0.0)
+    )
     model = build(NAME, denoising=dict(noise_scale=0.0), criterion=criterion).train()
     losses = model(**batch(model, case), mode='loss')
     sum(losses.values()).backward()
@@ -55,7 +57,9 @@ def batch(model, case):
 
 def our_name(original):
     """Translate the name of a loss, e.g. ``loss_giou_dn_3``."""
-    kind, encoder, dn, layer = re.fullmatch(r'loss_([a-z]+?)(_interm)?(_dn)?(?:_(\d))?', original).groups()
+    kind, encoder, dn, layer = re.fullmatch(
+        r'loss_([a-z]+?)(_interm)?(_dn)?(?:_(\d))?', original
+    ).groups()
     kind = dict(ce='cls', giou='iou').get(kind, kind)
     return f'{f"d{layer}." if layer else ""}{"enc_" if encoder else ""}{"dn_" if dn else ""}loss_{kind}'
 
@@ -83,7 +87,9 @@ def test_gradients(case, exact):
         assert parameter.grad.norm().item() == pytest.approx(reference['norm'], rel=1e-3), name
         head = [parameter.grad[index == i].item() for i in range(3)]
         typical = reference['norm'] / parameter.numel() ** 0.5
-        np.testing.assert_allclose(head, reference['head'], rtol=1e-3, atol=1e-2 * typical, err_msg=name)
+        np.testing.assert_allclose(
+            head, reference['head'], rtol=1e-3, atol=1e-2 * typical, err_msg=name
+        )
     assert len(seen) == 397 and set(seen) == set(names)
 
 
@@ -97,11 +103,14 @@ def trace(model, names):
     shift = 32
     numbers = {name: i << shift for i, name in enumerate(names)}
     state = {
-        entry['key']: torch.arange(np.prod(entry['shape'])).view(entry['shape']) + numbers.get(entry['seed_key'], 0)
+        entry['key']: torch.arange(np.prod(entry['shape'])).view(entry['shape'])
+        + numbers.get(entry['seed_key'], 0)
         for entry in manifest
     }
     converted = from_original(state, model).state
-    return {name: (int(value.max()) >> shift, value % (1 << shift)) for name, value in converted.items()}
+    return {
+        name: (int(value.max()) >> shift, value % (1 << shift)) for name, value in converted.items()
+    }
 
 
 def test_sampled_losses(case):
@@ -114,7 +123,12 @@ def test_sampled_losses(case):
         targets = [to_targets(sample, size, model.panoptic_head) for sample in data['data_samples']]
         for seed in range(SEEDS):
             torch.manual_seed(seed)
-            runs.append({name: loss.item() for name, loss in model.panoptic_head.loss(feats, targets).items()})
+            runs.append(
+                {
+                    name: loss.item()
+                    for name, loss in model.panoptic_head.loss(feats, targets).items()
+                }
+            )
     wanted = case['sampled']
     for name, mean in wanted['mean'].items():
         ours = np.array([run[our_name(name)] for run in runs])

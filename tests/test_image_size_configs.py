@@ -24,7 +24,9 @@ def derive(folder: Path, base: str, *lines: str) -> Path:
     return path
 
 
-def resized(folder: Path, config: Config, pipeline: list, height: int, width: int) -> tuple[int, ...]:
+def resized(
+    folder: Path, config: Config, pipeline: list, height: int, width: int
+) -> tuple[int, ...]:
     """Return the shape of an image after a test pipeline without annotations."""
     path = folder / 'photo.png'
     cv2.imwrite(str(path), np.zeros((height, width, 3), np.uint8))
@@ -47,19 +49,30 @@ def test_photos_are_tested_at_the_size_of_training(tmp_path, name):
 @pytest.mark.parametrize('name', NAMES)
 @pytest.mark.parametrize('size', ['(512, 512)', '512'])
 def test_two_lines_of_a_derived_config_change_training_and_testing(tmp_path, name, size):
-    lines = ('from mask_dino.image_size import set_image_size', f'set_image_size(_base_, {size})', 'max_iters = 7')
+    lines = (
+        'from mask_dino.image_size import set_image_size',
+        f'set_image_size(_base_, {size})',
+        'max_iters = 7',
+    )
     config = Config.fromfile(derive(tmp_path, name, *lines))
     base = Config.fromfile(CONFIGS / f'{name}.py')
     assert config.image_size == (512, 512) and config.max_iters == 7
     assert config.pretty_text.count('128') == 0
     assert config.pretty_text.count('512') == base.pretty_text.count('128')
-    assert resized(tmp_path, config, config.test_dataloader.dataset.pipeline, 600, 800) == (384, 512)
+    assert resized(tmp_path, config, config.test_dataloader.dataset.pipeline, 600, 800) == (
+        384,
+        512,
+    )
     assert find_unused_image_size(config) is None
 
 
 def test_a_config_two_levels_down_is_changed_too(tmp_path):
     (tmp_path / 'first.py').write_text(derive(tmp_path, NAMES[0], 'max_iters = 7').read_text())
-    lines = ("_base_ = './first.py'", 'from mask_dino.image_size import set_image_size', 'set_image_size(_base_, 96)')
+    lines = (
+        "_base_ = './first.py'",
+        'from mask_dino.image_size import set_image_size',
+        'set_image_size(_base_, 96)',
+    )
     (tmp_path / 'second.py').write_text('\n'.join(lines))
     config = Config.fromfile(tmp_path / 'second.py')
     assert resized(tmp_path, config, config.val_dataloader.dataset.pipeline, 300, 200) == (96, 64)
@@ -69,7 +82,9 @@ def test_a_config_two_levels_down_is_changed_too(tmp_path):
 def test_the_command_line_changes_training_and_testing(name):
     expected = Config.fromfile(CONFIGS / f'{name}.py')
     set_image_size(expected, (320, 192))
-    args = Namespace(config=str(CONFIGS / f'{name}.py'), work_dir=None, launcher='none', local_rank=0)
+    args = Namespace(
+        config=str(CONFIGS / f'{name}.py'), work_dir=None, launcher='none', local_rank=0
+    )
     args.cfg_options = dict(image_size=[320, 192], max_iters=3)
     config = load_config(args)
     assert config.max_iters == 3
@@ -109,7 +124,9 @@ def test_sizes_that_are_none_are_refused(size):
 
 @pytest.mark.parametrize('size', [0, [1, 2, 3], 'large'])
 def test_the_command_line_says_how_a_size_is_written(size):
-    args = Namespace(config=str(CONFIGS / f'{NAMES[0]}.py'), work_dir=None, launcher='none', local_rank=0)
+    args = Namespace(
+        config=str(CONFIGS / f'{NAMES[0]}.py'), work_dir=None, launcher='none', local_rank=0
+    )
     args.cfg_options = dict(image_size=size)
     with pytest.raises(UsageError, match='WIDTH,HEIGHT'):
         load_config(args)

@@ -87,7 +87,9 @@ def test_a_folder_gives_all_its_images_whatever_the_case_of_their_suffix(inferen
 
 def test_a_folder_without_images_is_named(inferencer, tmp_path):
     (tmp_path / 'notes.txt').touch()
-    with pytest.raises(FileNotFoundError, match=r'none of its 1 file is an image.*\.jpg.*in any case'):
+    with pytest.raises(
+        FileNotFoundError, match=r'none of its 1 file is an image.*\.jpg.*in any case'
+    ):
         inferencer(str(tmp_path))
 
 
@@ -99,7 +101,13 @@ def test_images_of_one_name_have_files_of_their_own(detector, photos, tmp_path):
     init_default_scope('mmdet')
     images = [str(photos / name) for name in ('a/1.jpg', 'b/1.jpg', 'a/1.png', 'a/2.JPG')]
     for batch_size in (1, 3):  # the same names when it is done again
-        found = detector(images, batch_size=batch_size, out_dir=str(tmp_path), no_save_pred=False, pred_score_thr=0)
+        found = detector(
+            images,
+            batch_size=batch_size,
+            out_dir=str(tmp_path),
+            no_save_pred=False,
+            pred_score_thr=0,
+        )
         assert files(tmp_path / 'preds') == ['1.json', '2.json', 'a_1.json', 'b_1.json']
         assert files(tmp_path / 'vis') == ['1.jpg', '2.JPG', 'a_1.png', 'b_1.jpg']
         assert not [path for path in tmp_path.iterdir() if path.name not in ('preds', 'vis')]
@@ -137,7 +145,9 @@ def test_grey_arrays_are_as_three_equal_channels(inferencer):
         np.testing.assert_equal(found['predictions'], expected['predictions'])
         assert np.shape(found['visualization']) == np.shape(expected['visualization'])
     rgba = np.concatenate((np.stack([grey] * 3, -1), picture(HEIGHT, WIDTH, 1)), -1)
-    np.testing.assert_equal(inferencer([rgba, grey])['predictions'][0], inferencer([grey, rgba])['predictions'][1])
+    np.testing.assert_equal(
+        inferencer([rgba, grey])['predictions'][0], inferencer([grey, rgba])['predictions'][1]
+    )
 
 
 def test_arrays_are_saved_under_numbers(detector, tmp_path):
@@ -174,7 +184,10 @@ def test_an_array_before_a_path_does_not_spoil_a_detector(detection, photos):
     path = str(photos / 'b/1.jpg')
     pipeline = detection.test_dataloader.to_dict()
     array = cv2.imread(path)
-    scores = [inference_detector(model, image).pred_instances.scores for image in (path, array, path, array)]
+    scores = [
+        inference_detector(model, image).pred_instances.scores
+        for image in (path, array, path, array)
+    ]
     assert all(score.equal(scores[0]) for score in scores)
     assert inference_detector(model, array[..., 0]).pred_instances.scores.isfinite().all()
     assert detection.test_dataloader.to_dict() == pipeline
@@ -196,7 +209,9 @@ def test_a_second_import_changes_nothing_more():
     before = SimpleNamespace(**vars(DetInferencer))
     mask_dino.compat.repair_det_inference()
     mask_dino.compat.repair_seg_inference(MMSegInferencer, inference)
-    assert DetInferencer.visualize is before.visualize and DetInferencer.pred2dict is before.pred2dict
+    assert (
+        DetInferencer.visualize is before.visualize and DetInferencer.pred2dict is before.pred2dict
+    )
 
 
 def test_our_changes_can_go_when_the_frameworks_list_only_images_and_all_of_them(photos):
@@ -205,4 +220,6 @@ def test_our_changes_can_go_when_the_frameworks_list_only_images_and_all_of_them
     spec.loader.exec_module(fresh)
     names = fresh.DetInferencer._inputs_to_list(None, str(photos / 'a'))
     assert not any(name.endswith('.JPG') for name in names)
-    assert any(name.endswith('.txt') for name in BaseInferencer._inputs_to_list(None, str(photos / 'a')))
+    assert any(
+        name.endswith('.txt') for name in BaseInferencer._inputs_to_list(None, str(photos / 'a'))
+    )

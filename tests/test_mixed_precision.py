@@ -34,8 +34,12 @@ def test_losses_in_bfloat16_follow_those_in_float32():
 
 @pytest.mark.parametrize('mode', ['loss', 'tensor'])
 def test_what_leaves_the_network_is_finite(mode):
-    subject = Subject(Config(dict(default_scope='mmdet', model=tiny_config())), torch.device('cpu'), 'bf16')
-    data = subject.model.data_preprocessor(subject.make_batch(Load(64, 96, 3, 2), subject.classes, 0), True)
+    subject = Subject(
+        Config(dict(default_scope='mmdet', model=tiny_config())), torch.device('cpu'), 'bf16'
+    )
+    data = subject.model.data_preprocessor(
+        subject.make_batch(Load(64, 96, 3, 2), subject.classes, 0), True
+    )
     subject.model.train(mode == 'loss')
     with torch.autocast('cpu', torch.bfloat16):
         found = subject.model(**data, mode=mode)

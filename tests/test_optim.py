@@ -11,9 +11,13 @@ SETTINGS = dict(
 
 
 def groups(model: nn.Module, **custom_keys: dict) -> dict[str, dict]:
-    wrapper = build_optim_wrapper(model, SETTINGS | dict(paramwise_cfg=dict(custom_keys=custom_keys)))
+    wrapper = build_optim_wrapper(
+        model, SETTINGS | dict(paramwise_cfg=dict(custom_keys=custom_keys))
+    )
     names = {id(p): name for name, p in model.named_parameters()}
-    return {names[id(p)]: group for group in wrapper.optimizer.param_groups for p in group['params']}
+    return {
+        names[id(p)]: group for group in wrapper.optimizer.param_groups for p in group['params']
+    }
 
 
 def test_norms_and_embeddings_do_not_decay_and_the_backbone_learns_slower():
@@ -25,11 +29,15 @@ def test_norms_and_embeddings_do_not_decay_and_the_backbone_learns_slower():
         owner = model.get_submodule(name.rpartition('.')[0])
         without = isinstance(owner, nn.GroupNorm | nn.LayerNorm | nn.Embedding)
         assert group['weight_decay'] == (0 if without else 0.05), name
-    assert of['panoptic_head.pixel_decoder.level_embed']['weight_decay'] == 0.05  # as in the original
+    assert (
+        of['panoptic_head.pixel_decoder.level_embed']['weight_decay'] == 0.05
+    )  # as in the original
 
 
 def test_swin_norms_and_position_tables_do_not_decay_at_the_backbone_rate():
-    swin = MODELS.build(dict(type='SwinTransformer', embed_dims=8, depths=[2, 2, 2, 2], num_heads=[1, 1, 1, 1]))
+    swin = MODELS.build(
+        dict(type='SwinTransformer', embed_dims=8, depths=[2, 2, 2, 2], num_heads=[1, 1, 1, 1])
+    )
     of = groups(nn.ModuleDict(dict(backbone=swin)), backbone=dict(lr_mult=0.1))
     free = {name for name, group in of.items() if group['weight_decay'] == 0}
     assert free == {name for name in of if 'norm' in name or 'relative_position_bias_table' in name}

@@ -33,7 +33,10 @@ def test_classes_are_those_of_the_data(config):
 
 def test_stuff_is_decoupled_and_every_result_is_on_and_evaluated(config):
     assert config.model.panoptic_head.criterion.decouple_stuff
-    assert all(config.model.test_cfg[f'{kind}_on'] for kind in ('instance', 'panoptic', 'semantic', 'stuff'))
+    assert all(
+        config.model.test_cfg[f'{kind}_on']
+        for kind in ('instance', 'panoptic', 'semantic', 'stuff')
+    )
     assert [METRICS.get(metric.type).default_prefix for metric in config.val_evaluator] == KEYS
     assert config.test_evaluator == config.val_evaluator
 
@@ -52,5 +55,7 @@ def test_schedules_counted_in_iterations_are_those_of_the_name(name):
     paths = [path for path in CONFIGS if f'-{name}_' in path.stem]
     assert paths
     for config in map(Config.fromfile, paths):
-        assert (config.train_cfg.max_iters, config.param_scheduler[1].milestones) == ITERATIONS[name]
+        assert (config.train_cfg.max_iters, config.param_scheduler[1].milestones) == ITERATIONS[
+            name
+        ]
         assert config.param_scheduler[1].end == config.train_cfg.max_iters

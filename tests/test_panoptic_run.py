@@ -67,7 +67,9 @@ def test_the_truth_of_shapes_is_perfect(shapes):
     assert {key: results[key] for key in PERFECT} == pytest.approx(PERFECT)
 
 
-@pytest.mark.skipif(not SAMPLE.is_dir(), reason=f'{SAMPLE} is not there; COCO_SAMPLE names another folder')
+@pytest.mark.skipif(
+    not SAMPLE.is_dir(), reason=f'{SAMPLE} is not there; COCO_SAMPLE names another folder'
+)
 def test_the_truth_of_coco_is_perfect():
     config = read_config('coco_panoptic_lsj', SAMPLE)
     text = config.pretty_text
@@ -84,7 +86,9 @@ def test_the_truth_of_coco_is_perfect():
 
 def evaluate_part(rank: int, folder: str, root: str) -> None:
     """Evaluate every second image, the first of them once more to fill up, as the sampler of two processes does."""
-    dist.init_process_group('gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=2)
+    dist.init_process_group(
+        'gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=2
+    )
     init_default_scope('mmdet')
     config = read_config('shapes_panoptic', Path(root))
     dataset = DATASETS.build(config.val_dataloader.dataset)
@@ -123,11 +127,17 @@ def test_two_processes_report_what_one_does(shapes, tmp_path):
 @pytest.fixture(scope='module')
 def config(shapes, tmp_path_factory) -> Config:
     """A small panoptic model on the panoptic data, as a config would combine them."""
-    model = tiny_config(num_stuff_classes=3, queries=dict(boxes_from_masks=False), criterion=dict(decouple_stuff=True))
+    model = tiny_config(
+        num_stuff_classes=3,
+        queries=dict(boxes_from_masks=False),
+        criterion=dict(decouple_stuff=True),
+    )
     model.data_preprocessor.update(pad_seg=True, seg_pad_value=255)
     model.panoptic_fusion_head.num_stuff_classes = 3
     # An untrained model is sure of nothing.
-    model.test_cfg.update(panoptic_on=True, semantic_on=True, stuff_on=True, object_mask_thr=0.0, iou_thr=0.0)
+    model.test_cfg.update(
+        panoptic_on=True, semantic_on=True, stuff_on=True, object_mask_thr=0.0, iou_thr=0.0
+    )
     config = read_config('shapes_panoptic', shapes)
     for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
         loader.update(num_workers=0, persistent_workers=False)
@@ -177,7 +187,9 @@ def test_pictures_of_a_test_show_everything(results, config):
 
 def test_mmdets_inferencer_writes_panoptic_results(runner, config, shapes, tmp_path):
     work = Path(config.work_dir)
-    inferencer = DetInferencer(str(work / 'config.py'), str(work / 'iter_2.pth'), device='cpu', show_progress=False)
+    inferencer = DetInferencer(
+        str(work / 'config.py'), str(work / 'iter_2.pth'), device='cpu', show_progress=False
+    )
     image = str(shapes / 'val/000001.jpg')
     found = inferencer(image, out_dir=str(tmp_path), no_save_pred=False)['predictions'][0]
     written = cv2.imread(found['panoptic_seg_path'])
@@ -193,7 +205,12 @@ def test_mmdets_inferencer_writes_panoptic_results(runner, config, shapes, tmp_p
 
 def test_results_for_a_test_server_need_no_other_metric(runner, config, tmp_path):
     ann_file = config.val_evaluator[0].ann_file
-    metric = dict(type='PanopticQualityMetric', ann_file=ann_file, format_only=True, outfile_prefix=f'{tmp_path}/test')
+    metric = dict(
+        type='PanopticQualityMetric',
+        ann_file=ann_file,
+        format_only=True,
+        outfile_prefix=f'{tmp_path}/test',
+    )
     evaluator = Evaluator(metric)
     evaluator.dataset_meta = runner.test_dataloader.dataset.metainfo
     with torch.no_grad():

@@ -23,9 +23,18 @@ CONFIG = ROOT / 'configs/maskdino/maskdino_tiny_shapes-semantic.py'
 def run(tool: str, *arguments: object, **options: object) -> str:
     """Run a tool and return what it wrote."""
     settings = [f'{name}={value}' for name, value in options.items()]
-    command = [sys.executable, ROOT / 'tools' / tool, CONFIG, *arguments, '--cfg-options', *settings]
+    command = [
+        sys.executable,
+        ROOT / 'tools' / tool,
+        CONFIG,
+        *arguments,
+        '--cfg-options',
+        *settings,
+    ]
     environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     assert done.returncode == 0, done.stdout[-4000:]
     return done.stdout
 
@@ -46,10 +55,19 @@ def metrics(work_dir: Path) -> dict[str, float]:
 def short(tmp_path_factory) -> dict[str, object]:
     """Options for a training of two steps on a few images."""
     options = prepared(tmp_path_factory.mktemp('data') / 'shapes', World(train=8, val=3, size=64))
-    options |= {f'{loader}.num_workers': 0 for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader')}
-    options |= {f'{loader}.persistent_workers': False for loader in ('train_dataloader', 'val_dataloader')}
+    options |= {
+        f'{loader}.num_workers': 0
+        for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader')
+    }
+    options |= {
+        f'{loader}.persistent_workers': False for loader in ('train_dataloader', 'val_dataloader')
+    }
     options |= {'test_dataloader.persistent_workers': False, 'train_dataloader.batch_size': 2}
-    return options | {'train_cfg.max_iters': 2, 'train_cfg.val_interval': 2, 'default_hooks.checkpoint.interval': 2}
+    return options | {
+        'train_cfg.max_iters': 2,
+        'train_cfg.val_interval': 2,
+        'default_hooks.checkpoint.interval': 2,
+    }
 
 
 @pytest.fixture(scope='module')
@@ -77,7 +95,10 @@ def test_it_starts_from_a_detector_below_the_classes(short, tmp_path):
     log = run('train.py', '--work-dir', tmp_path, **short, load_from=tmp_path / 'detector.pth')
     [line] = [line for line in log.splitlines() if 'tensors fit' in line]
     assert int(line.split(' tensors fit')[0].split()[-1]) > 200
-    for name in ('decode_head.prediction.class_embed.weight (8, 64) -> (9, 64)', 'decode_head.queries (2)'):
+    for name in (
+        'decode_head.prediction.class_embed.weight (8, 64) -> (9, 64)',
+        'decode_head.queries (2)',
+    ):
         assert name in log
 
 
@@ -96,5 +117,11 @@ def test_it_learns_the_classes_of_shapes(tmp_path):
     options = prepared(tmp_path / 'shapes', World(train=2000, val=100))
     run('train.py', '--work-dir', tmp_path / 'work', **options)
     iterations = Config.fromfile(CONFIG).train_cfg.max_iters
-    run('test.py', tmp_path / f'work/iter_{iterations}.pth', '--work-dir', tmp_path / 'test', **options)
+    run(
+        'test.py',
+        tmp_path / f'work/iter_{iterations}.pth',
+        '--work-dir',
+        tmp_path / 'test',
+        **options,
+    )
     assert metrics(tmp_path / 'test')['mIoU'] > 50

@@ -13,7 +13,9 @@ from mmseg.registry import DATASETS, MODELS, TRANSFORMS
 import mask_dino.seg  # noqa: F401  registers the decode head
 
 CONFIGS = sorted(
-    path for path in Path('configs/maskdino').glob('*.py') if Config.fromfile(path).default_scope == 'mmseg'
+    path
+    for path in Path('configs/maskdino').glob('*.py')
+    if Config.fromfile(path).default_scope == 'mmseg'
 )
 SCHEDULES = {
     '160k': (160_000, [135_000, 150_000]),
@@ -38,7 +40,9 @@ def config(request):
     return Config.fromfile(request.param)
 
 
-@pytest.fixture(params=[path for path in CONFIGS if 'tiny' not in path.stem], ids=lambda path: path.stem)
+@pytest.fixture(
+    params=[path for path in CONFIGS if 'tiny' not in path.stem], ids=lambda path: path.stem
+)
 def published(request):
     return Config.fromfile(request.param)
 
@@ -56,7 +60,10 @@ def test_classes_are_those_of_the_data(config):
 
 
 def test_heads_and_pipelines_can_be_built(config):
-    assert MODELS.build(config.model.decode_head).criterion.num_logits == config.model.decode_head.num_classes + 1
+    assert (
+        MODELS.build(config.model.decode_head).criterion.num_logits
+        == config.model.decode_head.num_classes + 1
+    )
     assert config.tta_model.type in MODELS
     for pipeline in (*(config[name].dataset.pipeline for name in LOADERS), config.tta_pipeline):
         for transform in pipeline:
@@ -65,7 +72,9 @@ def test_heads_and_pipelines_can_be_built(config):
 
 def test_crops_are_of_the_size_in_the_name(published):
     size = tuple(map(int, re.search(r'(\d+)x(\d+)$', Path(published.filename).stem).groups()))
-    [crop] = [t.crop_size for t in published.train_dataloader.dataset.pipeline if t.type == 'RandomCrop']
+    [crop] = [
+        t.crop_size for t in published.train_dataloader.dataset.pipeline if t.type == 'RandomCrop'
+    ]
     assert tuple(crop) == tuple(published.model.data_preprocessor.size) == size
 
 
@@ -84,7 +93,9 @@ def test_the_optimiser_is_as_published(published):
     assert (wrapper.optimizer.lr, wrapper.optimizer.weight_decay) == (1e-4, 0.05)
     assert wrapper.clip_grad.max_norm == 0.01
     assert wrapper.paramwise_cfg.custom_keys.backbone.lr_mult == 0.1
-    assert 8 * published.train_dataloader.batch_size == published.auto_scale_lr.base_batch_size == 16
+    assert (
+        8 * published.train_dataloader.batch_size == published.auto_scale_lr.base_batch_size == 16
+    )
 
 
 @pytest.mark.parametrize(

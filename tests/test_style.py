@@ -43,7 +43,11 @@ def test_files_and_functions_are_short():
 
 
 def test_lines_are_not_dense():
-    functions = [function for file in find_files([PACKAGE, ROOT / 'tools']) for function in read_functions(file)]
+    functions = [
+        function
+        for file in find_files([PACKAGE, ROOT / 'tools'])
+        for function in read_functions(file)
+    ]
     dense = {function.place: f'{function.density:.1f}' for function in find_dense(functions)}
     allowed = {f'{folder}/{function}' for folder, names in DENSE.items() for function in names}
     above = [f'{place}: {density}' for place, density in dense.items() if place not in allowed]
@@ -52,7 +56,9 @@ def test_lines_are_not_dense():
         'intermediate values (python tools/dev/measure_style.py --dense lists them)'
     )
     stale = sorted(allowed - dense.keys())
-    assert not stale, f'no longer dense, or renamed: remove from DENSE in tests/test_style.py {stale}'
+    assert not stale, (
+        f'no longer dense, or renamed: remove from DENSE in tests/test_style.py {stale}'
+    )
 
 
 def imports(source: str, module: str) -> set[str]:
@@ -107,7 +113,9 @@ def may_import(module: str, name: str) -> bool:
         return name == 'mask_dino' or within(name, 'torch', *own, *sys.stdlib_module_names)
     if within(module, 'mask_dino.runtime'):
         own = ('mask_dino.runtime',)
-        return name == 'mask_dino' or within(name, 'numpy', 'onnxruntime', 'PIL', *own, *sys.stdlib_module_names)
+        return name == 'mask_dino' or within(
+            name, 'numpy', 'onnxruntime', 'PIL', *own, *sys.stdlib_module_names
+        )
     if within(module, 'mask_dino.models', 'mask_dino.ops'):
         data_samples = within(name, 'mmdet.structures') and not within(
             name, 'mmdet.structures.bbox', 'mmdet.structures.mask'
@@ -122,7 +130,10 @@ def may_import(module: str, name: str) -> bool:
 def broken_imports(graph: dict[str, set[str]]) -> list[str]:
     """Return what the import rule forbids, as 'module: name'."""
     return [
-        f'{module}: {name}' for module in graph for name in reachable(module, graph) if not may_import(module, name)
+        f'{module}: {name}'
+        for module in graph
+        for name in reachable(module, graph)
+        if not may_import(module, name)
     ]
 
 
@@ -135,7 +146,11 @@ def test_the_import_rule_holds():
     [
         ('mask_dino.boxes', 'import torch, typing\nfrom .structures import Targets', True),
         ('mask_dino.boxes', 'from mmdet.structures.bbox import bbox_cxcywh_to_xyxy', False),
-        ('mask_dino.models.head', 'from mmdet.models.layers import MLP\nfrom ..boxes import masks_to_boxes', True),
+        (
+            'mask_dino.models.head',
+            'from mmdet.models.layers import MLP\nfrom ..boxes import masks_to_boxes',
+            True,
+        ),
         ('mask_dino.models.head', 'from mmdet.structures import DetDataSample', False),
         ('mask_dino.models.head', 'def f():\n    import mmseg.models', False),
         ('mask_dino.models.head', 'from .. import det', False),
@@ -147,33 +162,57 @@ def test_the_import_rule_holds():
     ],
 )
 def test_imports_are_followed(module, source, allowed):
-    graph = {'mask_dino': set(), 'mask_dino.det': set(), 'mask_dino.helper': {'mask_dino.det.MaskDINO'}}
+    graph = {
+        'mask_dino': set(),
+        'mask_dino.det': set(),
+        'mask_dino.helper': {'mask_dino.det.MaskDINO'},
+    }
     graph |= {module: imports(source, module)}
     assert (not broken_imports(graph)) is allowed
 
 
 def test_importing_the_package_loads_nothing_heavy():
     code = 'import mask_dino, sys; print(*sorted({"torch", "numpy", "mmengine", "mmcv"} & sys.modules.keys()))'
-    loaded = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = subprocess.run(
+        [sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert loaded.stdout.split() == []
 
 
 def test_no_leftovers():
     leftover = re.compile(r'\bTO[D]O\b|\bFIX[M]E\b|(?<![\w.])/(home|root|Users|work)/')
     kinds = {'.py', '.sh', '.md', '.txt', '.cfg', '.toml', '.yaml', '.yml', '.cff'}
-    folders = ('mask_dino', 'configs', 'projects', 'tools', 'tests', 'docs', 'requirements', '.github')
+    folders = (
+        'mask_dino',
+        'configs',
+        'projects',
+        'tools',
+        'tests',
+        'docs',
+        'requirements',
+        '.github',
+    )
     files = [*ROOT.glob('*'), *(file for folder in folders for file in (ROOT / folder).rglob('*'))]
-    texts = {file.relative_to(ROOT): file.read_text() for file in files if file.suffix in kinds and file.is_file()}
+    texts = {
+        file.relative_to(ROOT): file.read_text()
+        for file in files
+        if file.suffix in kinds and file.is_file()
+    }
     assert texts
     found = [
-        f'{file}: {line.strip()}' for file, text in texts.items() for line in text.splitlines() if leftover.search(line)
+        f'{file}: {line.strip()}'
+        for file, text in texts.items()
+        for line in text.splitlines()
+        if leftover.search(line)
     ]
     assert not found
 
 
 def test_density_counts_the_nodes_of_a_body_per_line(tmp_path):
     file = tmp_path / 'module.py'
-    file.write_text('class A:\n    def f(self, x):\n        """Doc."""\n        y = 1\n        return y\n')
+    file.write_text(
+        'class A:\n    def f(self, x):\n        """Doc."""\n        y = 1\n        return y\n'
+    )
     [function] = read_functions(file)
     # Assign, its Name with Store and its Constant; Return, its Name with Load.
     assert function[2:5] == (2, 7 / 2, 1)
@@ -182,6 +221,8 @@ def test_density_counts_the_nodes_of_a_body_per_line(tmp_path):
 
 def test_pre_commit_has_the_versions_of_the_environment():
     hooks = (ROOT / '.pre-commit-config.yaml').read_text()
-    requirements = dict(re.findall(r'^(\w+)==(.+)$', (ROOT / 'requirements' / 'dev.txt').read_text(), re.MULTILINE))
+    requirements = dict(
+        re.findall(r'^(\w+)==(.+)$', (ROOT / 'requirements' / 'dev.txt').read_text(), re.MULTILINE)
+    )
     pinned = dict(re.findall(r'/(ruff|codespell)\S*\n    rev: v(.+)', hooks))
     assert pinned == {name: requirements[name] for name in ('ruff', 'codespell')}

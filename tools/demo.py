@@ -35,7 +35,10 @@ def main() -> None:
     """Run the four steps."""
     config = Config.fromfile(CONFIG)
     WORK_DIR.mkdir(parents=True, exist_ok=True)
-    say('1/4', f'Data: {WORLD.train} images to train on and {WORLD.val} others to test on, in {DATA}')
+    say(
+        '1/4',
+        f'Data: {WORLD.train} images to train on and {WORLD.val} others to test on, in {DATA}',
+    )
     try:
         write_shapes(WORLD, DATA)
     except OSError as error:
@@ -45,7 +48,10 @@ def main() -> None:
     runner = build_runner(config)
     with EVALUATION.open('w') as log, contextlib.redirect_stdout(log):
         metrics = runner.test()
-    say('4/4', 'Pictures: image, ground truth, instances, panoptic and semantic map, two images to a row')
+    say(
+        '4/4',
+        'Pictures: image, ground truth, instances, panoptic and semantic map, two images to a row',
+    )
     draw_page(runner.model, runner.test_dataloader.dataset, PICTURES, PAGE)
     report(metrics)
 
@@ -57,13 +63,25 @@ def train(config: Config) -> None:
         return
     processes = 2
     batch = config.train_dataloader.batch_size // processes
-    command = ['tools/dist_train.sh', str(CONFIG), str(processes), '--work-dir', str(WORK_DIR), '--resume']
+    command = [
+        'tools/dist_train.sh',
+        str(CONFIG),
+        str(processes),
+        '--work-dir',
+        str(WORK_DIR),
+        '--resume',
+    ]
     command += ['--cfg-options', f'train_dataloader.batch_size={batch}']
     say('2/4', f'Training: {" ".join(command)}')
     # On few cores, two processes with one thread each are faster than two threads, also if other programs run.
     environment = os.environ | dict(PYTHON=sys.executable, OMP_NUM_THREADS='1')
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors='replace', env=environment
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors='replace',
+        env=environment,
     )
     with LOG.open('a') as log:
         show_progress(process, log)

@@ -41,14 +41,18 @@ def draw_page(
     visualizer.dataset_meta = dataset.metainfo
     rows = [draw_row(model, dataset[i], visualizer, scale, score_thr) for i in indices]
     left, right = rows[0::2], rows[1::2]
-    pairs = [np.hstack(pair) for pair in zip(left, right, strict=False)]  # an odd row at the end is left out
+    pairs = [
+        np.hstack(pair) for pair in zip(left, right, strict=False)
+    ]  # an odd row at the end is left out
     page = np.vstack(pairs)
     out_file.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(out_file), page[..., ::-1]):
         raise OSError(f'{out_file}: cannot be written')
 
 
-def draw_row(model: BaseModel, item: dict, visualizer: DetLocalVisualizer, scale: int, score_thr: float) -> np.ndarray:
+def draw_row(
+    model: BaseModel, item: dict, visualizer: DetLocalVisualizer, scale: int, score_thr: float
+) -> np.ndarray:
     """Return the RGB row (height, columns * width, 3) of one image of a dataset."""
     with torch.no_grad():
         [sample] = model.test_step(pseudo_collate([item]))

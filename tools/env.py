@@ -75,7 +75,9 @@ class Found(NamedTuple):
     python: str
     project: str  # the file that `import mask_dino` loads
     installed: dict[str, str]  # distribution -> version
-    failed: str  # the first part that does not work: python, opencv, packages or mmcv; '' if all work
+    failed: (
+        str  # the first part that does not work: python, opencv, packages or mmcv; '' if all work
+    )
     error: str
 
 
@@ -94,8 +96,14 @@ class Venv:
 
     def __init__(self, path: Path, lock: int) -> None:
         self.path, self.lock = path, lock
-        self.python, self.log, self.record = path / 'bin' / 'python', path / 'env.log', path / 'mask_dino.json'
-        self.state: dict[str, str] = json.loads(self.record.read_text()) if self.record.exists() else {}
+        self.python, self.log, self.record = (
+            path / 'bin' / 'python',
+            path / 'env.log',
+            path / 'mask_dino.json',
+        )
+        self.state: dict[str, str] = (
+            json.loads(self.record.read_text()) if self.record.exists() else {}
+        )
 
     def note(self, **changes: str) -> None:
         """Write changes to the record. A kill at any moment leaves the old record or the new one."""
@@ -111,7 +119,9 @@ class Venv:
             return Found('', '', {}, 'python', 'it does not exist')
         # -I: the environment must not see modules outside it.
         answer = subprocess.run([self.python, '-I', '-c', INSPECT], capture_output=True, text=True)
-        errors = answer.stderr.strip().splitlines() or [f'Python ended with status {answer.returncode}']
+        errors = answer.stderr.strip().splitlines() or [
+            f'Python ended with status {answer.returncode}'
+        ]
         if not answer.stdout:
             return Found('', '', {}, 'python', errors[-1])
         facts, *parts = answer.stdout.splitlines()
@@ -121,7 +131,9 @@ class Venv:
     def make(self) -> None:
         """Make the environment from nothing. Its record stays, so that a kill in between is noticed."""
         if self.path.exists() and not self.record.exists():
-            fail(f'{self.path} was not made by `make env`: remove it, or choose another folder with VENV=...')
+            fail(
+                f'{self.path} was not made by `make env`: remove it, or choose another folder with VENV=...'
+            )
         self.note(unfinished='it was made', mmcv_torch='')
         for entry in set(self.path.iterdir()) - {self.record}:
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
@@ -137,29 +149,50 @@ class Venv:
 
     def run(self, *command: str, **settings: str) -> None:
         """Run a command and write its output to the log; settings are added to the process environment."""
-        outside = {key: value for key, value in os.environ.items() if key not in ('PYTHONPATH', 'PYTHONHOME')}
+        outside = {
+            key: value
+            for key, value in os.environ.items()
+            if key not in ('PYTHONPATH', 'PYTHONHOME')
+        }
         environment = {**outside, 'PIP_USER': '0', 'PYTHONUNBUFFERED': '1', **settings}
         with self.log.open('wb') as log:
             # If only this process is killed, the command keeps the lock, and no other run can start.
             process = subprocess.run(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, pass_fds=[self.lock]
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment,
+                pass_fds=[self.lock],
             )
         if process.returncode:
             text = self.log.read_text(errors='replace')
             end = '\n'.join(line[:300] for line in text.splitlines()[-25:])
-            fail(f'{" ".join(command[2:4])} failed, {find_remedy(text)}\n{end}\nThe whole log is {self.log}')
+            fail(
+                f'{" ".join(command[2:4])} failed, {find_remedy(text)}\n{end}\nThe whole log is {self.log}'
+            )
 
 
 def find_remedy(log: str) -> str:
     """Return what the user can do about a failure, by the words in its log."""
-    return next((text for pattern, text in REMEDIES.items() if re.search(pattern, log)), 'see the end of its log:')
+    return next(
+        (text for pattern, text in REMEDIES.items() if re.search(pattern, log)),
+        'see the end of its log:',
+    )
 
 
 def install_mmcv(venv: Venv, spec: str, found: Found) -> None:
     """Install mmcv from the cache of wheels. Compile it if the cache has no wheel that works."""
-    command = [venv.python, '-I', '-c', 'import torch; print("cuda" if torch.cuda.is_available() else "cpu")']
+    command = [
+        venv.python,
+        '-I',
+        '-c',
+        'import torch; print("cuda" if torch.cuda.is_available() else "cpu")',
+    ]
     device = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    cache = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'mask_dino' / 'wheels'
+    cache = (
+        Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'mask_dino' / 'wheels'
+    )
     torch = found.installed['torch']
     folder = cache / f'{spec.replace("==", "-")}-torch-{torch}-py{found.python}-{device}'
     for wheel in sorted(folder.glob('*.whl')):
@@ -180,9 +213,18 @@ def compile_mmcv(venv: Venv, spec: str, folder: Path) -> Path:
     fitting = max(1, min(len(os.sched_getaffinity(0)), memory // MEMORY_PER_JOB))
     jobs = os.environ.get('MAX_JOBS') or str(fitting)
     flags = os.environ.get('CFLAGS', '') + ' -g0'
-    say(f'compiling {spec} with MAX_JOBS={jobs}: about 10 minutes on two cores; to watch: tail -f {venv.log}')
+    say(
+        f'compiling {spec} with MAX_JOBS={jobs}: about 10 minutes on two cores; to watch: tail -f {venv.log}'
+    )
     folder.mkdir(parents=True, exist_ok=True)
-    options = ['-v', '--no-cache-dir', '--no-deps', '--no-build-isolation', '--no-binary', spec.split('==')[0]]
+    options = [
+        '-v',
+        '--no-cache-dir',
+        '--no-deps',
+        '--no-build-isolation',
+        '--no-binary',
+        spec.split('==')[0],
+    ]
     with tempfile.TemporaryDirectory(dir=folder) as draft:
         command = [str(venv.python), '-m', 'pip', 'wheel', *options, '-w', draft, spec]
         venv.run(*command, MMCV_WITH_OPS='1', MAX_JOBS=jobs, CFLAGS=flags)
@@ -192,13 +234,25 @@ def compile_mmcv(venv: Venv, spec: str, folder: Path) -> Path:
 
 def requirement_files(stack: str) -> list[Path]:
     """Return the files that list what is installed besides torch and mmcv."""
-    return [ROOT / 'requirements.txt', *(ROOT / 'requirements' / f'{name}.txt' for name in (stack, 'build', 'dev'))]
+    return [
+        ROOT / 'requirements.txt',
+        *(ROOT / 'requirements' / f'{name}.txt' for name in (stack, 'build', 'dev')),
+    ]
 
 
 def fingerprint(wanted: Wanted, installed: dict[str, str]) -> str:
     """Return a digest of what the environment depends on and what it holds."""
-    files = [*requirement_files(wanted.stack), ROOT / 'pyproject.toml', ROOT / 'mask_dino' / '__init__.py']
-    parts = [*(file.read_text() for file in files), wanted.torch, MMCV[wanted.stack], str(sorted(installed.items()))]
+    files = [
+        *requirement_files(wanted.stack),
+        ROOT / 'pyproject.toml',
+        ROOT / 'mask_dino' / '__init__.py',
+    ]
+    parts = [
+        *(file.read_text() for file in files),
+        wanted.torch,
+        MMCV[wanted.stack],
+        str(sorted(installed.items())),
+    ]
     return hashlib.sha256('\n'.join(parts).encode()).hexdigest()
 
 
@@ -211,7 +265,11 @@ def reason_to_remake(venv: Venv, wanted: Wanted, found: Found) -> str:
     if wanted.python not in ('', found.python):
         return f'it has Python {found.python}'
     stack = venv.state.get('stack', wanted.stack)
-    return '' if stack == wanted.stack else f'the {stack} and {wanted.stack} stacks cannot share an environment'
+    return (
+        ''
+        if stack == wanted.stack
+        else f'the {stack} and {wanted.stack} stacks cannot share an environment'
+    )
 
 
 def reason_to_repair(venv: Venv, wanted: Wanted, found: Found) -> str:
@@ -226,7 +284,9 @@ def reason_to_repair(venv: Venv, wanted: Wanted, found: Found) -> str:
 
 def install_everything(venv: Venv, wanted: Wanted) -> Found:
     """Take all steps; return what the environment holds then."""
-    say(f'installing {wanted.torch}: a minute, or longer if a CUDA build of several GB has to be downloaded')
+    say(
+        f'installing {wanted.torch}: a minute, or longer if a CUDA build of several GB has to be downloaded'
+    )
     venv.install(*shlex.split(wanted.torch))
     torch = venv.inspect().installed['torch']
     say(f'installing the {wanted.stack} stack and the tools: about a minute the first time')
@@ -234,11 +294,17 @@ def install_everything(venv: Venv, wanted: Wanted) -> Found:
     venv.install(*requirements, f'torch=={torch}')
     found = venv.inspect()
     if found.failed == 'opencv':
-        say('installing opencv-python-headless over opencv-python, which needs libraries of a desktop')
+        say(
+            'installing opencv-python-headless over opencv-python, which needs libraries of a desktop'
+        )
         venv.install('--force-reinstall', '--no-deps', 'opencv-python-headless<5')
         found = venv.inspect()
     name, _, version = MMCV[wanted.stack].partition('==')
-    if found.failed == 'mmcv' or found.installed.get(name) != version or venv.state.get('mmcv_torch') != torch:
+    if (
+        found.failed == 'mmcv'
+        or found.installed.get(name) != version
+        or venv.state.get('mmcv_torch') != torch
+    ):
         install_mmcv(venv, MMCV[wanted.stack], found)
     say('installing mask_dino in editable mode')
     venv.install('--no-deps', '--no-build-isolation', '-e', str(ROOT))
@@ -261,19 +327,29 @@ def make_ready(venv: Venv, wanted: Wanted) -> Found:
         venv.make()
         found = install_everything(venv, wanted)
     if found.failed:
-        fail(f'{found.failed} does not work in a new environment: {found.error}\nThe log is {venv.log}')
-    venv.note(torch=wanted.torch, stack=wanted.stack, fingerprint=fingerprint(wanted, found.installed))
+        fail(
+            f'{found.failed} does not work in a new environment: {found.error}\nThe log is {venv.log}'
+        )
+    venv.note(
+        torch=wanted.torch, stack=wanted.stack, fingerprint=fingerprint(wanted, found.installed)
+    )
     return found
 
 
 def parse_args(arguments: list[str]) -> argparse.Namespace:
     """Read the command line; an empty value counts as not given."""
-    parser = argparse.ArgumentParser(prog='env', description='Make or repair the virtual environment.')
+    parser = argparse.ArgumentParser(
+        prog='env', description='Make or repair the virtual environment.'
+    )
     parser.add_argument('--venv', type=Path, default=Path('.venv'))
-    parser.add_argument('--torch', default='', help=f'a requirement, options of pip may follow; first time {TORCH}')
+    parser.add_argument(
+        '--torch', default='', help=f'a requirement, options of pip may follow; first time {TORCH}'
+    )
     parser.add_argument('--stack', default='', choices=['', *MMCV], help=f'first time {STACK}')
     parser.add_argument(
-        '--this-python', action='store_true', help='the environment must have the version of this Python'
+        '--this-python',
+        action='store_true',
+        help='the environment must have the version of this Python',
     )
     args = parser.parse_args(arguments)
     if args.torch and not re.match(r'torch($| |[=<>!~]=|[<>])', args.torch):
@@ -284,7 +360,9 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
 def choose(args: argparse.Namespace, state: dict[str, str]) -> Wanted:
     """Return what is asked for now, or else what was asked for last time, or else the default."""
     python = '{}.{}'.format(*sys.version_info) if args.this_python else ''
-    return Wanted(python, args.torch or state.get('torch', TORCH), args.stack or state.get('stack', STACK))
+    return Wanted(
+        python, args.torch or state.get('torch', TORCH), args.stack or state.get('stack', STACK)
+    )
 
 
 def main() -> None:
@@ -298,7 +376,10 @@ def main() -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
     venv = Venv(args.venv.absolute(), lock)
     found = make_ready(venv, choose(args, venv.state))
-    names = ('torch', *sorted(name for name in found.installed if name.removeprefix('onedl-').startswith('mm')))
+    names = (
+        'torch',
+        *sorted(name for name in found.installed if name.removeprefix('onedl-').startswith('mm')),
+    )
     versions = ', '.join(f'{name} {found.installed[name]}' for name in names)
     say(f'{args.venv} is ready: Python {found.python}, {versions}')
 

@@ -21,8 +21,12 @@ def arguments() -> argparse.ArgumentParser:
         '--show-dir',
         help='directory to save the drawn predictions in; with MMDetection, a relative one lies in WORK_DIR/TIMESTAMP',
     )
-    parser.add_argument('--wait-time', type=float, default=2, help='seconds to show each image (default: 2)')
-    parser.add_argument('--tta', action='store_true', help="test-time augmentation with the config's tta_model")
+    parser.add_argument(
+        '--wait-time', type=float, default=2, help='seconds to show each image (default: 2)'
+    )
+    parser.add_argument(
+        '--tta', action='store_true', help="test-time augmentation with the config's tta_model"
+    )
     return parser
 
 

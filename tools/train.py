@@ -15,7 +15,9 @@ def arguments() -> argparse.ArgumentParser:
         action='store_true',
         help='train in mixed precision: float16 with dynamic loss scaling on a GPU, bfloat16 on the CPU',
     )
-    parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size')
+    parser.add_argument(
+        '--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size'
+    )
     parser.add_argument(
         '--resume',
         nargs='?',

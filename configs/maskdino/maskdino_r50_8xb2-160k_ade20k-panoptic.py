@@ -17,7 +17,9 @@ model = dict(
         queries=dict(boxes_from_masks=False),
         criterion=dict(decouple_stuff=True),
     ),
-    panoptic_fusion_head=dict(num_things_classes=num_things_classes, num_stuff_classes=num_stuff_classes),
+    panoptic_fusion_head=dict(
+        num_things_classes=num_things_classes, num_stuff_classes=num_stuff_classes
+    ),
     test_cfg=dict(panoptic_on=True, semantic_on=True, stuff_on=True),
 )
 
@@ -25,5 +27,12 @@ max_iters = 160000
 train_cfg = dict(max_iters=max_iters)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=10),
-    dict(type='MultiStepLR', begin=0, end=max_iters, by_epoch=False, milestones=[135000, 150000], gamma=0.1),
+    dict(
+        type='MultiStepLR',
+        begin=0,
+        end=max_iters,
+        by_epoch=False,
+        milestones=[135000, 150000],
+        gamma=0.1,
+    ),
 ]

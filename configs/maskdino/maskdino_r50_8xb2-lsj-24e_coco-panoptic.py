@@ -6,5 +6,7 @@ max_iters = 177430
 train_cfg = dict(max_iters=max_iters)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=10),
-    dict(type='MultiStepLR', begin=0, end=max_iters, by_epoch=False, milestones=[147859], gamma=0.1),
+    dict(
+        type='MultiStepLR', begin=0, end=max_iters, by_epoch=False, milestones=[147859], gamma=0.1
+    ),
 ]

@@ -17,6 +17,8 @@ model = dict(
         queries=dict(boxes_from_masks=False),
         criterion=dict(decouple_stuff=True),
     ),
-    panoptic_fusion_head=dict(num_things_classes=num_things_classes, num_stuff_classes=num_stuff_classes),
+    panoptic_fusion_head=dict(
+        num_things_classes=num_things_classes, num_stuff_classes=num_stuff_classes
+    ),
     test_cfg=dict(panoptic_on=True, semantic_on=True, stuff_on=True),
 )

@@ -3,5 +3,7 @@
 _base_ = './maskdino_r50_8xb2-lsj-50e_hid1024_coco.py'
 
 model = dict(
-    panoptic_head=dict(pixel_decoder=dict(num_levels=3), queries=dict(anchor_sizes=[0.05, 0.1, 0.2])),
+    panoptic_head=dict(
+        pixel_decoder=dict(num_levels=3), queries=dict(anchor_sizes=[0.05, 0.1, 0.2])
+    ),
 )

@@ -2,5 +2,7 @@
 _base_ = './maskdino_r50_8xb2-lsj-50e_coco.py'
 
 model = dict(
-    panoptic_head=dict(pixel_decoder=dict(feedforward_channels=1024), queries=dict(pixel_exact=True)),
+    panoptic_head=dict(
+        pixel_decoder=dict(feedforward_channels=1024), queries=dict(pixel_exact=True)
+    ),
 )

@@ -17,7 +17,9 @@ model = dict(
         criterion=dict(
             loss_mask=None,
             loss_dice=None,
-            matcher=dict(num_points=0, match_costs=[dict(type='FocalLossCost', weight=4.0, eps=1e-8)]),
+            matcher=dict(
+                num_points=0, match_costs=[dict(type='FocalLossCost', weight=4.0, eps=1e-8)]
+            ),
         ),
     ),
     panoptic_fusion_head=dict(num_things_classes=num_things_classes),
@@ -30,5 +32,7 @@ max_iters = 2831220
 train_cfg = dict(max_iters=max_iters, val_interval=100000)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=10),
-    dict(type='MultiStepLR', begin=0, end=max_iters, by_epoch=False, milestones=[2613434], gamma=0.1),
+    dict(
+        type='MultiStepLR', begin=0, end=max_iters, by_epoch=False, milestones=[2613434], gamma=0.1
+    ),
 ]

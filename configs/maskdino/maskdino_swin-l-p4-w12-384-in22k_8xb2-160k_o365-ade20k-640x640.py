@@ -15,7 +15,12 @@ model = dict(
     data_preprocessor=dict(size=crop_size),
     backbone=dict(_delete_=True, **_base_.backbone),
     decode_head=dict(
-        pixel_decoder=dict(in_channels=[192, 384, 768, 1536], num_levels=5, first_level=0, feedforward_channels=2048),
+        pixel_decoder=dict(
+            in_channels=[192, 384, 768, 1536],
+            num_levels=5,
+            first_level=0,
+            feedforward_channels=2048,
+        ),
         queries=dict(num_queries=900),
     ),
 )
@@ -45,7 +50,10 @@ tta_pipeline = [
     dict(
         type='TestTimeAug',
         transforms=[
-            [dict(type='ResizeShortestEdge', scale=side, max_size=4480) for side in (320, 480, 640, 800, 960, 1120)],
+            [
+                dict(type='ResizeShortestEdge', scale=side, max_size=4480)
+                for side in (320, 480, 640, 800, 960, 1120)
+            ],
             [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
             [dict(type='LoadAnnotations')],
             [dict(type='PackSegInputs')],
@@ -56,4 +64,6 @@ train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
 
-custom_hooks = [dict(type='EMAHook', ema_type='mmdet.ExpMomentumEMA', momentum=0.0002, update_buffers=True)]
+custom_hooks = [
+    dict(type='EMAHook', ema_type='mmdet.ExpMomentumEMA', momentum=0.0002, update_buffers=True)
+]

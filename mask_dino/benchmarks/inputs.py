@@ -34,7 +34,9 @@ class Classes(NamedTuple):
         """Read the numbers from the config of a model; they can be anywhere in it."""
         found: dict[str, int] = {}
         for name, value in _settings(model):
-            if name in ('num_things_classes', 'num_stuff_classes', 'num_classes') and isinstance(value, int):
+            if name in ('num_things_classes', 'num_stuff_classes', 'num_classes') and isinstance(
+                value, int
+            ):
                 found.setdefault(name, value)
         if 'num_things_classes' in found:
             return cls(found['num_things_classes'], found.get('num_stuff_classes', 0))
@@ -70,7 +72,11 @@ def segmentation_batch(load: Load, classes: Classes, seed: int) -> dict:
         masks, _ = ellipses(load, rng)
         empty = np.zeros((load.height, load.width), np.int64)
         pixels = _painted(empty, masks, rng.integers(sum(classes), size=load.objects))
-        samples.append(SegDataSample(metainfo=_sizes(load), gt_sem_seg=PixelData(data=torch.from_numpy(pixels)[None])))
+        samples.append(
+            SegDataSample(
+                metainfo=_sizes(load), gt_sem_seg=PixelData(data=torch.from_numpy(pixels)[None])
+            )
+        )
     return dict(inputs=_images(load, rng), data_samples=samples)
 
 
@@ -119,7 +125,12 @@ def _images(load: Load, rng: np.random.Generator) -> list[torch.Tensor]:
 def _sizes(load: Load) -> dict:
     size = (load.height, load.width)
     return dict(
-        img_shape=size, ori_shape=size, pad_shape=size, batch_input_shape=size, scale_factor=(1.0, 1.0), img_id=0
+        img_shape=size,
+        ori_shape=size,
+        pad_shape=size,
+        batch_input_shape=size,
+        scale_factor=(1.0, 1.0),
+        img_id=0,
     )
 
 

@@ -57,7 +57,9 @@ class Spread(NamedTuple):
         return cls(middle, (third - first) / 2)
 
 
-def measure(subjects: Mapping[str, Subject], cases: Sequence[Case], rounds: int) -> list[Measurement]:
+def measure(
+    subjects: Mapping[str, Subject], cases: Sequence[Case], rounds: int
+) -> list[Measurement]:
     """Measure the memory of every case, which warms it up, and then its time once per round."""
     measurements = []
     for case in cases:
@@ -101,9 +103,13 @@ def measure_fps(subject: Subject, batches: Iterable[dict], images: int | None, w
     stop = None if images is None else images + warmup
     parts = [subject.clock(TEST, data) for data in islice(batches, stop)][warmup:]
     whole = [sum(one.values()) for one in parts]
-    network = [seconds - one.get(POSTPROCESSING, 0.0) for seconds, one in zip(whole, parts, strict=True)]
+    network = [
+        seconds - one.get(POSTPROCESSING, 0.0) for seconds, one in zip(whole, parts, strict=True)
+    ]
     if not whole:
-        raise ValueError(f'there is no image after the {warmup} images of the warm-up: lower --warmup, or add images')
+        raise ValueError(
+            f'there is no image after the {warmup} images of the warm-up: lower --warmup, or add images'
+        )
     return dict(
         images=len(whole),
         fps=len(whole) / sum(whole),

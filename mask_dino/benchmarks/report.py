@@ -24,7 +24,9 @@ def environment(device: torch.device) -> dict:
         device=torch.cuda.get_device_name(device) if device.type == 'cuda' else _processor(),
         threads=torch.get_num_threads(),
         python=platform.python_version(),
-        versions={name: import_module(name).__version__ for name in PACKAGES if name in sys.modules},
+        versions={
+            name: import_module(name).__version__ for name in PACKAGES if name in sys.modules
+        },
         commit=_commit(),
         command=' '.join(sys.argv),
     )
@@ -74,13 +76,20 @@ def _part_seconds(record: dict, part: str) -> str:
 
 def _processor() -> str:
     info = Path('/proc/cpuinfo')
-    names = [line.partition(':')[2].strip() for line in info.read_text().splitlines() if 'model name' in line]
+    names = [
+        line.partition(':')[2].strip()
+        for line in info.read_text().splitlines()
+        if 'model name' in line
+    ]
     return f'{names[0]}, {os.cpu_count()} cores' if names else platform.processor()
 
 
 def _commit() -> str:
     folder = Path(__file__).parent
     described = subprocess.run(
-        ['git', 'describe', '--always', '--dirty', '--abbrev=12'], cwd=folder, capture_output=True, text=True
+        ['git', 'describe', '--always', '--dirty', '--abbrev=12'],
+        cwd=folder,
+        capture_output=True,
+        text=True,
     )
     return described.stdout.strip() or 'unknown'

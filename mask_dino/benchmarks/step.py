@@ -60,7 +60,9 @@ class Subject:
 
     def peak(self, mode: str, load: Load, seed: int) -> int | None:
         """Return the peak memory of a step in bytes, above what was in use before; None where it is not known."""
-        if mode == TRAIN and not self.trained:  # What the optimiser keeps belongs to what is in use.
+        if (
+            mode == TRAIN and not self.trained
+        ):  # What the optimiser keeps belongs to what is in use.
             self.train(self.make_batch(Load(128, 128, 1, load.batch), self.classes, seed))
             self.trained = True
         data = self.make_batch(load, self.classes, seed)
@@ -84,13 +86,20 @@ class Subject:
     def test(self, data: dict) -> None:
         """Predict a batch, post-processing included."""
         self.model.eval()
-        context: AbstractContextManager = autocast(dtype=DTYPES[self.amp]) if self.amp else nullcontext()
+        context: AbstractContextManager = (
+            autocast(dtype=DTYPES[self.amp]) if self.amp else nullcontext()
+        )
         with torch.no_grad(), context:
             self.model.test_step(data)
 
 
-def _optim_wrapper(config: Config, model: BaseModel, device: torch.device, amp: str | None) -> OptimWrapper:
-    settings = dict(config.get('optim_wrapper') or dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-4)))
+def _optim_wrapper(
+    config: Config, model: BaseModel, device: torch.device, amp: str | None
+) -> OptimWrapper:
+    settings = dict(
+        config.get('optim_wrapper')
+        or dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-4))
+    )
     if amp and device.type == 'cpu':
         settings['type'] = BFloat16OptimWrapper.__name__
     elif amp:

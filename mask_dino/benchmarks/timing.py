@@ -72,22 +72,42 @@ PARTS: dict[str, tuple[str, ...]] = {
     'backbone': ('backbone', 'neck'),
     'pixel decoder': ('panoptic_head.pixel_decoder', 'decode_head.pixel_decoder', 'encoder'),
     'decoder + heads': (
-        *(f'{head}.{method}' for head in ('panoptic_head', 'decode_head') for method in ('loss', 'predict')),
-        *(f'{head}.{method}' for head in ('bbox_head', 'rpn_head', 'roi_head') for method in ('loss', 'predict')),
+        *(
+            f'{head}.{method}'
+            for head in ('panoptic_head', 'decode_head')
+            for method in ('loss', 'predict')
+        ),
+        *(
+            f'{head}.{method}'
+            for head in ('bbox_head', 'rpn_head', 'roi_head')
+            for method in ('loss', 'predict')
+        ),
         'rpn_head.loss_and_predict',
         'forward_transformer',
     ),
     'matcher': (
-        *(f'{head}.criterion.matcher' for head in ('panoptic_head', 'decode_head.head', 'decode_head')),
+        *(
+            f'{head}.criterion.matcher'
+            for head in ('panoptic_head', 'decode_head.head', 'decode_head')
+        ),
         *(f'{head}.assigner.assign' for head in ('panoptic_head', 'bbox_head', 'decode_head')),
     ),
     'mask losses': (
-        *(f'{head}.criterion.mask_losses' for head in ('panoptic_head', 'decode_head.head', 'decode_head')),
-        *(f'{head}.criterion.sample_points' for head in ('panoptic_head', 'decode_head.head', 'decode_head')),
+        *(
+            f'{head}.criterion.mask_losses'
+            for head in ('panoptic_head', 'decode_head.head', 'decode_head')
+        ),
+        *(
+            f'{head}.criterion.sample_points'
+            for head in ('panoptic_head', 'decode_head.head', 'decode_head')
+        ),
     ),
     'other losses': (
         *(f'{head}.criterion' for head in ('panoptic_head', 'decode_head.head', 'decode_head')),
-        *(f'{head}.loss_by_feat' for head in ('panoptic_head', 'bbox_head', 'mask_head', 'decode_head')),
+        *(
+            f'{head}.loss_by_feat'
+            for head in ('panoptic_head', 'bbox_head', 'mask_head', 'decode_head')
+        ),
     ),
     POSTPROCESSING: (
         'panoptic_fusion_head.predict',

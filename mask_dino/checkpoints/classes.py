@@ -19,7 +19,9 @@ class ClassDifference(NamedTuple):
     @property
     def is_spelling(self) -> bool:
         """Whether each name differs in nothing but case, spaces, hyphens and underscores."""
-        return [_normalize(name) for name in self.trained] == [_normalize(name) for name in self.expected]
+        return [_normalize(name) for name in self.trained] == [
+            _normalize(name) for name in self.expected
+        ]
 
     @property
     def is_order(self) -> bool:
@@ -66,7 +68,9 @@ def to_names(classes: object) -> tuple[str, ...] | None:
     return tuple(map(str, classes)) if isinstance(classes, (list, tuple)) and classes else None
 
 
-def find_difference(trained: tuple[str, ...] | None, expected: tuple[str, ...] | None) -> ClassDifference | None:
+def find_difference(
+    trained: tuple[str, ...] | None, expected: tuple[str, ...] | None
+) -> ClassDifference | None:
     """Compare the classes of a checkpoint with the classes of a data set; None if they are equal or unknown."""
     if trained is None or expected is None or trained == expected:
         return None

@@ -45,7 +45,12 @@ def _secure_entry(entry: Any, place: str, trusted: tuple[str, ...]) -> Any:
             secured[key] = secure(value, f'{place}[{key!r}]', trusted)
         return secured
     if isinstance(entry, (list, tuple)):
-        return type(entry)([_secure_entry(value, f'{place}[{index}]', trusted) for index, value in enumerate(entry)])
+        return type(entry)(
+            [
+                _secure_entry(value, f'{place}[{index}]', trusted)
+                for index, value in enumerate(entry)
+            ]
+        )
     return entry
 
 
@@ -90,7 +95,9 @@ def _read_assignment(statement: ast.stmt) -> tuple[str, Any]:
 def _read_value(node: ast.expr) -> Any:
     """Return the value of a literal, of ``dict(name=literal)`` or of ``dict({...})``."""
     match node:
-        case ast.Constant(value=None | bool() | int() | float() | complex() | str() | bytes() as value):
+        case ast.Constant(
+            value=None | bool() | int() | float() | complex() | str() | bytes() as value
+        ):
             return value
         case ast.List(elts=items):
             return [_read_value(item) for item in items]
@@ -104,7 +111,9 @@ def _read_value(node: ast.expr) -> Any:
         case ast.Call(func=ast.Name(id='dict'), args=[ast.Dict() as mapping], keywords=[]):
             return _read_value(mapping)
         case ast.Call(func=ast.Name(id='dict'), args=[], keywords=keywords):
-            return {_read_keyword(keyword, node): _read_value(keyword.value) for keyword in keywords}
+            return {
+                _read_keyword(keyword, node): _read_value(keyword.value) for keyword in keywords
+            }
         case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=operand):
             return _read_signed(node, operand)
         case ast.Name(id='inf' | 'nan' as name):  # pretty_text writes float('inf') so

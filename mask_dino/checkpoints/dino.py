@@ -16,7 +16,9 @@ from .rename import Pair, Renamed, compile_pattern, rename
 
 MASK_BRANCH = ('.mask_embed.', '.lateral_conv.', '.output_conv.', '.mask_conv.')
 POSITION_TEMPERATURE = 20  # of DINO's positional encoding
-COCO_NUMBERS = [number for number in range(1, 91) if number not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)]
+COCO_NUMBERS = [
+    number for number in range(1, 91) if number not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
+]
 """The numbers that COCO gives to its 80 classes. The original DINO has a logit for every number up to 90."""
 
 
@@ -24,9 +26,13 @@ class FromDetector(NamedTuple):
     """Weights of a model, complete, and where they come from."""
 
     state: dict[str, Tensor]
-    coverage: dict[str, tuple[int, int]]  # tensors with weights of the detector, and tensors in all, by module
+    coverage: dict[
+        str, tuple[int, int]
+    ]  # tensors with weights of the detector, and tensors in all, by module
     dropped: list[str]  # tensors of the detector without a place in the model
-    differences: list[str]  # settings of the model without which it does not detect as the detector does
+    differences: list[
+        str
+    ]  # settings of the model without which it does not detect as the detector does
 
 
 def from_dino(state: Mapping[str, Tensor], model: nn.Module) -> FromDetector:
@@ -55,7 +61,9 @@ def from_dino(state: Mapping[str, Tensor], model: nn.Module) -> FromDetector:
     check_fit(weights, target, unknown, renamed.origin, MASK_BRANCH)
     if not modules.decoder.normalise_content_once:
         weights |= merge_second_norm(weights, f'{head}.prediction')
-    return FromDetector({**target, **weights}, count_coverage(weights, target), dropped, list_differences(modules))
+    return FromDetector(
+        {**target, **weights}, count_coverage(weights, target), dropped, list_differences(modules)
+    )
 
 
 def find_naming(state: Mapping[str, Tensor]) -> Naming:
@@ -78,7 +86,9 @@ def count_layers(state: Mapping[str, Tensor], naming: Naming) -> int:
     return sum(layer.fullmatch(name) is not None for name in state)
 
 
-def list_pairs(state: Mapping[str, Tensor], naming: Naming, num_layers: int, head: str, modules: Any) -> list[Pair]:
+def list_pairs(
+    state: Mapping[str, Tensor], naming: Naming, num_layers: int, head: str, modules: Any
+) -> list[Pair]:
     """Return the names of a detector and the names of the model.
 
     Args:
@@ -102,10 +112,15 @@ def prepare_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Bring the pixels that the original's Swin merges to mmdet's order; leave derived buffers out."""
     merging = compile_pattern('backbone.0.layers.#.downsample.*')
     weights = {name: value for name, value in state.items() if not name.endswith(DERIVED)}
-    return {name: reorder_pixels(value) if merging.fullmatch(name) else value for name, value in weights.items()}
+    return {
+        name: reorder_pixels(value) if merging.fullmatch(name) else value
+        for name, value in weights.items()
+    }
 
 
-def split_unknown(renamed: Renamed, naming: Naming, pairs: list[Pair]) -> tuple[list[str], list[str]]:
+def split_unknown(
+    renamed: Renamed, naming: Naming, pairs: list[Pair]
+) -> tuple[list[str], list[str]]:
     """Split the names without a place into those that a detector of this naming may have, and all others."""
     sources = [pair.source for pair in pairs]
     patterns = [compile_pattern(name) for name in (*naming.dropped, *sources)]
@@ -143,7 +158,9 @@ def _select_rows(name: str, value: Tensor, expected: Tensor) -> list[int] | slic
     return None
 
 
-def complete_weights(weights: Mapping[str, Tensor], target: Mapping[str, Tensor], num_layers: int) -> dict[str, Tensor]:
+def complete_weights(
+    weights: Mapping[str, Tensor], target: Mapping[str, Tensor], num_layers: int
+) -> dict[str, Tensor]:
     """Add the tensors of the model that follow from others: copies, and biases that mmdet has not before a norm.
 
     Args:
@@ -157,7 +174,11 @@ def complete_weights(weights: Mapping[str, Tensor], target: Mapping[str, Tensor]
     ]
     completed = dict(weights)
     for name in [name for name in target if name not in weights]:
-        copied = [re.sub(pattern, source, name) for pattern, source in sources if re.fullmatch(pattern, name)]
+        copied = [
+            re.sub(pattern, source, name)
+            for pattern, source in sources
+            if re.fullmatch(pattern, name)
+        ]
         known = [source for source in copied if source in weights]
         if known:
             completed[name] = weights[known[0]]
@@ -179,7 +200,9 @@ def merge_second_norm(weights: Mapping[str, Tensor], prediction: str) -> dict[st
     weight, bias = (weights[f'{prediction}.class_embed.{name}'] for name in ('weight', 'bias'))
     mean = shift.mean()
     deviation = (scale.square().mean() + shift.var(unbiased=False)).sqrt()
-    is_constant = scale.abs() <= 0.01 * scale.square().mean().sqrt()  # channels that carry nothing of the query
+    is_constant = (
+        scale.abs() <= 0.01 * scale.square().mean().sqrt()
+    )  # channels that carry nothing of the query
     factor = torch.where(is_constant, 0, deviation / scale)
     constant = torch.where(is_constant, shift, mean - factor * shift)
     return {
@@ -188,7 +211,9 @@ def merge_second_norm(weights: Mapping[str, Tensor], prediction: str) -> dict[st
     }
 
 
-def count_coverage(weights: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> dict[str, tuple[int, int]]:
+def count_coverage(
+    weights: Mapping[str, Tensor], target: Mapping[str, Tensor]
+) -> dict[str, tuple[int, int]]:
     """Count, by module, the tensors of a model that have the detector's weights, and all of them."""
     total: Counter[str] = Counter()
     known: Counter[str] = Counter()

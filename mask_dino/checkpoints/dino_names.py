@@ -74,7 +74,10 @@ ORIGINAL = Naming(
     backbone=[
         # torchvision's ResNet has the names of mmdet's
         Pair('backbone.0.body.*', 'backbone.*'),
-        *(Pair(source.replace('backbone.', 'backbone.0.', 1), target) for source, target in BACKBONE),
+        *(
+            Pair(source.replace('backbone.', 'backbone.0.', 1), target)
+            for source, target in BACKBONE
+        ),
     ],
     head=[
         Pair('input_proj.#.0.*', 'pixel_decoder.input_convs.#.conv.*'),

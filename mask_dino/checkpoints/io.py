@@ -26,7 +26,9 @@ def read_original(path: Path) -> dict[str, Tensor]:
     """
     checkpoint = load_checkpoint_safely(path)
     if 'state_dict' in checkpoint:
-        raise CheckpointError(f'{path} is a checkpoint of OpenMMLab, with a state_dict: it needs no conversion')
+        raise CheckpointError(
+            f'{path} is a checkpoint of OpenMMLab, with a state_dict: it needs no conversion'
+        )
     state = checkpoint.get('model', checkpoint)
     names = list(state) if isinstance(state, dict) else []
     others = [str(name) for name in names if not isinstance(state[name], (Tensor, np.ndarray))]
@@ -66,7 +68,9 @@ def read_detector(path: Path, trusted_packages: Iterable[str] = ()) -> dict[str,
         CheckpointError: It is damaged or unsafe.
     """
     checkpoint = load_checkpoint_safely(path, trusted_packages=trusted_packages)
-    entries = [checkpoint[key] for key in ('state_dict', 'ema_model', 'model') if checkpoint.get(key)]
+    entries = [
+        checkpoint[key] for key in ('state_dict', 'ema_model', 'model') if checkpoint.get(key)
+    ]
     state = entries[0] if entries else checkpoint
     tensors: dict[str, Tensor] = {}
     for name, value in state.items():
@@ -84,7 +88,9 @@ def read_config(checkpoint: dict[str, Any], path: Path) -> Config:
     config = checkpoint.get('meta', {}).get('cfg')
     if not config:
         raise CheckpointError(f'{path} does not hold its config; give it with --config')
-    return Config(config) if isinstance(config, dict) else Config.fromstring(config, file_format='.py')
+    return (
+        Config(config) if isinstance(config, dict) else Config.fromstring(config, file_format='.py')
+    )
 
 
 def add_trust_argument(parser: argparse.ArgumentParser) -> None:
@@ -205,7 +211,9 @@ def describe_predictions(model: nn.Module, path: Path) -> str:
 
 def _require(config: Config, name: str) -> None:
     if name not in config:
-        raise CheckpointError(f'the config {config.filename} has no {name}; give the complete config of a model')
+        raise CheckpointError(
+            f'the config {config.filename} has no {name}; give the complete config of a model'
+        )
 
 
 def _to_float32(value: Tensor | np.ndarray) -> Tensor:

@@ -11,7 +11,9 @@ from .loading import CheckpointError
 from .maskdino_names import PIXEL_DECODER, PREDICTOR
 
 PER_LEVEL = r'(sampling_offsets|attention_weights)\.(weight|bias)'
-ENCODER_ATTENTION = rf'{re.escape(PIXEL_DECODER)}\.transformer\.encoder\.layers\.\d+\.self_attn\.{PER_LEVEL}'
+ENCODER_ATTENTION = (
+    rf'{re.escape(PIXEL_DECODER)}\.transformer\.encoder\.layers\.\d+\.self_attn\.{PER_LEVEL}'
+)
 DECODER_ATTENTION = rf'{re.escape(PREDICTOR)}\.decoder\.layers\.\d+\.cross_attn\.{PER_LEVEL}'
 SWIN_MERGING = r'backbone\.layers\.\d+\.downsample\.(reduction\.weight|norm\.(weight|bias))'
 
@@ -39,7 +41,9 @@ class Levels(NamedTuple):
     @property
     def anchor_sizes(self) -> tuple[float, ...]:
         """The side of the square proposals, fine to coarse; the original doubles it level by level in its decoder."""
-        sizes = [0.05 * 2**level for level in range(self.total)]  # exact: a power of two keeps the digits
+        sizes = [
+            0.05 * 2**level for level in range(self.total)
+        ]  # exact: a power of two keeps the digits
         return tuple(sizes if self.coarse_first else reversed(sizes))
 
     def __str__(self) -> str:
@@ -61,7 +65,9 @@ def read_levels(state: Mapping[str, Tensor]) -> Levels:
     channels = tuple(shape[1] for shape in shapes if shape[-1] == 1)
     if not channels:
         missing = f'{PIXEL_DECODER}.input_proj.0.0.weight'
-        raise CheckpointError(f'not a Mask DINO in the naming of the original: there is no {missing}')
+        raise CheckpointError(
+            f'not a Mask DINO in the naming of the original: there is no {missing}'
+        )
     levels = Levels(channels, len(shapes) - len(channels))
     if levels.num_extra > 1:
         raise CheckpointError(

@@ -42,7 +42,9 @@ def load_from_ceph(filename: str, map_location: MapLocation = None) -> dict:
 
 def load_from_torchvision(filename: str, map_location: MapLocation = None) -> dict:
     """Read weights of torchvision."""
-    return secure_checkpoint(mmengine_loaders.load_from_torchvision(filename, map_location), filename)
+    return secure_checkpoint(
+        mmengine_loaders.load_from_torchvision(filename, map_location), filename
+    )
 
 
 def load_from_openmmlab(filename: str, map_location: MapLocation = None) -> dict:

@@ -58,11 +58,15 @@ def load_checkpoint_safely(
             f'copy or download it again. The error was {type(error).__name__}: {error}'
         ) from error
     if not isinstance(checkpoint, dict):
-        raise CheckpointError(f'checkpoint {path} holds a {type(checkpoint).__name__}, not a dictionary of weights')
+        raise CheckpointError(
+            f'checkpoint {path} holds a {type(checkpoint).__name__}, not a dictionary of weights'
+        )
     return secure_checkpoint(checkpoint, path, trusted_packages)
 
 
-def secure_checkpoint(checkpoint: dict, source: str | Path, trusted_packages: Iterable[str] = ()) -> dict:
+def secure_checkpoint(
+    checkpoint: dict, source: str | Path, trusted_packages: Iterable[str] = ()
+) -> dict:
     """Secure the configs inside a checkpoint, in place, and return it.
 
     Args:
@@ -76,7 +80,9 @@ def secure_checkpoint(checkpoint: dict, source: str | Path, trusted_packages: It
     except UntrustedError as error:
         raise CheckpointError(f'checkpoint {source} was refused: {error}') from error
     except RecursionError as error:
-        raise CheckpointError(f'checkpoint {source} was refused: its meta data are nested too deeply') from error
+        raise CheckpointError(
+            f'checkpoint {source} was refused: its meta data are nested too deeply'
+        ) from error
     return checkpoint
 
 
@@ -118,11 +124,17 @@ def _read_safetensors(path: Path) -> dict:
     try:
         from safetensors import safe_open  # type: ignore[import-not-found]
     except ImportError as error:
-        raise CheckpointError(f'checkpoint {path} needs a package to be read: pip install safetensors') from error
+        raise CheckpointError(
+            f'checkpoint {path} needs a package to be read: pip install safetensors'
+        ) from error
     with safe_open(path, framework='pt') as file:
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
         metadata = file.metadata() or {}
-    return dict(state_dict=state, meta=json.loads(metadata[META_KEY])) if META_KEY in metadata else state
+    return (
+        dict(state_dict=state, meta=json.loads(metadata[META_KEY]))
+        if META_KEY in metadata
+        else state
+    )
 
 
 def save_safetensors(checkpoint: dict[str, Any], file: IO[bytes]) -> None:
@@ -137,7 +149,9 @@ def save_safetensors(checkpoint: dict[str, Any], file: IO[bytes]) -> None:
     try:
         from safetensors.torch import save  # type: ignore[import-not-found]
     except ImportError as error:
-        raise CheckpointError('writing .safetensors needs a package: pip install safetensors') from error
+        raise CheckpointError(
+            'writing .safetensors needs a package: pip install safetensors'
+        ) from error
     state = checkpoint.get('state_dict', checkpoint.get('model', {}))
     metadata = {META_KEY: json.dumps(checkpoint['meta'])} if 'meta' in checkpoint else None
     # Copies, because the format refuses tensors that share memory.
@@ -165,14 +179,23 @@ def _found(message: str) -> str:
     """Return what torch refused. The rest of its message advises to load the file unsafely."""
     if name := re.search(r'(?:GLOBAL|Unsupported class) ([\w.]+)', message):
         return name.group(1)
-    reason = message.split('Check the documentation')[0].strip().splitlines()[-1].split('WeightsUnpickler error: ')[-1]
+    reason = (
+        message.split('Check the documentation')[0]
+        .strip()
+        .splitlines()[-1]
+        .split('WeightsUnpickler error: ')[-1]
+    )
     if 'Unsupported operand' in reason:
         return f'{reason}, an instruction that torch.save does not write with its default pickle_protocol=2'
     return reason
 
 
 def _refusal(path: Path, found: str) -> str:
-    old = '' if CAN_ALLOW else f' (torch {torch.__version__} can only check weights; training states need torch >= 2.4)'
+    old = (
+        ''
+        if CAN_ALLOW
+        else f' (torch {torch.__version__} can only check weights; training states need torch >= 2.4)'
+    )
     return (
         f'checkpoint {path} was refused. Found in it: {found}. Allowed are tensors, numbers, strings, containers, '
         f'numpy arrays of numbers, the logs of mmengine and options of argparse{old}; anything else could run code '

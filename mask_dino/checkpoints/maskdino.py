@@ -105,7 +105,9 @@ def find_head(target: Mapping[str, Tensor]) -> str:
 
 def count_heads(model: nn.Module) -> int:
     """Return the number of heads of the deformable attention of a model."""
-    heads: int = next(module.num_heads for module in model.modules() if isinstance(module, DeformableAttention))
+    heads: int = next(
+        module.num_heads for module in model.modules() if isinstance(module, DeformableAttention)
+    )
     return heads
 
 
@@ -192,7 +194,11 @@ def check_fit(
         'missing': missing,
         'of another shape': reshaped,
     }
-    problems = ['\n  '.join([f'{len(lines)} {kind}:', *sorted(lines)]) for kind, lines in kinds.items() if lines]
+    problems = [
+        '\n  '.join([f'{len(lines)} {kind}:', *sorted(lines)])
+        for kind, lines in kinds.items()
+        if lines
+    ]
     if problems:
         raise CheckpointError('\n'.join(['the tensors do not fit the model:', *problems]))
 

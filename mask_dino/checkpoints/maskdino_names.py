@@ -122,4 +122,8 @@ def list_copies(head: str) -> list[Pair]:
 def list_further_names(num_layers: int) -> list[Pair]:
     """Return the first and the further names in the original, for a decoder of so many layers."""
     numbers = range(num_layers)
-    return [Pair(first, further.replace('?', str(number))) for first, further in COPIES for number in numbers]
+    return [
+        Pair(first, further.replace('?', str(number)))
+        for first, further in COPIES
+        for number in numbers
+    ]

@@ -34,7 +34,9 @@ class Renamed(NamedTuple):
     unknown: list[str]  # to every pair
 
 
-def rename(state: Mapping[str, Tensor], pairs: Iterable[Pair], dropped: Iterable[str] = ()) -> Renamed:
+def rename(
+    state: Mapping[str, Tensor], pairs: Iterable[Pair], dropped: Iterable[str] = ()
+) -> Renamed:
     """Rename tensors by the first pair that fits; copies that come out under one name become one.
 
     Args:

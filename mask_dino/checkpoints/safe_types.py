@@ -50,7 +50,9 @@ def _empty(subtype: object, shape: object, typecode: object) -> np.ndarray:
 
 def _scalar(dtype: np.dtype, data: bytes | str) -> np.generic:
     """The stand-in for ``numpy.core.multiarray.scalar``."""
-    return np.frombuffer(data.encode('latin1') if isinstance(data, str) else data, dtype, count=1)[0]
+    return np.frombuffer(data.encode('latin1') if isinstance(data, str) else data, dtype, count=1)[
+        0
+    ]
 
 
 def _from_buffer(data: bytes, dtype: np.dtype, shape: Sequence[int], order: str) -> np.ndarray:
@@ -80,7 +82,10 @@ def _own_path(thing: Any) -> str:
 
 # numpy 2 renamed the module that numpy 1 wrote into its pickles.
 PLAIN: dict[str, Any] = {
-    **{_own_path(kind): kind for kind in (np.ndarray, *(type(np.dtype(code)) for code in NUMERIC_CODES))},
+    **{
+        _own_path(kind): kind
+        for kind in (np.ndarray, *(type(np.dtype(code)) for code in NUMERIC_CODES))
+    },
     'numpy.dtype': _dtype,
     'numpy.core.multiarray._reconstruct': _empty,
     'numpy._core.multiarray._reconstruct': _empty,
@@ -121,5 +126,7 @@ def _rename(thing: Any, path: str) -> Any:
 
 
 TAKES_PATHS = tuple(map(int, torch.__version__.split('.')[:2])) >= (2, 7)
-SAFE_GLOBALS = [(thing, path) if TAKES_PATHS else _rename(thing, path) for path, thing in MMENGINE.items()]
+SAFE_GLOBALS = [
+    (thing, path) if TAKES_PATHS else _rename(thing, path) for path, thing in MMENGINE.items()
+]
 """The same for ``torch.serialization.add_safe_globals``."""

@@ -17,7 +17,10 @@ from .rename import compile_pattern, rename
 
 BLOCKS = {
     'ResNet': ('backbone.res#.#.conv1.weight', 'backbone.layer#.#.conv1.weight'),
-    'SwinTransformer': ('backbone.layers.#.blocks.#.norm1.weight', 'backbone.stages.#.blocks.#.norm1.weight'),
+    'SwinTransformer': (
+        'backbone.layers.#.blocks.#.norm1.weight',
+        'backbone.stages.#.blocks.#.norm1.weight',
+    ),
 }
 """A tensor that every block of a backbone has once, with its stage and block, in the original and in mmdet."""
 LEVELS = 'pixel_decoder.level_embed'
@@ -41,7 +44,9 @@ class Architecture(NamedTuple):
     def __str__(self) -> str:
         queries = f'{self.num_learned_queries} learned queries'
         if not self.num_learned_queries:
-            queries = f'queries selected from the encoder with anchor sizes {_join(self.anchor_sizes)}'
+            queries = (
+                f'queries selected from the encoder with anchor sizes {_join(self.anchor_sizes)}'
+            )
         return (
             f'{self.backbone} of {_join(self.depths)} blocks; {self.num_levels} encoder levels over backbone maps of '
             f'{_join(self.channels)} channels; encoder FFN {self.encoder_channels}; {self.num_classes} classes, '
@@ -58,14 +63,18 @@ def read_architecture(state: Mapping[str, Tensor]) -> Architecture:
     levels = read_levels(state)
     backbone, depths = count_blocks(state)
     if not backbone:
-        raise CheckpointError('the backbone is neither a ResNet nor a Swin transformer in the original naming')
+        raise CheckpointError(
+            'the backbone is neither a ResNet nor a Swin transformer in the original naming'
+        )
     learned = f'{PREDICTOR}.query_embed.weight' in state
     return Architecture(
         backbone,
         depths,
         channels=tuple(sorted(levels.channels)),
         num_levels=levels.total,
-        encoder_channels=_count_rows(state, f'{PIXEL_DECODER}.transformer.encoder.layers.0.linear1.weight'),
+        encoder_channels=_count_rows(
+            state, f'{PIXEL_DECODER}.transformer.encoder.layers.0.linear1.weight'
+        ),
         num_classes=_count_rows(state, f'{PREDICTOR}.label_enc.weight'),
         num_logits=_count_rows(state, f'{PREDICTOR}.class_embed.weight'),
         num_learned_queries=_count_rows(state, f'{PREDICTOR}.query_embed.weight') if learned else 0,
@@ -156,7 +165,9 @@ def choose_config(architecture: Architecture, source: str, folder: Path) -> Choi
         CheckpointError: No config fits.
     """
     configs = read_configs(folder)
-    fitting = [path for path, config in configs.items() if read_config_architecture(config) == architecture]
+    fitting = [
+        path for path, config in configs.items() if read_config_architecture(config) == architecture
+    ]
     if not fitting:
         raise CheckpointError(
             f'no config in {folder} fits. The tensors show: {architecture}. Write a config for it, on top of the most '
@@ -170,7 +181,10 @@ def choose_config(architecture: Architecture, source: str, folder: Path) -> Choi
 
 def read_configs(folder: Path) -> dict[Path, Config]:
     """Read the configs in a folder, without the modules that they import."""
-    return {path: Config.fromfile(path, import_custom_modules=False) for path in sorted(folder.glob('*.py'))}
+    return {
+        path: Config.fromfile(path, import_custom_modules=False)
+        for path in sorted(folder.glob('*.py'))
+    }
 
 
 def uses_mask_boxes(config: Config) -> bool:
@@ -206,7 +220,10 @@ def choose_detector_config(state: Mapping[str, Tensor], folder: Path) -> Path:
         head = get_head_settings(config)
         if not head.get('queries', {}).get('separate_branches'):
             continue
-        if get_depths(config.model.backbone) == depths and head['pixel_decoder']['num_levels'] == num_levels:
+        if (
+            get_depths(config.model.backbone) == depths
+            and head['pixel_decoder']['num_levels'] == num_levels
+        ):
             return path
     raise CheckpointError(
         f'no config in {folder} is made for a detector with {num_levels} levels over a backbone of '

@@ -20,7 +20,18 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 FRAMEWORKS = (
-    *('mask_dino', 'mmaction', 'mmagic', 'mmcls', 'mmcv', 'mmdet', 'mmdet3d', 'mmengine', 'mmocr', 'mmpose'),
+    *(
+        'mask_dino',
+        'mmaction',
+        'mmagic',
+        'mmcls',
+        'mmcv',
+        'mmdet',
+        'mmdet3d',
+        'mmengine',
+        'mmocr',
+        'mmpose',
+    ),
     *('mmpretrain', 'mmrazor', 'mmrotate', 'mmseg', 'mmselfsup', 'mmtrack', 'mmyolo'),
 )
 TORCH = ('torch.nn', 'torch.optim')
@@ -97,12 +108,18 @@ def _check_setting(key: str, value: Any, trusted: tuple[str, ...], place: str) -
     if not isinstance(value, str):
         return
     if key in RESTRICTED and not re.fullmatch(RESTRICTED[key], value):
-        raise UntrustedError(f'sets {place}={value!r}, which would be evaluated as Python or lead to files with code')
+        raise UntrustedError(
+            f'sets {place}={value!r}, which would be evaluated as Python or lead to files with code'
+        )
     if key in SCOPE_KEYS and not _is_scope(value, trusted):
         raise _refuse(value, trusted, place)
     if key in TYPE_KEYS and not _is_type(value, trusted):
         raise _refuse(value, trusted, place)
-    if OTHER_TYPE_KEYS.fullmatch(key) and re.fullmatch(r'\w+(\.\w+)+', value) and not _is_type(value, trusted):
+    if (
+        OTHER_TYPE_KEYS.fullmatch(key)
+        and re.fullmatch(r'\w+(\.\w+)+', value)
+        and not _is_type(value, trusted)
+    ):
         raise _refuse(value, trusted, place)
 
 
@@ -117,9 +134,13 @@ def _check_imports(imports: Any, trusted: tuple[str, ...], place: str) -> None:
 
 
 def _check_file(value: str, place: str) -> None:
-    is_used = '://' in value or any(BUILT.fullmatch(setting) for setting in re.split(r'[.\[]', place))
+    is_used = '://' in value or any(
+        BUILT.fullmatch(setting) for setting in re.split(r'[.\[]', place)
+    )
     if is_used and CODE_FILES.fullmatch(value.partition('?')[0]):
-        raise UntrustedError(f'sets {place}={value!r}, a kind of file that can run code when it is read')
+        raise UntrustedError(
+            f'sets {place}={value!r}, a kind of file that can run code when it is read'
+        )
 
 
 def _refuse(name: str, trusted: tuple[str, ...], place: str) -> UntrustedError:
@@ -165,7 +186,11 @@ def _is_registered_or_unknown(name: str) -> bool:
 
 
 def _is_scope(name: str, trusted: tuple[str, ...]) -> bool:
-    return _is_within(name, (*FRAMEWORKS, *trusted)) or name in _scopes() or not _is_importable(name.partition('.')[0])
+    return (
+        _is_within(name, (*FRAMEWORKS, *trusted))
+        or name in _scopes()
+        or not _is_importable(name.partition('.')[0])
+    )
 
 
 def _is_within(name: str, packages: tuple[str, ...]) -> bool:

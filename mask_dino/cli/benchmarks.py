@@ -16,12 +16,25 @@ from .common import UsageError, merge_options
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments that the benchmarks share."""
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='cpu, cuda, cuda:1')
-    parser.add_argument('--amp', choices=['bf16', 'fp16'], help='mixed precision; on a CPU, bf16')
-    parser.add_argument('--threads', type=int, help='threads of torch on the CPU (default: its own choice)')
-    parser.add_argument('--out', type=Path, help='JSON file for every single measurement, device, versions and commit')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE', help='settings of all configs'
+        '--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='cpu, cuda, cuda:1'
+    )
+    parser.add_argument('--amp', choices=['bf16', 'fp16'], help='mixed precision; on a CPU, bf16')
+    parser.add_argument(
+        '--threads', type=int, help='threads of torch on the CPU (default: its own choice)'
+    )
+    parser.add_argument(
+        '--out',
+        type=Path,
+        help='JSON file for every single measurement, device, versions and commit',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='settings of all configs',
     )
 
 
@@ -58,4 +71,6 @@ def size(text: str) -> tuple[int, int]:
         height, _, width = text.partition('x')
         return int(height), int(width or height)
     except ValueError:
-        raise argparse.ArgumentTypeError(f'{text}: write a size as 512 or as HEIGHTxWIDTH, 800x1333') from None
+        raise argparse.ArgumentTypeError(
+            f'{text}: write a size as 512 or as HEIGHTxWIDTH, 800x1333'
+        ) from None

@@ -34,7 +34,10 @@ class UsageError(ValueError):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments that training and testing share."""
-    parser.add_argument('--work-dir', help='directory of logs and checkpoints (default: work_dirs/NAME OF THE CONFIG)')
+    parser.add_argument(
+        '--work-dir',
+        help='directory of logs and checkpoints (default: work_dirs/NAME OF THE CONFIG)',
+    )
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -62,7 +65,9 @@ def load_config(args: argparse.Namespace) -> Config:
         raise UsageError(missing_file('config', args.config))
     config = Config.fromfile(args.config)
     merge_options(config, args.cfg_options)
-    config.work_dir = args.work_dir or config.get('work_dir') or f'./work_dirs/{Path(args.config).stem}'
+    config.work_dir = (
+        args.work_dir or config.get('work_dir') or f'./work_dirs/{Path(args.config).stem}'
+    )
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     register()  # whatever the imports of the config have registered
     config.launcher = args.launcher
@@ -80,7 +85,9 @@ def merge_options(config: Config, options: dict) -> None:
         if 'image_size' in config and 'image_size' in others:
             set_image_size(config, others.pop('image_size'))
     except (TypeError, ValueError) as error:
-        raise UsageError(f'--cfg-options image_size={options["image_size"]}: write WIDTH,HEIGHT in pixels') from error
+        raise UsageError(
+            f'--cfg-options image_size={options["image_size"]}: write WIDTH,HEIGHT in pixels'
+        ) from error
     config.merge_from_dict(others)
     if message := find_unused_image_size(config):
         raise UsageError(message)
@@ -112,7 +119,9 @@ def build_runner(config: Config, *loaders: str) -> Runner:
         raise DataError(*problems)
     prepare_work_dir(Path(config.work_dir))
     if config.launcher == 'pytorch' and 'RANK' not in os.environ:
-        raise UsageError('--launcher pytorch: nothing launched this; start tools/dist_train.sh or tools/dist_test.sh')
+        raise UsageError(
+            '--launcher pytorch: nothing launched this; start tools/dist_train.sh or tools/dist_test.sh'
+        )
     if config.launcher != 'none':
         end_with_parent()  # a launcher that is killed leaves no process behind
     if config.launcher != 'none' and on_cpu():
@@ -139,7 +148,9 @@ def prepare_work_dir(work_dir: Path) -> None:
 
 def run_tool(main: Callable[[], None]) -> None:
     """Run a tool; end it with one line and exit code 1 on an error that a user can put right."""
-    logging.raiseExceptions = False  # on a full disk, the log file would fill the screen with tracebacks
+    logging.raiseExceptions = (
+        False  # on a full disk, the log file would fill the screen with tracebacks
+    )
     try:
         main()
     except (CheckpointError, DataError, LossError, StorageError) as error:

@@ -52,7 +52,9 @@ class ResumableRunner(Runner):
         self.is_building_training = False
         seeded = isinstance(train_loop.dataloader.batch_sampler, SeededBatchSampler)
         if seeded and isinstance(train_loop, IterBasedTrainLoop):
-            train_loop.dataloader_iterator = SkippingIterator(train_loop.dataloader_iterator, self.start.iteration)
+            train_loop.dataloader_iterator = SkippingIterator(
+                train_loop.dataloader_iterator, self.start.iteration
+            )
         return train_loop
 
     def build_dataloader(

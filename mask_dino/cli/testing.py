@@ -23,7 +23,9 @@ FRAMEWORKS = {
 def scope(config: Config) -> str:
     """Return whose config it is: mmdet's or mmseg's."""
     if config.get('default_scope') not in FRAMEWORKS:
-        raise UsageError(f"the config's default_scope is {config.get('default_scope')}; set it to 'mmdet' or 'mmseg'")
+        raise UsageError(
+            f"the config's default_scope is {config.get('default_scope')}; set it to 'mmdet' or 'mmseg'"
+        )
     return config.default_scope
 
 
@@ -56,13 +58,17 @@ def save_predictions(config: Config, path: str) -> None:
     elif path.endswith(('.pkl', '.pickle')):
         config.test_evaluator = [*metrics, {'type': 'DumpDetResults', 'out_file_path': path}]
     else:
-        raise UsageError(f'--out {path}: MMDetection saves predictions in a pickle; let the name end with .pkl')
+        raise UsageError(
+            f'--out {path}: MMDetection saves predictions in a pickle; let the name end with .pkl'
+        )
 
 
 def augment(config: Config) -> None:
     """Test with test-time augmentation, as the config's `tta_model` and `tta_pipeline` say."""
     if absent := [name for name in ('tta_model', 'tta_pipeline') if name not in config]:
-        raise UsageError(f'--tta: the config has no {" and no ".join(absent)}; define what to do for each image there')
+        raise UsageError(
+            f'--tta: the config has no {" and no ".join(absent)}; define what to do for each image there'
+        )
     config.model = ConfigDict(**config.tta_model, module=config.model)
     dataset = config.test_dataloader.dataset
     while 'dataset' in dataset:

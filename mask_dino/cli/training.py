@@ -21,7 +21,9 @@ def enable_amp(config: Config) -> None:
     kind = wrapper.get('type', 'OptimWrapper')
     kind = getattr(kind, '__name__', kind)
     if kind not in ('OptimWrapper', 'AmpOptimWrapper') or 'optimizer' not in wrapper:
-        raise UsageError(f'--amp: needs an optim_wrapper of type OptimWrapper; the config has {kind}, change it there')
+        raise UsageError(
+            f'--amp: needs an optim_wrapper of type OptimWrapper; the config has {kind}, change it there'
+        )
     if on_cpu():
         wrapper.type = BFloat16OptimWrapper.__name__
         for name in ('loss_scale', 'dtype', 'use_fsdp'):
@@ -70,7 +72,9 @@ def _find_newest(config: Config) -> Path | None:
     newest, skipped = find_newest_checkpoint(folder)
     messages = [f'--resume: skipped {file}' for file in skipped]
     if newest is None:
-        messages.append(f'--resume: {folder} has no checkpoint yet; training starts from the beginning')
+        messages.append(
+            f'--resume: {folder} has no checkpoint yet; training starts from the beginning'
+        )
     else:
         messages.append(f'--resume: {newest} is the newest checkpoint')
     if os.environ.get('RANK', '0') == '0':

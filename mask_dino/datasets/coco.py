@@ -29,12 +29,23 @@ class NamedFailures(BaseDataset):
         """
         try:
             super().full_init()
-        except (AssertionError, AttributeError, LookupError, OSError, TypeError, ValueError) as reason:
+        except (
+            AssertionError,
+            AttributeError,
+            LookupError,
+            OSError,
+            TypeError,
+            ValueError,
+        ) as reason:
             if problems := error_messages(self.check_file()):
                 raise DataError(*problems) from reason
-            if not self.data_list and isinstance(reason, ValueError):  # mmengine cannot store a list without images
+            if not self.data_list and isinstance(
+                reason, ValueError
+            ):  # mmengine cannot store a list without images
                 raise DataError(NO_IMAGE_LEFT.format(self.ann_file)) from reason
-            raise DataError(f'{self.ann_file} cannot be loaded: {type(reason).__name__}: {reason}') from reason
+            raise DataError(
+                f'{self.ann_file} cannot be loaded: {type(reason).__name__}: {reason}'
+            ) from reason
 
     def check_file(self) -> list[Finding]:
         """Report everything that is wrong with the annotation file."""
@@ -86,7 +97,9 @@ class CheckedCocoDataset(NamedFailures, CocoDataset):
 
 def _loaded_size(sample: Any) -> tuple[int, int] | None:
     """Return width and height of the image as it was loaded, which a packed sample knows."""
-    shape = getattr(sample.get('data_samples'), 'ori_shape', None) if isinstance(sample, dict) else None
+    shape = (
+        getattr(sample.get('data_samples'), 'ori_shape', None) if isinstance(sample, dict) else None
+    )
     return (shape[1], shape[0]) if shape else None
 
 
@@ -94,7 +107,10 @@ def reads_coco(dataset: Any) -> bool:
     """Tell whether a data set reads its file as mmdet's CocoDataset does; some of its children do not."""
     if not isinstance(dataset, CocoDataset):
         return False
-    return dataset.COCOAPI is CocoDataset.COCOAPI and type(dataset).load_data_list is CocoDataset.load_data_list
+    return (
+        dataset.COCOAPI is CocoDataset.COCOAPI
+        and type(dataset).load_data_list is CocoDataset.load_data_list
+    )
 
 
 def loads_masks(dataset: CocoDataset) -> bool:

@@ -28,8 +28,12 @@ class PanopticImage(NamedTuple):
 def parse_images(content: Mapping[str, Any], classes: Sequence[str]) -> list[PanopticImage]:
     """Return the images of a file, in its order, with labels by the order of the classes."""
     labels = {name: label for label, name in enumerate(classes)}
-    categories = {category['id']: labels.get(category['name']) for category in content['categories']}
-    annotations = {annotation['image_id']: annotation for annotation in content.get('annotations', ())}
+    categories = {
+        category['id']: labels.get(category['name']) for category in content['categories']
+    }
+    annotations = {
+        annotation['image_id']: annotation for annotation in content.get('annotations', ())
+    }
     images = []
     for image in content['images']:
         annotation = annotations.get(image['id'])
@@ -37,14 +41,19 @@ def parse_images(content: Mapping[str, Any], classes: Sequence[str]) -> list[Pan
     return images
 
 
-def _parse_image(image: dict, annotation: dict | None, categories: Mapping[Any, int | None]) -> PanopticImage:
+def _parse_image(
+    image: dict, annotation: dict | None, categories: Mapping[Any, int | None]
+) -> PanopticImage:
     segments = annotation['segments_info'] if annotation else []
     return PanopticImage(
         image['id'],
         image['file_name'],
         (image['height'], image['width']),
         annotation['file_name'] if annotation else None,
-        [Segment(s['id'], categories[s['category_id']], bool(s.get('iscrowd', 0)), s.get('area')) for s in segments],
+        [
+            Segment(s['id'], categories[s['category_id']], bool(s.get('iscrowd', 0)), s.get('area'))
+            for s in segments
+        ],
         [s['bbox'] for s in segments],
     )
 
@@ -78,7 +87,9 @@ class CheckedCocoPanopticDataset(NamedFailures, CocoPanopticDataset):
         for segment, (x, y, w, h) in zip(image.segments, image.boxes, strict=True):
             label = segment.label
             is_thing = label is not None and label < things and not segment.is_crowd
-            infos.append(dict(id=segment.id, category=label, is_thing=is_thing, iscrowd=segment.is_crowd))
+            infos.append(
+                dict(id=segment.id, category=label, is_thing=is_thing, iscrowd=segment.is_crowd)
+            )
             if is_thing:
                 instances.append(dict(bbox=[x, y, x + w, y + h], bbox_label=label, ignore_flag=0))
         folder = self.data_prefix.get('seg')
@@ -113,9 +124,15 @@ def check_panoptic_file(dataset: CocoPanopticDataset) -> list[Finding]:
     """Report everything that is wrong with the annotation file of a data set, mmdet's own or ours."""
     content = read_coco(dataset.ann_file, dataset.backend_args)
     by_name = isinstance(dataset, CheckedCocoPanopticDataset)
-    findings = check_panoptic(content, dataset.ann_file, dataset.metainfo, dataset.test_mode, by_name)
+    findings = check_panoptic(
+        content, dataset.ann_file, dataset.metainfo, dataset.test_mode, by_name
+    )
     if not (dataset.test_mode or dataset.data_prefix.get('seg')):
-        findings.append(error('data_prefix of the training data names no maps. Add seg=..., the folder of the PNGs.'))
+        findings.append(
+            error(
+                'data_prefix of the training data names no maps. Add seg=..., the folder of the PNGs.'
+            )
+        )
     return findings
 
 
@@ -126,18 +143,25 @@ def check_maps(dataset: CocoPanopticDataset, decode: bool) -> list[Finding]:
         decode: Whether to read all of them; otherwise some.
     """
     indices = spread_evenly(len(dataset), len(dataset) if decode else MAPS)
-    problems = [problem for index in indices if (problem := _map_problem(dataset.get_data_info(index)))]
+    problems = [
+        problem for index in indices if (problem := _map_problem(dataset.get_data_info(index)))
+    ]
     if not problems:
         return []
     return [
-        error(f'{plural(len(problems), "panoptic map")} of {len(indices)} looked at: {first_few(problems, 3, "; ")}.')
+        error(
+            f'{plural(len(problems), "panoptic map")} of {len(indices)} looked at: {first_few(problems, 3, "; ")}.'
+        )
     ]
 
 
 def _map_problem(info: dict) -> str | None:
     if not info.get('seg_map_path'):
         return None
-    segments = [Segment(segment['id'], segment['category'], False, None) for segment in info['segments_info']]
+    segments = [
+        Segment(segment['id'], segment['category'], False, None)
+        for segment in info['segments_info']
+    ]
     try:
         read_map(info['seg_map_path'], segments, (info['height'], info['width']))
     except DataError as reason:
@@ -179,4 +203,6 @@ class CityscapesPanopticDataset(CheckedCocoPanopticDataset):
     def describe(self, image: PanopticImage) -> dict:
         """Return an image in mmdet's form."""
         city = image.file_name.partition('_')[0]
-        return super().describe(image._replace(file_name=f'{city}/{image.file_name.replace("_gtFine_", "_")}'))
+        return super().describe(
+            image._replace(file_name=f'{city}/{image.file_name.replace("_gtFine_", "_")}')
+        )

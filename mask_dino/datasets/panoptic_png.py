@@ -39,7 +39,9 @@ class SegmentMap(NamedTuple):
     def label_pixels(self, void: int, crowds: bool) -> np.ndarray:
         """Return the class of every pixel (H, W) int32: ``void`` outside segments; in crowds unless ``crowds``."""
         known = (self.labels >= 0) & (~self.is_crowd | crowds)
-        labels: np.ndarray = np.concatenate(([void], np.where(known, self.labels, void))).astype(np.int32)
+        labels: np.ndarray = np.concatenate(([void], np.where(known, self.labels, void))).astype(
+            np.int32
+        )
         return labels[self.pixels]
 
 
@@ -63,11 +65,15 @@ def read_map(path: str, segments: Sequence[Segment], size: tuple[int, int]) -> S
     counts = np.bincount(pixels.ravel(), minlength=len(segments) + 1)
     if not counts[1:].all() or counts[0] != np.count_nonzero(ids == 0):
         raise DataError(_ids_problem(path, ids, segments))
-    labels = np.array([-1 if segment.label is None else segment.label for segment in segments], np.int64)
+    labels = np.array(
+        [-1 if segment.label is None else segment.label for segment in segments], np.int64
+    )
     if (labels < 0).any():
         kept_numbers = np.where(labels < 0, 0, np.arange(1, len(labels) + 1))
         pixels = np.concatenate(([0], kept_numbers))[pixels]
-    areas = [count if s.area is None else s.area for s, count in zip(segments, counts[1:], strict=True)]
+    areas = [
+        count if s.area is None else s.area for s, count in zip(segments, counts[1:], strict=True)
+    ]
     crowds = np.array([segment.is_crowd for segment in segments], bool)
     return SegmentMap(pixels, labels, crowds, np.array(areas, np.float64))
 
@@ -85,7 +91,9 @@ def read_ids(path: str) -> np.ndarray:
         raise DataError(message) from reason
     picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
     if picture is None:
-        raise DataError(f'{path} cannot be decoded: it is damaged or cut short. Copy it again. {EXPORT} if it is gone')
+        raise DataError(
+            f'{path} cannot be decoded: it is damaged or cut short. Copy it again. {EXPORT} if it is gone'
+        )
     return cv2.cvtColor(picture, cv2.COLOR_BGR2RGBA).view('<i4')[..., 0] & (IDS - 1)
 
 

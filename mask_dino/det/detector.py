@@ -29,7 +29,9 @@ class MaskDINO(MaskFormer):
     as the configs do, for results that do not.
     """
 
-    def loss(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]) -> dict[str, Tensor]:
+    def loss(
+        self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]
+    ) -> dict[str, Tensor]:
         """Return the weighted losses of a batch of padded images (B, 3, H, W).
 
         Raises:
@@ -37,7 +39,9 @@ class MaskDINO(MaskFormer):
         """
         size = batch_inputs.shape[-2:]
         targets = [to_targets(sample, size, self.panoptic_head) for sample in batch_data_samples]
-        losses: dict[str, Tensor] = self.panoptic_head.loss(self.extract_feat(batch_inputs), targets)
+        losses: dict[str, Tensor] = self.panoptic_head.loss(
+            self.extract_feat(batch_inputs), targets
+        )
         return losses
 
     def predict(
@@ -67,7 +71,9 @@ class MaskDINO(MaskFormer):
         super().add_pred_to_datasample(data_samples, results_list)
         return data_samples
 
-    def _forward(self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample] | None = None) -> QueryPredictions:
+    def _forward(
+        self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample] | None = None
+    ) -> QueryPredictions:
         predictions: QueryPredictions = self.panoptic_head.predict(self.extract_feat(batch_inputs))
         return predictions
 

@@ -51,7 +51,10 @@ class MaskDINOFusionHead(BasePanopticFusionHead):
         return {}
 
     def predict(
-        self, predictions: QueryPredictions, batch_data_samples: list[DetDataSample], rescale: bool = True
+        self,
+        predictions: QueryPredictions,
+        batch_data_samples: list[DetDataSample],
+        rescale: bool = True,
     ) -> list[Results]:
         """Return the results of each image that ``test_cfg`` switches on.
 
@@ -70,7 +73,9 @@ class MaskDINOFusionHead(BasePanopticFusionHead):
         results = []
         for index, sample in zip(range(len(predictions.logits)), batch_data_samples, strict=True):
             image = QueryPredictions(*(x[index].float() for x in predictions))
-            check_finite(str(sample.get('img_path', f'image {index} of the batch')), image._asdict())
+            check_finite(
+                str(sample.get('img_path', f'image {index} of the batch')), image._asdict()
+            )
             sizes = read_sizes(sample.metainfo, rescale)
             results.append({name: make(image, sizes) for name, make in makers.items()})
         return results
@@ -107,11 +112,15 @@ class MaskDINOFusionHead(BasePanopticFusionHead):
         pairs = select_best_pairs(logits, max_pairs)
         return pairs.where(pairs.labels < self.num_things_classes)
 
-    def pack_pairs(self, pairs: Pairs, predictions: QueryPredictions, sizes: ImageSizes) -> InstanceData:
+    def pack_pairs(
+        self, pairs: Pairs, predictions: QueryPredictions, sizes: ImageSizes
+    ) -> InstanceData:
         """Return the pairs of one image as mmdet's instances."""
         max_pixels = self.test_cfg.max_mask_pixels
         result = make_instances(pairs, predictions.boxes, predictions.masks, sizes, max_pixels)
-        return InstanceData(bboxes=result.boxes, labels=result.labels, scores=result.scores, masks=result.masks)
+        return InstanceData(
+            bboxes=result.boxes, labels=result.labels, scores=result.scores, masks=result.masks
+        )
 
     def make_panoptic_map(self, predictions: QueryPredictions, sizes: ImageSizes) -> PixelData:
         """Return ``sem_seg`` (1, H, W) of one image: see :meth:`encode_segments`."""
@@ -122,7 +131,9 @@ class MaskDINOFusionHead(BasePanopticFusionHead):
         query = is_sure.nonzero()[:, 0]
         scores, labels = sharpen_classes(logits[query], cfg.temperature).max(-1)
         pairs = Pairs(scores, query, labels)
-        segments = merge_masks(pairs, masks, sizes, cfg.max_mask_pixels, self.num_things_classes, cfg.iou_thr)
+        segments = merge_masks(
+            pairs, masks, sizes, cfg.max_mask_pixels, self.num_things_classes, cfg.iou_thr
+        )
         return PixelData(sem_seg=self.encode_segments(segments)[None])
 
     def encode_segments(self, segments: Segments) -> Tensor:

@@ -53,7 +53,9 @@ class PanopticVisualizer(DetLocalVisualizer):
         else:
             mmcv.imwrite(drawn[..., ::-1], out_file)
 
-    def draw_part(self, image: np.ndarray, sample: DetDataSample, score_thr: float = 0) -> np.ndarray:
+    def draw_part(
+        self, image: np.ndarray, sample: DetDataSample, score_thr: float = 0
+    ) -> np.ndarray:
         """Return mmdet's picture (H, W, 3) of a sample that has either ground truth or one kind of results."""
         if 'pred_panoptic_seg' in sample and self.is_void(sample):
             return image
@@ -61,7 +63,9 @@ class PanopticVisualizer(DetLocalVisualizer):
             sample.pred_instances = clip_boxes(sample.pred_instances, image)
         self.painter.dataset_meta = self.dataset_meta
         is_truth = any(field in sample for field in TRUTH)
-        self.painter.add_datasample('', image, sample, is_truth, not is_truth, pred_score_thr=score_thr)
+        self.painter.add_datasample(
+            '', image, sample, is_truth, not is_truth, pred_score_thr=score_thr
+        )
         picture: np.ndarray = self.painter.get_image()
         return picture
 
@@ -72,7 +76,9 @@ class PanopticVisualizer(DetLocalVisualizer):
     @cached_property
     def painter(self) -> DetLocalVisualizer:
         """A visualizer with the same colours and widths that stores nothing."""
-        style = dict(bbox_color=self.bbox_color, text_color=self.text_color, mask_color=self.mask_color)
+        style = dict(
+            bbox_color=self.bbox_color, text_color=self.text_color, mask_color=self.mask_color
+        )
         return DetLocalVisualizer(line_width=self.line_width, alpha=self.alpha, **style)
 
 

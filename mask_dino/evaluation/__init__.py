@@ -4,4 +4,10 @@ from .coco import CompleteCocoMetric
 from .panoptic import PanopticQualityMetric, StuffAPMetric, ThingAPMetric
 from .semantic import PanopticIoUMetric
 
-__all__ = ['CompleteCocoMetric', 'PanopticIoUMetric', 'PanopticQualityMetric', 'StuffAPMetric', 'ThingAPMetric']
+__all__ = [
+    'CompleteCocoMetric',
+    'PanopticIoUMetric',
+    'PanopticQualityMetric',
+    'StuffAPMetric',
+    'ThingAPMetric',
+]

@@ -77,10 +77,14 @@ class Evaluation:
         max_detections: (M,) numbers of best detections, per image and class, to look at.
     """
 
-    def __init__(self, num_classes: int, thresholds: np.ndarray, max_detections: Sequence[int]) -> None:
+    def __init__(
+        self, num_classes: int, thresholds: np.ndarray, max_detections: Sequence[int]
+    ) -> None:
         self.thresholds = thresholds
         self.max_detections = sorted(max_detections)
-        self.positives = np.zeros((num_classes, len(AREAS)), np.int64)  # objects that should be found
+        self.positives = np.zeros(
+            (num_classes, len(AREAS)), np.int64
+        )  # objects that should be found
         self._verdicts: list[list[_Verdicts]] = [[] for _ in range(num_classes)]
 
     def add_image(self, objects: Objects, detections: Detections) -> None:
@@ -131,7 +135,9 @@ class Evaluation:
             if not positives:
                 continue
             for index in range(len(self.thresholds)):
-                values, final_recall = trace_curve(right[area, index], wrong[area, index], positives)
+                values, final_recall = trace_curve(
+                    right[area, index], wrong[area, index], positives
+                )
                 precision[index, :, area] = values
                 recall[index, area] = final_recall
         return Curves(precision, recall)
@@ -150,12 +156,18 @@ class Evaluation:
 
 def compute_ious(detections: Regions, objects: Regions, is_crowd: np.ndarray) -> np.ndarray:
     """Return IoUs (D, G); with a crowd, the share of the detection that lies inside it."""
-    ious: np.ndarray = coco_masks.iou(list(detections), list(objects), is_crowd.astype(np.uint8).tolist())
+    ious: np.ndarray = coco_masks.iou(
+        list(detections), list(objects), is_crowd.astype(np.uint8).tolist()
+    )
     return ious
 
 
 def match_greedily(
-    ious: np.ndarray, thresholds: np.ndarray, is_crowd: np.ndarray, optional: np.ndarray, verdicts: np.ndarray
+    ious: np.ndarray,
+    thresholds: np.ndarray,
+    is_crowd: np.ndarray,
+    optional: np.ndarray,
+    verdicts: np.ndarray,
 ) -> None:
     """Give each detection, the best first, the object that it covers best, as pycocotools does.
 

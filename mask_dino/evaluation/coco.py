@@ -64,7 +64,9 @@ class CompleteCocoMetric(CocoMetric):
     ) -> None:
         numbers = [proposal_nums] if isinstance(proposal_nums, int) else list(proposal_nums)
         if not numbers or min(numbers) < 1:
-            raise ValueError(f'{type(self).__name__}: proposal_nums={proposal_nums}: give numbers of 1 or more')
+            raise ValueError(
+                f'{type(self).__name__}: proposal_nums={proposal_nums}: give numbers of 1 or more'
+            )
         super().__init__(
             metric=[metric] if isinstance(metric, str) else list(metric),
             classwise=classwise,
@@ -84,7 +86,9 @@ class CompleteCocoMetric(CocoMetric):
     @cached_property
     def truth(self) -> InstanceTruth:
         """The content of the annotation file, which is read once."""
-        return InstanceTruth(str(self.ann_file), self.dataset_meta, self.sort_categories, self.backend_args)
+        return InstanceTruth(
+            str(self.ann_file), self.dataset_meta, self.sort_categories, self.backend_args
+        )
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep the detections of a batch.
@@ -170,7 +174,9 @@ class CompleteCocoMetric(CocoMetric):
         figures = {name: value for name, value in values.items() if not np.isnan(value)}
         logger = MMLogger.get_current_instance()
         listed = '  '.join(f'{name} {value:.3f}' for name, value in figures.items())
-        logger.info(f'{metric}, at most {max(self.proposal_nums)} detections per image and class: {listed}')
+        logger.info(
+            f'{metric}, at most {max(self.proposal_nums)} detections per image and class: {listed}'
+        )
         if absent := [name for name in values if name not in figures]:
             logger.info(f'{self.source} has no object for {first_few(absent)}, which are left out.')
         if self.classwise and not is_proposal:
@@ -184,7 +190,9 @@ class CompleteCocoMetric(CocoMetric):
         """Return one figure, rounded as mmdet does."""
         return round(compute_figure(curves, item, self.limits, self.iou_thrs), 3)
 
-    def compute_curves(self, metric: str, images: Sequence[AnnotatedImage], results: Sequence[ImageResult]) -> Curves:
+    def compute_curves(
+        self, metric: str, images: Sequence[AnnotatedImage], results: Sequence[ImageResult]
+    ) -> Curves:
         """Match all images.
 
         Raises:
@@ -197,7 +205,9 @@ class CompleteCocoMetric(CocoMetric):
         evaluation = Evaluation(1 if is_proposal else num_classes, self.iou_thrs, self.limits)
         for image in images:
             objects = image.objects(kind, self.source)
-            detections = found[image.id].detections(kind) if image.id in found else empty_detections()
+            detections = (
+                found[image.id].detections(kind) if image.id in found else empty_detections()
+            )
             if is_proposal:
                 objects, detections = without_classes(objects), without_classes(detections)
             evaluation.add_image(objects, detections)
@@ -226,4 +236,7 @@ class CompleteCocoMetric(CocoMetric):
             self.iou_thrs,
             logger=MMLogger.get_current_instance(),
         )
-        return {f'AR@{limit}': float(row.mean()) for limit, row in zip(self.proposal_nums, recalls, strict=True)}
+        return {
+            f'AR@{limit}': float(row.mean())
+            for limit, row in zip(self.proposal_nums, recalls, strict=True)
+        }

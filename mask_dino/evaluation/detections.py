@@ -53,7 +53,9 @@ class ImageResult:
         return fields
 
 
-def read_result(sample: Mapping[str, Any], classes: Sequence[str], truth: AnnotatedImage | None) -> ImageResult:
+def read_result(
+    sample: Mapping[str, Any], classes: Sequence[str], truth: AnnotatedImage | None
+) -> ImageResult:
     """Return the detections in a data sample.
 
     Raises:
@@ -75,7 +77,9 @@ def read_result(sample: Mapping[str, Any], classes: Sequence[str], truth: Annota
         labels=labels,
         boxes=predicted['bboxes'].cpu().numpy(),
         scores=scores,
-        mask_scores=predicted['mask_scores'].cpu().numpy() if 'mask_scores' in predicted else scores,
+        mask_scores=predicted['mask_scores'].cpu().numpy()
+        if 'mask_scores' in predicted
+        else scores,
         masks=_encode_masks(predicted['masks']) if 'masks' in predicted else None,
         truth=truth,
     )

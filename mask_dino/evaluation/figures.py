@@ -9,7 +9,9 @@ import numpy as np
 from ..messages import format_table
 from .average_precision import AREAS, Curves
 
-ITEM = re.compile(r'(?P<kind>mAP|AR)(_(?P<threshold>[0-9]{2})|_(?P<area>[sml]))?(@(?P<limit>[0-9]+))?')
+ITEM = re.compile(
+    r'(?P<kind>mAP|AR)(_(?P<threshold>[0-9]{2})|_(?P<area>[sml]))?(@(?P<limit>[0-9]+))?'
+)
 
 
 class Item(NamedTuple):
@@ -46,10 +48,14 @@ def _parse_item(name: str, most: int, thresholds: np.ndarray) -> Item:
         )
     threshold = int(parts['threshold']) / 100 if parts['threshold'] else None
     if threshold is not None and not np.isclose(thresholds, threshold).any():
-        raise ValueError(f'metric_items: {name} needs {threshold} in iou_thrs. Add it there, or leave {name} out.')
+        raise ValueError(
+            f'metric_items: {name} needs {threshold} in iou_thrs. Add it there, or leave {name} out.'
+        )
     limit = int(parts['limit'] or most)
     if not 0 < limit <= most:
-        raise ValueError(f'metric_items: {name} is beyond proposal_nums, which end at {most}. Add {limit} there.')
+        raise ValueError(
+            f'metric_items: {name} is beyond proposal_nums, which end at {most}. Add {limit} there.'
+        )
     return Item(name, is_recall, threshold, parts['area'] or '', limit)
 
 
@@ -58,12 +64,16 @@ def default_items(is_proposal: bool, numbers: Sequence[int], thresholds: np.ndar
     most = max(numbers)
     names = [f'AR@{limit}' for limit in numbers] + [f'AR_{area}@{most}' for area in 'sml']
     if not is_proposal:
-        evaluated = [f'mAP_{percent}' for percent in (50, 75) if np.isclose(thresholds, percent / 100).any()]
+        evaluated = [
+            f'mAP_{percent}' for percent in (50, 75) if np.isclose(thresholds, percent / 100).any()
+        ]
         names = ['mAP', *evaluated, 'mAP_s', 'mAP_m', 'mAP_l']
     return parse_items(names, numbers, thresholds)
 
 
-def compute_figure(curves: Curves, item: Item, limits: Sequence[int], thresholds: np.ndarray) -> float:
+def compute_figure(
+    curves: Curves, item: Item, limits: Sequence[int], thresholds: np.ndarray
+) -> float:
     """Return the average over classes, thresholds and recalls; NaN if there is no object."""
     area = list(AREAS).index(item.area)
     values = curves.recall if item.is_recall else curves.precision
@@ -85,7 +95,9 @@ class ClassFigures(NamedTuple):
     table: str
 
 
-def class_figures(precision: np.ndarray, classes: Sequence[str], thresholds: np.ndarray) -> ClassFigures:
+def class_figures(
+    precision: np.ndarray, classes: Sequence[str], thresholds: np.ndarray
+) -> ClassFigures:
     """Return AP of every class from precision (T, 101, C, A)."""
     averages = {'mAP': precision[..., 0]}
     for percent in (50, 75):

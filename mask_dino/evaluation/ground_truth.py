@@ -31,7 +31,9 @@ class PanopticTruth:
     def __init__(self, ann_file: str, seg_prefix: str, classes: tuple[str, ...]) -> None:
         content = read_coco(ann_file)
         self.file, self.folder = ann_file, seg_prefix
-        self.images: dict[Any, PanopticImage] = {image.id: image for image in parse_images(content, classes)}
+        self.images: dict[Any, PanopticImage] = {
+            image.id: image for image in parse_images(content, classes)
+        }
         self.segments = lru_cache(MAPS)(self._read)
 
     def of(self, sample: Mapping[str, Any]) -> SegmentMap:
@@ -72,7 +74,9 @@ def predicted_map(sample: Mapping[str, Any], field: str) -> np.ndarray:
     return pixels
 
 
-def check_shape(sample: Mapping[str, Any], kind: str, prediction: np.ndarray, truth: np.ndarray) -> None:
+def check_shape(
+    sample: Mapping[str, Any], kind: str, prediction: np.ndarray, truth: np.ndarray
+) -> None:
     """Compare the sizes of a predicted and an annotated map.
 
     Args:
@@ -97,7 +101,10 @@ class PanopticFiles:
 
     def __init__(self, prefix: str, ann_file: str, classes: Sequence[str]) -> None:
         self.folder, self.json = Path(f'{prefix}.panoptic'), Path(f'{prefix}.panoptic.json')
-        ids = {category['name']: category['id'] for category in read_coco(ann_file).get('categories', ())}
+        ids = {
+            category['name']: category['id']
+            for category in read_coco(ann_file).get('categories', ())
+        }
         if absent := [name for name in classes if name not in ids]:
             remedy = 'Name the file that has the categories of the training data'
             raise DataError(
@@ -109,10 +116,14 @@ class PanopticFiles:
         """Write the PNG of an image, whose segments have the ids 1, 2, ..., and return its entry of the JSON file."""
         name = f'{Path(sample["img_path"]).stem}.png'
         write_ids(self.folder / name, prediction.pixels)
-        areas = np.bincount(prediction.pixels.ravel(), minlength=len(prediction.labels) + 1)[1:].tolist()
+        areas = np.bincount(prediction.pixels.ravel(), minlength=len(prediction.labels) + 1)[
+            1:
+        ].tolist()
         segments: list[dict[str, Any]] = [
             dict(id=number, category_id=self.categories[label], area=area)
-            for number, (label, area) in enumerate(zip(prediction.labels, areas, strict=True), start=1)
+            for number, (label, area) in enumerate(
+                zip(prediction.labels, areas, strict=True), start=1
+            )
         ]
         return dict(image_id=sample['img_id'], file_name=name, segments_info=segments)
 

@@ -106,11 +106,17 @@ class InstanceTruth:
         if sort_categories:
             categories = sorted(categories, key=lambda category: category['id'])
         classes = list(metainfo['classes'])
-        ids = {category['name']: category['id'] for category in categories if category['name'] in classes}
+        ids = {
+            category['name']: category['id']
+            for category in categories
+            if category['name'] in classes
+        }
         _check_names(ann_file, list(ids), classes, metainfo.get('thing_classes', classes))
         self.category_ids = [ids.get(name) for name in classes]
         self.images: dict[Hashable, AnnotatedImage] = {
-            image['id']: AnnotatedImage(image['id'], image['file_name'], image['height'], image['width'])
+            image['id']: AnnotatedImage(
+                image['id'], image['file_name'], image['height'], image['width']
+            )
             for image in content['images']
         }
         labels = {category: classes.index(name) for name, category in ids.items()}
@@ -130,11 +136,17 @@ class InstanceTruth:
         return images
 
 
-def _check_names(ann_file: str, names: list[str], classes: list[str], required: Sequence[str]) -> None:
+def _check_names(
+    ann_file: str, names: list[str], classes: list[str], required: Sequence[str]
+) -> None:
     """Refuse a file whose categories differ from the data set, or whose order gives them other labels."""
     absent = [name for name in required if name not in names]
     if absent or names != [name for name in classes if name in names]:
-        problem = f'has no category called {first_few(absent)}' if absent else 'has its categories in another order'
+        problem = (
+            f'has no category called {first_few(absent)}'
+            if absent
+            else 'has its categories in another order'
+        )
         raise DataError(
             f'{ann_file} {problem}. Name the ann_file of the data set in the evaluator. metainfo.classes are: '
             f'{first_few(classes, 30)}.'
@@ -170,7 +182,9 @@ def read_instances(sample: Mapping[str, Any]) -> AnnotatedImage:
         box = [left, top, right - left, bottom - top]
         area = box[2] * box[3]
         is_crowd = bool(instance.get('ignore_flag', 0))
-        annotation = Annotation(place, instance['bbox_label'], box, area, is_crowd, instance.get('mask'))
+        annotation = Annotation(
+            place, instance['bbox_label'], box, area, is_crowd, instance.get('mask')
+        )
         image.annotations.append(annotation)
     return image
 

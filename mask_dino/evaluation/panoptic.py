@@ -63,9 +63,13 @@ class PanopticQualityMetric(BaseMetric):
     ) -> None:
         super().__init__(collect_device, prefix)
         if format_only and outfile_prefix is None:
-            raise ValueError("PanopticQualityMetric: format_only=True needs outfile_prefix, as in 'work_dirs/test-dev'")
+            raise ValueError(
+                "PanopticQualityMetric: format_only=True needs outfile_prefix, as in 'work_dirs/test-dev'"
+            )
         if seg_prefix is None and not format_only:
-            raise ValueError('PanopticQualityMetric: seg_prefix is missing: the folder of the PNGs of ann_file')
+            raise ValueError(
+                'PanopticQualityMetric: seg_prefix is missing: the folder of the PNGs of ann_file'
+            )
         self.ann_file, self.seg_prefix = ann_file, seg_prefix
         self.classwise, self.format_only = classwise, format_only
         self.outfile_prefix = outfile_prefix
@@ -81,7 +85,9 @@ class PanopticQualityMetric(BaseMetric):
         classes = tuple(self.dataset_meta['classes'])
         for sample in data_samples:
             if 'pred_panoptic_seg' not in sample:
-                raise DataError('There is no panoptic result. Set model=dict(test_cfg=dict(panoptic_on=True)).')
+                raise DataError(
+                    'There is no panoptic result. Set model=dict(test_cfg=dict(panoptic_on=True)).'
+                )
             values = predicted_map(sample, 'pred_panoptic_seg')
             prediction = parse_panoptic(values, INSTANCE_OFFSET, len(classes))
             counts = None if self.format_only else self.count(prediction, sample, classes)
@@ -121,7 +127,9 @@ class PanopticQualityMetric(BaseMetric):
         averages = split_averages(qualities, classes, self.dataset_meta['thing_classes'])
         logger.info(f'Panoptic Evaluation Results:\n{quality_table(averages)}')
         if self.classwise:
-            logger.info(f'Classwise Panoptic Evaluation Results:\n{class_table(qualities, classes)}')
+            logger.info(
+                f'Classwise Panoptic Evaluation Results:\n{class_table(qualities, classes)}'
+            )
         suffixes = dict(zip(averages, ('', '_th', '_st'), strict=True))
         return {
             f'{field.upper()}{suffixes[kind]}': getattr(quality, field)
@@ -130,7 +138,9 @@ class PanopticQualityMetric(BaseMetric):
         }
 
 
-def split_averages(qualities: np.ndarray, classes: Sequence[str], things: Sequence[str]) -> dict[str, Quality]:
+def split_averages(
+    qualities: np.ndarray, classes: Sequence[str], things: Sequence[str]
+) -> dict[str, Quality]:
     """Return the averages of qualities (C, 3) over all classes, things and stuff."""
     is_thing = np.isin(classes, things)
     kinds = dict(All=np.full(len(classes), True), Things=is_thing, Stuff=~is_thing)
@@ -161,7 +171,9 @@ class PanopticAPMetric(CompleteCocoMetric):
         collect_device: str = 'cpu',
         prefix: str | None = None,
     ) -> None:
-        super().__init__(metric=metric, metric_items=PANOPTIC_ITEMS, collect_device=collect_device, prefix=prefix)
+        super().__init__(
+            metric=metric, metric_items=PANOPTIC_ITEMS, collect_device=collect_device, prefix=prefix
+        )
         self.panoptic_file, self.seg_prefix = ann_file, seg_prefix
 
     def chosen(self, is_thing: np.ndarray) -> np.ndarray:
@@ -185,7 +197,10 @@ class PanopticAPMetric(CompleteCocoMetric):
                 )
             truth = load_truth(self.panoptic_file, self.seg_prefix, classes)
             instances = segments_as_instances(truth.of(sample), chosen)
-            super().process(data_batch, [{**sample, 'pred_instances': sample[self.field], 'instances': instances}])
+            super().process(
+                data_batch,
+                [{**sample, 'pred_instances': sample[self.field], 'instances': instances}],
+            )
 
 
 @METRICS.register_module()

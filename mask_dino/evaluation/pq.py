@@ -82,7 +82,9 @@ def _count_crowds(overlaps: np.ndarray, same_class: np.ndarray, truth: SegmentMa
     return in_crowds.sum(0)
 
 
-def _count_by_class(matched: np.ndarray, false: np.ndarray, missed: np.ndarray, ious: np.ndarray) -> np.ndarray:
+def _count_by_class(
+    matched: np.ndarray, false: np.ndarray, missed: np.ndarray, ious: np.ndarray
+) -> np.ndarray:
     """Count the labels (N,) of each kind, by class; only classes that occur have a row."""
     present = np.unique(np.concatenate((matched, false, missed)))
     true_positives = _histogram(matched, present)
@@ -128,14 +130,18 @@ def average(qualities: np.ndarray) -> Quality:
 def quality_table(averages: Mapping[str, Quality]) -> str:
     """Return the table of averages, a row for each kind of classes."""
     rows = [
-        [kind, *(f'{value:.3f}' for value in quality[:3]), str(quality.classes)] for kind, quality in averages.items()
+        [kind, *(f'{value:.3f}' for value in quality[:3]), str(quality.classes)]
+        for kind, quality in averages.items()
     ]
     return format_table(['', 'PQ', 'SQ', 'RQ', 'categories'], rows)
 
 
 def class_table(qualities: np.ndarray, classes: Sequence[str]) -> str:
     """Return the table of PQ, SQ and RQ (C, 3) of classes."""
-    rows = [[name, *(f'{value:.3f}' for value in row)] for name, row in zip(classes, qualities, strict=True)]
+    rows = [
+        [name, *(f'{value:.3f}' for value in row)]
+        for name, row in zip(classes, qualities, strict=True)
+    ]
     return format_table(['category', 'PQ', 'SQ', 'RQ'], rows)
 
 

@@ -49,7 +49,9 @@ class PanopticIoUMetric(BaseMetric):
         classes = tuple(self.dataset_meta['classes'])
         for sample in data_samples:
             if 'pred_sem_seg' not in sample:
-                raise DataError('There is no semantic result. Set model=dict(test_cfg=dict(semantic_on=True)).')
+                raise DataError(
+                    'There is no semantic result. Set model=dict(test_cfg=dict(semantic_on=True)).'
+                )
             prediction = predicted_map(sample, 'pred_sem_seg')
             truth = load_truth(self.ann_file, self.seg_prefix, classes).of(sample)
             labels = truth.label_pixels(len(classes), crowds=True)
@@ -65,7 +67,9 @@ class PanopticIoUMetric(BaseMetric):
         ious = np.full(len(classes), np.nan)
         ious[occurs] = 100 * common[occurs] / (predicted + true - common)[occurs]
         if self.classwise:
-            MMLogger.get_current_instance().info(f'Classwise Semantic Evaluation Results:\n{iou_table(ious, classes)}')
+            MMLogger.get_current_instance().info(
+                f'Classwise Semantic Evaluation Results:\n{iou_table(ious, classes)}'
+            )
         if not occurs.any():
             return dict.fromkeys(('mIoU', 'mAcc', 'aAcc'), float('nan'))
         return dict(
@@ -86,7 +90,9 @@ def count_pixels(prediction: np.ndarray, truth: np.ndarray, num_classes: int) ->
     prediction = prediction[known]
     truth = truth[known]
     common = truth[prediction == truth]
-    counts = np.stack([_histogram(labels, num_classes) for labels in (common, prediction, truth)], 1)
+    counts = np.stack(
+        [_histogram(labels, num_classes) for labels in (common, prediction, truth)], 1
+    )
     present = np.flatnonzero(counts.any(1))
     return np.column_stack((present, counts[present]))
 

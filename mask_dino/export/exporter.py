@@ -99,7 +99,9 @@ def build_network(trained: TrainedModel, options: Options) -> ExportedNetwork:
             f'{-(-static[0] // divisor) * divisor}x{-(-static[1] // divisor) * divisor}'
         )
     if rules.sliding_window(trained) and options.embedded:
-        raise ExportError('--embed-preprocessing: windows of mode slide are cut from the padded image; leave it out')
+        raise ExportError(
+            '--embed-preprocessing: windows of mode slide are cut from the padded image; leave it out'
+        )
     tasks = () if options.raw else rules.choose_tasks(trained, options.tasks)
     return ExportedNetwork(trained, tasks, rule, rules.ranking(trained)).eval()
 
@@ -121,8 +123,12 @@ def export(trained: TrainedModel, path: Path, options: Options, say: Say = print
     with tempfile.TemporaryDirectory(prefix=f'.{path.name}.', dir=path.parent) as folder:
         part = Path(folder) / path.name
         say(f'writing {options.format}')
-        files = write_file(program, torch.from_numpy(images[0]), info, Target(part, options.format, options.opset))
-        check_parity(open_network(part, options.format).run, network, images, options.tolerance, say)
+        files = write_file(
+            program, torch.from_numpy(images[0]), info, Target(part, options.format, options.opset)
+        )
+        check_parity(
+            open_network(part, options.format).run, network, images, options.tolerance, say
+        )
         for file in reversed(files):  # the one that is named comes last
             file.replace(path.with_name(file.name))
     return info
@@ -173,8 +179,12 @@ def check_parity(
         with torch.no_grad():
             expected = network(torch.from_numpy(batch))
         for index in range(len(batch)):
-            model = {name: value[index].numpy() for name, value in zip(names, expected, strict=True)}
-            differences = compare_outputs({name: value[index] for name, value in file.items()}, model)
+            model = {
+                name: value[index].numpy() for name, value in zip(names, expected, strict=True)
+            }
+            differences = compare_outputs(
+                {name: value[index] for name, value in file.items()}, model
+            )
             listed = ', '.join(f'{name} {value:.1e}' for name, value in differences.items())
             say(f'largest differences for an input of {_size(batch)}: {listed}')
             problems += [name for name, value in differences.items() if not value <= tolerance]

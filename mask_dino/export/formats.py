@@ -38,7 +38,9 @@ def trace(network: ExportedNetwork, example: Tensor) -> ExportedProgram:
         return torch.export.export(network, (example,), dynamic_shapes=dynamic, strict=False)
 
 
-def write_file(program: ExportedProgram, example: Tensor, info: ModelInfo, target: Target) -> list[Path]:
+def write_file(
+    program: ExportedProgram, example: Tensor, info: ModelInfo, target: Target
+) -> list[Path]:
     """Write a program with what a reader needs to know, and return the files.
 
     Raises:
@@ -56,7 +58,9 @@ def write_file(program: ExportedProgram, example: Tensor, info: ModelInfo, targe
     return [target.path]
 
 
-def write_onnx(program: ExportedProgram, example: Tensor, info: ModelInfo, path: Path, opset: int) -> None:
+def write_onnx(
+    program: ExportedProgram, example: Tensor, info: ModelInfo, path: Path, opset: int
+) -> None:
     """Write an ONNX file. The errors are the same as for :func:`write_file`."""
     size = sum(tensor.numel() * tensor.element_size() for tensor in program.state_dict.values())
     if size > MAX_BYTES:
@@ -101,7 +105,9 @@ class OpenVINONetwork:
         ModelFileError: If a file is missing, damaged or another program's.
     """
 
-    def __init__(self, path: str | Path, threads: int | None = None, precision: str = 'f32') -> None:
+    def __init__(
+        self, path: str | Path, threads: int | None = None, precision: str = 'f32'
+    ) -> None:
         import openvino
 
         options: dict = {'INFERENCE_PRECISION_HINT': precision}

@@ -17,18 +17,28 @@ from ..structures import Predictions
 from .model import TrainedModel
 
 RAW = (
-    Output('logits', ('B', 'Q', 'K'), 'logits of the classes; with a softmax head, the last is no object'),
+    Output(
+        'logits',
+        ('B', 'Q', 'K'),
+        'logits of the classes; with a softmax head, the last is no object',
+    ),
     Output('boxes', ('B', 'Q', '4'), 'cxcywh, fractions of the padded input'),
     Output('masks', ('B', 'Q', 'h', 'w'), 'mask logits at stride 4'),
 )
 PAIRS = (
-    Output('scores', ('B', 'N'), 'class probability of each pair of query and class, best first, 0 to 1'),
+    Output(
+        'scores',
+        ('B', 'N'),
+        'class probability of each pair of query and class, best first, 0 to 1',
+    ),
     Output('labels', ('B', 'N'), 'index of the class of each pair'),
     Output('boxes', ('B', 'N', '4'), 'xyxy of each pair, fractions of the padded input'),
     Output('mask_index', ('B', 'N'), 'index of the mask of each pair'),
 )
 QUERY_SCORES = Output('query_scores', ('B', 'Q'), 'highest class probability of each query, 0 to 1')
-PROBABILITIES = Output('probabilities', ('B', 'Q', 'K'), 'probabilities of the classes that compete for pixels, 0 to 1')
+PROBABILITIES = Output(
+    'probabilities', ('B', 'Q', 'K'), 'probabilities of the classes that compete for pixels, 0 to 1'
+)
 MASKS_OF_QUERIES = Output('masks', ('B', 'Q', 'h', 'w'), 'mask logits of each query at stride 4')
 MASKS_OF_PAIRS = Output('masks', ('B', 'N', 'h', 'w'), 'mask logits of each pair at stride 4')
 
@@ -54,7 +64,9 @@ class ExportedNetwork(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, trained: TrainedModel, tasks: tuple[str, ...], rule: InputRule, ranking: Ranking) -> None:
+    def __init__(
+        self, trained: TrainedModel, tasks: tuple[str, ...], rule: InputRule, ranking: Ranking
+    ) -> None:
         super().__init__()
         self.model = trained.model
         self.extract_feat: Any = trained.model.extract_feat  # of both frameworks' models
@@ -101,7 +113,9 @@ class ExportedNetwork(nn.Module):
             boxes = bbox_cxcywh_to_xyxy(_gather(predictions.boxes, pairs.query))
             index = pairs.query
             if not self.makes_maps:
-                predictions = predictions._replace(mask_embed=_gather(predictions.mask_embed, index))
+                predictions = predictions._replace(
+                    mask_embed=_gather(predictions.mask_embed, index)
+                )
                 index = _first_equal(index)
             outputs += [pairs.scores, pairs.labels, boxes, index]
         outputs += self.class_scores(predictions)
@@ -109,7 +123,11 @@ class ExportedNetwork(nn.Module):
 
     def thing_logits(self, predictions: Predictions) -> Tensor:
         """Return the logits (B, Q, classes) among which pairs are ranked; the reader drops pairs of stuff."""
-        return predictions.logits[..., : self.num_things] if self.ranking.rank_things_alone else predictions.logits
+        return (
+            predictions.logits[..., : self.num_things]
+            if self.ranking.rank_things_alone
+            else predictions.logits
+        )
 
     def class_scores(self, predictions: Predictions) -> list[Tensor]:
         """Return the class probabilities that panoptic and semantic maps are made of."""
@@ -119,7 +137,11 @@ class ExportedNetwork(nn.Module):
         if self.is_softmax:
             return [logits.softmax(-1)[..., :-1]]
         probabilities = sharpen_classes(logits, self.ranking.temperature)
-        return [logits.sigmoid().amax(-1), probabilities] if 'panoptic' in self.tasks else [probabilities]
+        return (
+            [logits.sigmoid().amax(-1), probabilities]
+            if 'panoptic' in self.tasks
+            else [probabilities]
+        )
 
     def preprocess(self, images: Tensor) -> Tensor:
         """Return normalised images (B, 3, H, W), padded, for bytes (B, H, W, 3)."""
@@ -129,7 +151,9 @@ class ExportedNetwork(nn.Module):
         images = (images - self.mean) / self.std
         padding = self.rule.padding
         height, width = images.shape[-2:]
-        return F.pad(images, (0, -width % padding.divisor, 0, -height % padding.divisor), value=padding.value)
+        return F.pad(
+            images, (0, -width % padding.divisor, 0, -height % padding.divisor), value=padding.value
+        )
 
 
 def _gather(values: Tensor, query: Tensor) -> Tensor:

@@ -11,7 +11,13 @@ from torch import nn
 from ..checkpoints import CheckpointError, load_checkpoint_safely
 from ..checkpoints.io import build_model
 from ..checkpoints.maskdino import compare_tensors, read_shapes
-from ..hooks.check_checkpoint import describe_incomplete, describe_original, is_complete, is_original, rename_head
+from ..hooks.check_checkpoint import (
+    describe_incomplete,
+    describe_original,
+    is_complete,
+    is_original,
+    rename_head,
+)
 from ..models import MaskDINOHead
 from .packages import ExportError
 
@@ -59,7 +65,9 @@ def find_head(model: nn.Module, config: Config) -> MaskDINOHead:
     """
     heads = [module for module in model.children() if isinstance(module, MaskDINOHead)]
     if len(heads) != 1:
-        raise ExportError(f'the model of {config.filename} has no head of Mask DINO: give a config of configs/maskdino')
+        raise ExportError(
+            f'the model of {config.filename} has no head of Mask DINO: give a config of configs/maskdino'
+        )
     return heads[0]
 
 
@@ -88,7 +96,9 @@ def class_names(
 def fill_palette(palette: object, num_classes: int) -> tuple[tuple[int, int, int], ...]:
     """Return the RGB colour of each class; where the data set has none, hues that differ as much as they can."""
     if isinstance(palette, (list, tuple)) and len(palette) >= num_classes:
-        return tuple((int(red), int(green), int(blue)) for red, green, blue in palette[:num_classes])
+        return tuple(
+            (int(red), int(green), int(blue)) for red, green, blue in palette[:num_classes]
+        )
     return tuple(_hue(index * 0.618 % 1) for index in range(num_classes))
 
 

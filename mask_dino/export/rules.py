@@ -12,7 +12,12 @@ from .packages import ExportError
 TEMPERATURE = 0.06
 """For a semantic model whose ``test_cfg`` has no value; the same as in :mod:`mask_dino.seg.decode_head`."""
 
-IGNORED = ('LoadImageFromFile', 'LoadAnnotations', 'LoadPanopticAnnotations', 'LoadCocoPanopticAnnotations')
+IGNORED = (
+    'LoadImageFromFile',
+    'LoadAnnotations',
+    'LoadPanopticAnnotations',
+    'LoadCocoPanopticAnnotations',
+)
 """Transforms of a test pipeline that change no pixel."""
 
 
@@ -29,10 +34,14 @@ def choose_tasks(trained: TrainedModel, wanted: tuple[str, ...]) -> tuple[str, .
     """
     if is_semantic(trained):
         if set(wanted) - {'semantic'}:
-            raise ExportError('--task: a model of MMSegmentation makes semantic maps only; leave --task out')
+            raise ExportError(
+                '--task: a model of MMSegmentation makes semantic maps only; leave --task out'
+            )
         return ('semantic',)
     settings = trained.config.model.test_cfg
-    switches = dict(instance=settings.instance_on, panoptic=settings.panoptic_on, semantic=settings.semantic_on)
+    switches = dict(
+        instance=settings.instance_on, panoptic=settings.panoptic_on, semantic=settings.semantic_on
+    )
     return wanted or tuple(task for task, on in switches.items() if on)
 
 
@@ -104,17 +113,23 @@ def _resize_shortest_edge(transform: ConfigDict) -> ResizeRule:
 def padding_rule(settings: ConfigDict, semantic: bool) -> PaddingRule:
     """Read the padding off the settings of the data preprocessor."""
     if not semantic:
-        return PaddingRule(settings.get('pad_size_divisor', 1), value=float(settings.get('pad_value', 0)))
+        return PaddingRule(
+            settings.get('pad_size_divisor', 1), value=float(settings.get('pad_value', 0))
+        )
     test: dict[str, Any] = settings.get('test_cfg') or {}
     size = test.get('size')
     value = float(settings.get('pad_val', 0))
-    return PaddingRule(test.get('size_divisor') or 1, tuple(size) if size else None, value, joint=False)
+    return PaddingRule(
+        test.get('size_divisor') or 1, tuple(size) if size else None, value, joint=False
+    )
 
 
 def thresholds(trained: TrainedModel) -> Thresholds:
     """Return the settings of post-processing."""
     if is_semantic(trained):
-        return Thresholds(align_corners=trained.config.model.decode_head.get('align_corners', False))
+        return Thresholds(
+            align_corners=trained.config.model.decode_head.get('align_corners', False)
+        )
     settings = trained.config.model.test_cfg
     return Thresholds(settings.object_mask_thr, settings.iou_thr)
 

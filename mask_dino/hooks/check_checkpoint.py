@@ -11,7 +11,13 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner, find_latest_checkpoint
 
 from ..checkpoints import CheckpointError
-from ..checkpoints.classes import ClassDifference, describe_remedy, find_difference, read_classes, to_names
+from ..checkpoints.classes import (
+    ClassDifference,
+    describe_remedy,
+    find_difference,
+    read_classes,
+    to_names,
+)
 from ..checkpoints.maskdino import Comparison, compare_tensors, read_shapes
 from ..messages import first_few, plural
 from .check_data import unwrap
@@ -39,12 +45,20 @@ def describe_comparison(result: Comparison) -> str:
     """Return one line on each kind of tensors."""
     lines = [f'{plural(len(result.fitting), "tensor")} fit']
     if result.reshaped:
-        shapes = (f'{name} {shape} -> {expected}' for name, (shape, expected) in result.reshaped.items())
-        lines.append(f'{len(result.reshaped)} of another shape (checkpoint -> model): {first_few(shapes)}')
+        shapes = (
+            f'{name} {shape} -> {expected}' for name, (shape, expected) in result.reshaped.items()
+        )
+        lines.append(
+            f'{len(result.reshaped)} of another shape (checkpoint -> model): {first_few(shapes)}'
+        )
     if result.missing:
-        lines.append(f'{len(result.missing)} of the model not in the checkpoint: {count_by_module(result.missing)}')
+        lines.append(
+            f'{len(result.missing)} of the model not in the checkpoint: {count_by_module(result.missing)}'
+        )
     if result.unknown:
-        lines.append(f'{len(result.unknown)} of the checkpoint not in the model: {count_by_module(result.unknown)}')
+        lines.append(
+            f'{len(result.unknown)} of the checkpoint not in the model: {count_by_module(result.unknown)}'
+        )
     return '\n  '.join(lines)
 
 
@@ -99,7 +113,9 @@ class CheckCheckpointHook(Hook):
         if is_complete(result) and not result.unknown:
             runner.logger.info(report)
         else:
-            rest = 'What does not fit is dropped, and the rest of the model keeps its initial values.'
+            rest = (
+                'What does not fit is dropped, and the rest of the model keeps its initial values.'
+            )
             runner.logger.warning(f'{report}\n  {rest}')
 
     def before_train(self, runner: Runner) -> None:
@@ -109,7 +125,9 @@ class CheckCheckpointHook(Hook):
             CheckpointError: If they differ and the training is resumed.
         """
         is_resumed = bool(runner.cfg.get('resume'))
-        self.check_classes(runner, runner.train_loop.dataloader.dataset, 'train_dataloader', is_resumed)
+        self.check_classes(
+            runner, runner.train_loop.dataloader.dataset, 'train_dataloader', is_resumed
+        )
 
     def before_val(self, runner: Runner) -> None:
         """Do what ``before_test`` does, if this validation is not part of a training."""

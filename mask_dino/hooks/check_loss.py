@@ -54,17 +54,25 @@ class CheckLossHook(Hook):
         step = runner.iter + 1
         message = f'step {step}: NaN or infinite are {first_few(broken)}'
         if self.num_steps >= self.max_steps:
-            raise LossError(f'{message}, for {plural(self.num_steps, "step")} in a row. Remedies: {REMEDIES}')
+            raise LossError(
+                f'{message}, for {plural(self.num_steps, "step")} in a row. Remedies: {REMEDIES}'
+            )
         if step - self.last_warning >= WARNING_INTERVAL:
             self.last_warning = step
-            runner.logger.warning(f'{message}. If that lasts for {plural(self.max_steps, "step")}, the training ends')
+            runner.logger.warning(
+                f'{message}. If that lasts for {plural(self.max_steps, "step")}, the training ends'
+            )
 
 
 def find_broken_losses(runner: Runner, outputs: dict) -> list[str]:
     """Return the names of the losses that are NaN or infinite at this step."""
     logged = runner.message_hub.log_scalars
     names = [name for name in outputs if 'loss' in name and f'train/{name}' in logged]
-    return [name for name in names if not math.isfinite(runner.message_hub.get_scalar(f'train/{name}').current())]
+    return [
+        name
+        for name in names
+        if not math.isfinite(runner.message_hub.get_scalar(f'train/{name}').current())
+    ]
 
 
 def check_weights(runner: Runner) -> None:
@@ -74,7 +82,9 @@ def check_weights(runner: Runner) -> None:
         LossError: Weights are NaN or infinite.
     """
     model: nn.Module = runner.model
-    broken = [name for name, parameter in model.named_parameters() if not parameter.isfinite().all()]
+    broken = [
+        name for name, parameter in model.named_parameters() if not parameter.isfinite().all()
+    ]
     if broken:
         raise LossError(
             f'step {runner.iter + 1}: {plural(len(broken), "tensor")} of weights are NaN or infinite '

@@ -40,7 +40,9 @@ def storage_error(path: str | Path, error: OSError) -> StorageError:
         path: The file that was being written; the error's own file name comes first where it has one.
     """
     file = error.filename or path
-    reason = REMEDIES.get(error.errno or 0, f'{error}; choose another working directory with --work-dir')
+    reason = REMEDIES.get(
+        error.errno or 0, f'{error}; choose another working directory with --work-dir'
+    )
     return StorageError(f'{file} cannot be written: {reason}')
 
 

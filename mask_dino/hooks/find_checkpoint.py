@@ -76,8 +76,12 @@ def read_progress(path: Path) -> Progress:
 
 def _load_lazily(path: Path) -> dict[str, Any]:
     try:
-        checkpoint: dict[str, Any] = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
-    except Exception:  # a damaged file can raise anything; the other reader knows more formats, and explains
+        checkpoint: dict[str, Any] = torch.load(
+            path, map_location='cpu', weights_only=True, mmap=True
+        )
+    except (
+        Exception
+    ):  # a damaged file can raise anything; the other reader knows more formats, and explains
         return load_checkpoint_safely(path)
     return checkpoint
 

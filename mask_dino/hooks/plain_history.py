@@ -38,7 +38,9 @@ class PlainHistoryHook(Hook):
 
 def _to_tensors(buffer: HistoryBuffer) -> dict[str, Any]:
     values, counts = buffer.data
-    return dict(values=torch.as_tensor(values), counts=torch.as_tensor(counts), max_length=buffer.max_length)
+    return dict(
+        values=torch.as_tensor(values), counts=torch.as_tensor(counts), max_length=buffer.max_length
+    )
 
 
 def _to_buffer(value: HistoryBuffer | Mapping[str, Any]) -> HistoryBuffer:

@@ -13,7 +13,9 @@ class RandomState(NamedTuple):
     """The states of the global generators of Python, numpy and torch, in types that checkpoints hold."""
 
     python: tuple[int, Tensor, float | None]  # version, words, the second of two normal numbers
-    numpy: tuple[Tensor, int, int, float]  # words, position, whether there is a second normal number, that number
+    numpy: tuple[
+        Tensor, int, int, float
+    ]  # words, position, whether there is a second normal number, that number
     torch: Tensor
     accelerator: Tensor | None  # of the current device
 
@@ -24,7 +26,12 @@ class RandomState(NamedTuple):
         _, keys, position, has_normal, normal = np.random.get_state()
         return cls(
             python=(version, torch.tensor(words), second_normal),
-            numpy=(torch.from_numpy(np.asarray(keys).astype(np.int64)), int(position), int(has_normal), float(normal)),
+            numpy=(
+                torch.from_numpy(np.asarray(keys).astype(np.int64)),
+                int(position),
+                int(has_normal),
+                float(normal),
+            ),
             torch=torch.get_rng_state(),
             accelerator=torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
         )
@@ -39,7 +46,9 @@ class RandomState(NamedTuple):
         version, words, second_normal = self.python
         random.setstate((version, tuple(words.tolist()), second_normal))
         keys, position, has_normal, normal = self.numpy
-        np.random.set_state(('MT19937', keys.cpu().numpy().astype(np.uint32), position, has_normal, normal))
+        np.random.set_state(
+            ('MT19937', keys.cpu().numpy().astype(np.uint32), position, has_normal, normal)
+        )
         torch.set_rng_state(self.torch.cpu())
         if self.accelerator is not None and torch.cuda.is_available():
             torch.cuda.set_rng_state(self.accelerator.cpu())

@@ -57,7 +57,9 @@ def compare_settings(checkpoint: dict[str, Any], runner: Runner) -> Iterator[str
     remedy = REMEDY.format(runner.cfg.get('load_from') or 'CHECKPOINT')
     saved_groups = checkpoint.get('optimizer', {}).get('param_groups', [])
     differences = compare_groups(saved_groups, wrapper.optimizer.param_groups)
-    differences |= compare_schedules(checkpoint.get('param_schedulers', []), runner.param_schedulers)
+    differences |= compare_schedules(
+        checkpoint.get('param_schedulers', []), runner.param_schedulers
+    )
     for name, (saved, configured) in differences.items():
         yield f'{name} = {configured} of the config has no effect: the checkpoint goes on with {saved}; {remedy}'
     saved_size = ResumeState(**checkpoint.get(RESUME_STATE, {})).batch_size
@@ -72,7 +74,9 @@ def compare_settings(checkpoint: dict[str, Any], runner: Runner) -> Iterator[str
 def compare_groups(saved: list[dict[str, Any]], configured: list[dict[str, Any]]) -> Differences:
     """Return the settings of an optimiser that differ, each with its first two values."""
     differences: Differences = {}
-    for old, new in zip(saved, configured, strict=False):  # mmengine refuses another number of groups itself
+    for old, new in zip(
+        saved, configured, strict=False
+    ):  # mmengine refuses another number of groups itself
         differences = different_values(settings_of_group(old), settings_of_group(new)) | differences
     return differences
 
@@ -80,7 +84,9 @@ def compare_groups(saved: list[dict[str, Any]], configured: list[dict[str, Any]]
 def settings_of_group(group: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of a group of parameters, with the learning rate from which schedules start."""
     rates = ('lr', 'initial_lr')
-    settings = {name: value for name, value in group.items() if name != 'params' and name not in rates}
+    settings = {
+        name: value for name, value in group.items() if name != 'params' and name not in rates
+    }
     return settings | dict(lr=group.get('initial_lr', group['lr']))
 
 

@@ -73,7 +73,9 @@ class DurableCheckpointHook(CheckpointHook):
     ) -> None:
         """Save a checkpoint where one is due after an iteration."""
         is_last = self.save_last and self.is_last_train_iter(runner)
-        if not self.by_epoch and (is_last or self.every_n_train_iters(runner, self.interval, self.save_begin)):
+        if not self.by_epoch and (
+            is_last or self.every_n_train_iters(runner, self.interval, self.save_begin)
+        ):
             self.prepare(runner)
         with self.saving(runner):
             super().after_train_iter(runner, batch_idx, data_batch, outputs)
@@ -81,7 +83,9 @@ class DurableCheckpointHook(CheckpointHook):
     def after_train_epoch(self, runner: Runner) -> None:
         """Save a checkpoint where one is due after an epoch."""
         is_last = self.save_last and self.is_last_train_epoch(runner)
-        if self.by_epoch and (is_last or self.every_n_epochs(runner, self.interval, self.save_begin)):
+        if self.by_epoch and (
+            is_last or self.every_n_epochs(runner, self.interval, self.save_begin)
+        ):
             self.prepare(runner)
         with self.saving(runner):
             super().after_train_epoch(runner)
@@ -149,7 +153,9 @@ class DurableCheckpointHook(CheckpointHook):
         """
         size = checkpoint_size(runner)
         free = shutil.disk_usage(self.out_dir).free
-        copies = self.max_keep_ckpts + 1 if self.max_keep_ckpts > 0 else 2  # one more while the next is written
+        copies = (
+            self.max_keep_ckpts + 1 if self.max_keep_ckpts > 0 else 2
+        )  # one more while the next is written
         sizes = f'a checkpoint takes about {megabytes(size)}, and {self.out_dir} has {megabytes(free)} left'
         if free < size:
             raise StorageError(f'{sizes}; free some space, or choose another disk with --work-dir')
@@ -191,4 +197,6 @@ def mend_last_checkpoint(runner: Runner) -> None:
         runner.logger.info(f'resume from {newest}, the newest readable checkpoint')
     elif path.exists():
         path.unlink()
-        runner.logger.warning(f'{path} names no checkpoint that can be read; training starts from the beginning')
+        runner.logger.warning(
+            f'{path} names no checkpoint that can be read; training starts from the beginning'
+        )

@@ -87,7 +87,9 @@ class MaskDINOCriterion(nn.Module):
     ) -> None:
         super().__init__()
         if (loss_mask is None) != (loss_dice is None):
-            raise ValueError('MaskDINOCriterion: set both loss_mask and loss_dice, or neither for data without masks')
+            raise ValueError(
+                'MaskDINOCriterion: set both loss_mask and loss_dice, or neither for data without masks'
+            )
         self.num_classes = num_classes
         self.num_boxed_classes = num_things_classes if decouple_stuff else num_classes
         self.matcher = TASK_UTILS.build(matcher)
@@ -133,20 +135,26 @@ class MaskDINOCriterion(nn.Module):
         matching_counts, denoising_counts = [], []
         for target, (_, index) in zip(targets, denoising, strict=True):
             has_box = target.labels < self.num_boxed_classes
-            objects = torch.stack((torch.ones_like(has_box), has_box)).float()  # (2, N): 1 where counted
+            objects = torch.stack(
+                (torch.ones_like(has_box), has_box)
+            ).float()  # (2, N): 1 where counted
             matching_counts.append(objects.sum(1))
             denoising_counts.append(objects[:, index[0]].sum(1))
         matching = torch.stack(matching_counts).sum(0)  # (2,)
         counts = torch.stack((matching, torch.stack(denoising_counts).sum(0)))
         return reduce_mean(counts).clamp(min=1)
 
-    def losses(self, inputs: LossInputs, targets: list[Targets], points: list[MaskPoints] | None) -> dict[str, Tensor]:
+    def losses(
+        self, inputs: LossInputs, targets: list[Targets], points: list[MaskPoints] | None
+    ) -> dict[str, Tensor]:
         """Return the losses of sets of predictions, scalars with their prefixes; without points, no mask losses."""
         predictions = Predictions(*(x.float() for x in inputs.predictions))
         inputs = inputs._replace(predictions=predictions)
         labels = _gather([target.labels for target in targets], inputs.matches)  # (S, M)
         boxes = _gather([target.boxes for target in targets], inputs.matches)  # (S, M, 4)
-        losses = dict(loss_cls=self.class_loss(labels, inputs)) | self.box_losses(labels, boxes, inputs)
+        losses = dict(loss_cls=self.class_loss(labels, inputs)) | self.box_losses(
+            labels, boxes, inputs
+        )
         if points is not None:
             losses |= self.mask_losses(points, inputs)
         values_of_sets = {name: values.unbind() for name, values in losses.items()}
@@ -167,7 +175,9 @@ class MaskDINOCriterion(nn.Module):
         loss = self.loss_cls(logits.flatten(0, 2), classes.flatten(), reduction_override='none')
         return loss.view(logits.shape[0], -1).sum(1) / normalizer
 
-    def box_losses(self, labels: Tensor, target_boxes: Tensor, inputs: LossInputs) -> dict[str, Tensor]:
+    def box_losses(
+        self, labels: Tensor, target_boxes: Tensor, inputs: LossInputs
+    ) -> dict[str, Tensor]:
         """Regress the boxes of queries matched to objects that have one: losses (S,).
 
         Args:
@@ -208,7 +218,9 @@ class MaskDINOCriterion(nn.Module):
         losses = []
         for (logits, index), target_of_part in zip(parts, targets, strict=True):
             # What lies between logits and losses needs little time, but more memory than both.
-            losses.append(recompute(self.compare_masks, logits, index, target_of_part, points.masks))
+            losses.append(
+                recompute(self.compare_masks, logits, index, target_of_part, points.masks)
+            )
         return torch.cat(losses, 1)
 
     def compare_masks(self, logits: Tensor, index: Tensor, target: Tensor, masks: Tensor) -> Tensor:

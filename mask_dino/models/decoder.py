@@ -58,7 +58,11 @@ class MaskDINODecoder(nn.Module):
             nn.init.xavier_uniform_(layer.weight)
 
     def forward(
-        self, queries: Queries, memory: Memory, head: PredictionHead, attn_mask: Tensor | None = None
+        self,
+        queries: Queries,
+        memory: Memory,
+        head: PredictionHead,
+        attn_mask: Tensor | None = None,
     ) -> list[Queries]:
         """Return, for each layer, the content (B, Q, C) that the head reads, with the reference (B, Q, 4) of its box.
 
@@ -88,7 +92,12 @@ class MaskDINODecoder(nn.Module):
         return [head.box_embed] * len(self.layers)
 
     def attend(
-        self, layer: nn.Module, content: Tensor, boxes: Tensor, memory: Memory, attn_mask: Tensor | None
+        self,
+        layer: nn.Module,
+        content: Tensor,
+        boxes: Tensor,
+        memory: Memory,
+        attn_mask: Tensor | None,
     ) -> Tensor:
         """Apply one layer to content (B, Q, C) around boxes (B, Q, 4)."""
         channels = content.shape[-1]

@@ -50,7 +50,9 @@ class UnifiedDenoising(nn.Module):
         reference = inverse_sigmoid(self.jitter(boxes))
         # Queries that fill up images with fewer objects are zero, and visible to the others, as in the original.
         counts = torch.tensor([len(t.labels) for t in targets], device=labels.device)
-        valid = (torch.arange(size, device=labels.device) < counts[:, None]).repeat(1, groups)[..., None]
+        valid = (torch.arange(size, device=labels.device) < counts[:, None]).repeat(1, groups)[
+            ..., None
+        ]
         return Denoising(
             Queries(content * valid, reference * valid),
             attention_mask(size, groups, num_matching, labels.device),
@@ -60,7 +62,9 @@ class UnifiedDenoising(nn.Module):
     def flip(self, labels: Tensor) -> Tensor:
         """Replace labels (B, D) by random ones, with probability ``flip_prob`` each."""
         flipped = torch.rand(labels.shape, device=labels.device) < self.flip_prob
-        return torch.where(flipped, torch.randint_like(labels, self.label_embed.num_embeddings), labels)
+        return torch.where(
+            flipped, torch.randint_like(labels, self.label_embed.num_embeddings), labels
+        )
 
     def jitter(self, boxes: Tensor) -> Tensor:
         """Shift and scale cxcywh boxes (..., 4) by uniform noise, clamped to the image."""

@@ -59,9 +59,13 @@ class MaskDINOHead(BaseModule):
         self.queries = MODELS.build(queries | width)
         self.decoder = MODELS.build(decoder | width | dict(num_levels=pixel_decoder['num_levels']))
         self.denoising = MODELS.build(denoising | width | classes)
-        self.criterion = MODELS.build(criterion | classes | dict(num_things_classes=num_things_classes))
+        self.criterion = MODELS.build(
+            criterion | classes | dict(num_things_classes=num_things_classes)
+        )
         self.prediction = PredictionHead(self.criterion.num_logits, embed_dims, prior_prob)
-        self.encoder_prediction = deepcopy(self.prediction) if self.queries.separate_branches else None
+        self.encoder_prediction = (
+            deepcopy(self.prediction) if self.queries.separate_branches else None
+        )
         self.check()
         if not self.criterion.uses_masks:
             self.freeze_masks()
@@ -79,7 +83,9 @@ class MaskDINOHead(BaseModule):
     def freeze_masks(self) -> None:
         """Freeze the parameters that only mask losses train, so that every trainable parameter has a gradient."""
         if self.queries.boxes_from_masks:
-            raise ValueError('queries.boxes_from_masks needs masks, but criterion.loss_mask is off: set it to False')
+            raise ValueError(
+                'queries.boxes_from_masks needs masks, but criterion.loss_mask is off: set it to False'
+            )
         pixel_decoder = self.pixel_decoder
         unused = (pixel_decoder.lateral_conv, pixel_decoder.output_conv, pixel_decoder.mask_conv)
         heads = [head for head in (self.prediction, self.encoder_prediction) if head is not None]

@@ -33,7 +33,9 @@ class HybridMatcher:
         num_points: Points at which masks are compared; 0 leaves masks out.
     """
 
-    def __init__(self, match_costs: list[dict], box_costs: list[dict], num_points: int = 12544) -> None:
+    def __init__(
+        self, match_costs: list[dict], box_costs: list[dict], num_points: int = 12544
+    ) -> None:
         self.match_costs = [TASK_UTILS.build(cost) for cost in match_costs]
         self.box_costs = [TASK_UTILS.build(cost) for cost in box_costs]
         self.num_points = num_points
@@ -43,7 +45,11 @@ class HybridMatcher:
 
     @torch.no_grad()
     def __call__(
-        self, predictions: Predictions, mask_features: Tensor, targets: list[Targets], num_boxed_classes: int
+        self,
+        predictions: Predictions,
+        mask_features: Tensor,
+        targets: list[Targets],
+        num_boxed_classes: int,
     ) -> Matches:
         """Match every set of predictions with the targets of each of B images.
 
@@ -64,7 +70,9 @@ class HybridMatcher:
         device = mask_features.device
         return [self.assign(self.finite(cost), device) for cost in _move_to_host(costs)]
 
-    def costs(self, predictions: Predictions, features: Tensor, target: Targets, num_boxed_classes: int) -> Tensor:
+    def costs(
+        self, predictions: Predictions, features: Tensor, target: Targets, num_boxed_classes: int
+    ) -> Tensor:
         """Return the costs (S, Q, N) between predictions (S, Q, ...) and targets of one image."""
         truth = InstanceData(labels=target.labels, bboxes=bbox_cxcywh_to_xyxy(target.boxes))
         features_at_points = None
@@ -83,10 +91,16 @@ class HybridMatcher:
         return torch.cat(costs).unflatten(0, predictions.logits.shape[:2])
 
     def cost(
-        self, predictions: Predictions, features_at_points: Tensor | None, truth: InstanceData, has_box: Tensor
+        self,
+        predictions: Predictions,
+        features_at_points: Tensor | None,
+        truth: InstanceData,
+        has_box: Tensor,
     ) -> Tensor:
         """Return the cost matrix (Q, N) of predictions (Q, ...), given mask features (C, P) at points."""
-        predicted = InstanceData(scores=predictions.logits, bboxes=bbox_cxcywh_to_xyxy(predictions.boxes))
+        predicted = InstanceData(
+            scores=predictions.logits, bboxes=bbox_cxcywh_to_xyxy(predictions.boxes)
+        )
         if features_at_points is not None:
             predicted.masks = predictions.mask_embed @ features_at_points
         meta = dict(img_shape=(1, 1))  # boxes are normalised already

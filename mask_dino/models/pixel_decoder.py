@@ -67,7 +67,9 @@ class MaskDINOPixelDecoder(nn.Module):
         sizes = LayerSizes(embed_dims, num_levels, feedforward_channels, num_heads, num_points)
         self.layers = build_encoder_layers(num_layers, sizes)
         norm_cfg = dict(type='GN', num_groups=32)
-        self.lateral_conv = ConvModule(in_channels[0], embed_dims, 1, norm_cfg=norm_cfg, act_cfg=None)
+        self.lateral_conv = ConvModule(
+            in_channels[0], embed_dims, 1, norm_cfg=norm_cfg, act_cfg=None
+        )
         self.output_conv = ConvModule(embed_dims, embed_dims, 3, padding=1, norm_cfg=norm_cfg)
         self.mask_conv = nn.Conv2d(embed_dims, embed_dims, 1)
         for conv in (self.lateral_conv.conv, self.output_conv.conv, self.mask_conv):
@@ -127,7 +129,9 @@ class MaskDINOPixelDecoder(nn.Module):
         tokens = torch.cat([_to_tokens(level) for level in levels], 1)  # (B, L, C)
         memory = Memory(tokens, sizes, shapes, starts)
         for layer in self.layers:
-            memory = memory._replace(tokens=apply_layer(layer, self.with_cp, memory, position, points))
+            memory = memory._replace(
+                tokens=apply_layer(layer, self.with_cp, memory, position, points)
+            )
         return memory
 
 
@@ -135,7 +139,14 @@ def _projection(in_channels: int, embed_dims: int, stride: int = 1) -> ConvModul
     size = 1 if stride == 1 else 3
     norm_cfg = dict(type='GN', num_groups=32)
     conv = ConvModule(
-        in_channels, embed_dims, size, stride, padding=size // 2, bias=True, norm_cfg=norm_cfg, act_cfg=None
+        in_channels,
+        embed_dims,
+        size,
+        stride,
+        padding=size // 2,
+        bias=True,
+        norm_cfg=norm_cfg,
+        act_cfg=None,
     )
     nn.init.xavier_uniform_(conv.conv.weight)
     nn.init.zeros_(conv.conv.bias)

@@ -30,7 +30,10 @@ class PointSampler(nn.Module):
     """
 
     def __init__(
-        self, num_points: int = 12544, oversample_ratio: float = 3.0, importance_sample_ratio: float = 0.75
+        self,
+        num_points: int = 12544,
+        oversample_ratio: float = 3.0,
+        importance_sample_ratio: float = 0.75,
     ) -> None:
         super().__init__()
         self.num_candidates = int(num_points * oversample_ratio)
@@ -43,7 +46,9 @@ class PointSampler(nn.Module):
         samples = []
         for features, target in zip(mask_features, targets, strict=True):
             points = random_points(num_points, features.device, target.known)
-            samples.append(MaskPoints(sample_features(features, points), sample_masks(target.masks, points)))
+            samples.append(
+                MaskPoints(sample_features(features, points), sample_masks(target.masks, points))
+            )
         return samples
 
     def choose_points(self, logits: Tensor) -> Tensor:

@@ -26,7 +26,9 @@ class PredictionHead(nn.Module):
             (0.01) steadies the first steps on small data.
     """
 
-    def __init__(self, num_logits: int, embed_dims: int = 256, prior_prob: float | None = None) -> None:
+    def __init__(
+        self, num_logits: int, embed_dims: int = 256, prior_prob: float | None = None
+    ) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(embed_dims)
         self.class_embed = nn.Linear(embed_dims, num_logits)
@@ -47,4 +49,6 @@ class PredictionHead(nn.Module):
         its weights depend on it.
         """
         content: Tensor = self.norm(queries.content)
-        return Predictions(self.class_embed(content), queries.reference.sigmoid(), self.mask_embed(content))
+        return Predictions(
+            self.class_embed(content), queries.reference.sigmoid(), self.mask_embed(content)
+        )

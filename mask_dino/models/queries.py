@@ -36,7 +36,9 @@ class LearnedQueries(QuerySource):
         self.content = nn.Embedding(num_queries, embed_dims)
         self.reference = nn.Embedding(num_queries, 4)
 
-    def forward(self, memory: Memory, head: PredictionHead, mask_features: Tensor) -> tuple[Queries, None]:
+    def forward(
+        self, memory: Memory, head: PredictionHead, mask_features: Tensor
+    ) -> tuple[Queries, None]:
         """Return content (B, Q, C) and reference (B, Q, 4), and None: no prediction of the encoder is supervised."""
         size = (memory.tokens.shape[0], -1, -1)
         return Queries(self.content.weight.expand(size), self.reference.weight.expand(size)), None
@@ -78,7 +80,9 @@ class QuerySelection(QuerySource):
         self.content = nn.Embedding(num_queries, embed_dims) if learned_content else None
         self.proj = nn.Sequential(nn.Linear(embed_dims, embed_dims), nn.LayerNorm(embed_dims))
 
-    def forward(self, memory: Memory, head: PredictionHead, mask_features: Tensor) -> tuple[Queries, Predictions]:
+    def forward(
+        self, memory: Memory, head: PredictionHead, mask_features: Tensor
+    ) -> tuple[Queries, Predictions]:
         """Select queries. Only learned content has a gradient.
 
         Args:
@@ -93,7 +97,9 @@ class QuerySelection(QuerySource):
         # Tokens whose anchor leaves the image are zeroed and propose nothing: their reference is infinite.
         valid = ((anchors > 0.01) & (anchors < 0.99)).all(-1, keepdim=True)  # (L, 1)
         tokens = memory.tokens * valid
-        proposals = anchors.logit().masked_fill(~valid, torch.inf).expand(tokens.shape[0], -1, -1)  # (B, L, 4)
+        proposals = (
+            anchors.logit().masked_fill(~valid, torch.inf).expand(tokens.shape[0], -1, -1)
+        )  # (B, L, 4)
         index = self.select(tokens, head)[..., None]  # (B, Q, 1)
         # Only the selected tokens are kept for the backward pass.
         content = self.proj(tokens.gather(1, index.expand(-1, -1, tokens.shape[-1])))  # (B, Q, C)

@@ -61,7 +61,9 @@ class DeformableAttention(nn.Module):
         ):
             nn.init.zeros_(zeros)
 
-    def forward(self, query: Tensor, query_pos: Tensor, reference: Tensor, memory: Memory) -> Tensor:
+    def forward(
+        self, query: Tensor, query_pos: Tensor, reference: Tensor, memory: Memory
+    ) -> Tensor:
         """Add to the queries what they find at points of the memory.
 
         Args:
@@ -81,7 +83,9 @@ class DeformableAttention(nn.Module):
         output: Tensor = self.output_proj(sampled) + query
         return output
 
-    def choose_points(self, located: Tensor, reference: Tensor, spatial_shapes: Tensor) -> tuple[Tensor, Tensor]:
+    def choose_points(
+        self, located: Tensor, reference: Tensor, spatial_shapes: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Return locations (B, Q, heads, V, points, 2) and weights (B, Q, heads, V, points) for queries (B, Q, C).
 
         A function of its own, so that its intermediate tensors are freed before the sampling, which needs most memory.
@@ -121,13 +125,20 @@ class DeformableAttention(nn.Module):
             return sample_sparse(values, memory.sizes, locations, weights)
         if has_kernel(values.device):
             sums: Tensor = MultiScaleDeformableAttnFunction.apply(
-                values, memory.spatial_shapes, memory.level_start_index, locations, weights, IM2COL_STEP
+                values,
+                memory.spatial_shapes,
+                memory.level_start_index,
+                locations,
+                weights,
+                IM2COL_STEP,
             )
             return sums
         return sample_grid(values, memory.sizes, locations, weights)
 
 
-def sample_grid(values: Tensor, sizes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor) -> Tensor:
+def sample_grid(
+    values: Tensor, sizes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor
+) -> Tensor:
     """Return weighted sums of bilinear values, zero outside of the maps; see :func:`sample_sparse`.
 
     One level at a time, so that the sampled values of all levels are never held together.

@@ -12,7 +12,9 @@ MAX_LOGITS = 2**23
 """Mask logits at all points that are held at once: bounds memory, changes no value."""
 
 
-def pick_logits(embed: Tensor, features: Tensor, choose: Callable[[Tensor], Tensor]) -> list[tuple[Tensor, Tensor]]:
+def pick_logits(
+    embed: Tensor, features: Tensor, choose: Callable[[Tensor], Tensor]
+) -> list[tuple[Tensor, Tensor]]:
     """Return the logits of masks at the points that ``choose`` returns, in parts of some masks.
 
     Args:
@@ -45,7 +47,9 @@ class _PickLogits(Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, embed: Tensor, features: Tensor, choose: Callable[[Tensor], Tensor]) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, embed: Tensor, features: Tensor, choose: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, ...]:
         masks_per_part = max(1, MAX_LOGITS // features.shape[1])
         chosen_logits, indices = [], []
         for part in embed.split(masks_per_part):
@@ -64,7 +68,9 @@ class _PickLogits(Function):
         parts = embed.split([index.shape[0] for index in indices])
         grad_embed = []
         grad_features = torch.zeros_like(features)
-        for part, index, gradient in zip(parts, indices, gradients, strict=False):  # no gradients of indices
+        for part, index, gradient in zip(
+            parts, indices, gradients, strict=False
+        ):  # no gradients of indices
             num_masks = part.shape[0]
             grad_logits = part.new_zeros(num_masks, features.shape[1])
             grad_logits.scatter_(1, index.long(), gradient)

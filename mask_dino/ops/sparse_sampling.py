@@ -95,7 +95,9 @@ class _SumPoints(Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor, sizes: Sizes, locations: Tensor, weights: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, values: Tensor, sizes: Sizes, locations: Tensor, weights: Tensor
+    ) -> Tensor:
         ctx.sizes = sizes
         ctx.save_for_backward(values, locations, weights)
         return _sum_points(values, sizes, locations, weights)
@@ -169,8 +171,12 @@ def _multiply_rows(rows: Tensor, gradient: Tensor, values: Tensor) -> Tensor:
     zeros = gradient.new_zeros(rows.numel())
     shape = (num_sums, all_rows.shape[0])
     with warnings.catch_warnings():
-        warnings.filterwarnings('ignore', 'Sparse', UserWarning)  # torch calls this layout a beta feature
-        pattern = torch.sparse_csr_tensor(line_starts, rows.flatten(), zeros, shape, check_invariants=False)
+        warnings.filterwarnings(
+            'ignore', 'Sparse', UserWarning
+        )  # torch calls this layout a beta feature
+        pattern = torch.sparse_csr_tensor(
+            line_starts, rows.flatten(), zeros, shape, check_invariants=False
+        )
         products: Tensor = torch.sparse.sampled_addmm(pattern, gradient, all_rows.T).values()
     return products.view_as(rows)
 

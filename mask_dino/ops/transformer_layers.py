@@ -29,7 +29,9 @@ class LayerSizes(NamedTuple):
 
     def build_deformable_attention(self) -> DeformableAttention:
         """Return attention of these sizes."""
-        return DeformableAttention(self.embed_dims, self.num_heads, self.num_levels, self.num_points)
+        return DeformableAttention(
+            self.embed_dims, self.num_heads, self.num_levels, self.num_points
+        )
 
     def build_norms(self, count: int) -> nn.ModuleList:
         """Return ``count`` norms of these sizes."""
@@ -69,7 +71,12 @@ class DecoderLayer(nn.Module):
         self.norms = sizes.build_norms(3)
 
     def forward(
-        self, content: Tensor, position: Tensor, boxes: Tensor, memory: Memory, attn_mask: Tensor | None
+        self,
+        content: Tensor,
+        position: Tensor,
+        boxes: Tensor,
+        memory: Memory,
+        attn_mask: Tensor | None,
     ) -> Tensor:
         """Return the new content (B, Q, C) of the queries.
 

@@ -37,7 +37,9 @@ def select_best_pairs(logits: Tensor, max_pairs: int) -> Pairs:
     return Pairs(scores, index // num_classes, index % num_classes)
 
 
-def make_instances(pairs: Pairs, boxes: Tensor, masks: Tensor, sizes: ImageSizes, max_pixels: int) -> Instances:
+def make_instances(
+    pairs: Pairs, boxes: Tensor, masks: Tensor, sizes: ImageSizes, max_pixels: int
+) -> Instances:
     """Multiply the scores of pairs with the scores of their masks, and sort the pairs by the product.
 
     Args:
@@ -58,7 +60,9 @@ def make_instances(pairs: Pairs, boxes: Tensor, masks: Tensor, sizes: ImageSizes
     return Instances(scores, pairs.labels[order], output_boxes[copy], binary)
 
 
-def binarise_masks(masks: Tensor, query: Tensor, sizes: ImageSizes, max_pixels: int, out: Tensor) -> Tensor:
+def binarise_masks(
+    masks: Tensor, query: Tensor, sizes: ImageSizes, max_pixels: int, out: Tensor
+) -> Tensor:
     """Write binary masks into the first N maps of ``out``, and return the mean probability (N,) inside each.
 
     Args:
@@ -75,6 +79,8 @@ def binarise_masks(masks: Tensor, query: Tensor, sizes: ImageSizes, max_pixels: 
         logits = enlarge_masks(masks[query[part]], sizes)
         inside = torch.gt(logits, 0, out=out[part])
         total = logits.sigmoid_().mul_(inside).sum((1, 2))
-        area = inside.sum((1, 2), dtype=torch.int32)  # int64, the default, takes a CPU twice as long
+        area = inside.sum(
+            (1, 2), dtype=torch.int32
+        )  # int64, the default, takes a CPU twice as long
         mask_scores[part] = total / (area + 1e-6)
     return mask_scores

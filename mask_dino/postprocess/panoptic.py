@@ -42,7 +42,9 @@ def merge_masks(
     visible = owners.pair[owners.inside].bincount(minlength=count)
     wins_enough = won.double() / owners.areas >= overlap
     is_segment = wins_enough & (owners.areas > 0) & (visible > 0)
-    segment_of_pair, labels = _number_segments(pairs.labels.tolist(), is_segment.tolist(), num_things)
+    segment_of_pair, labels = _number_segments(
+        pairs.labels.tolist(), is_segment.tolist(), num_things
+    )
     pixels = torch.tensor(segment_of_pair, device=masks.device)[owners.pair]
     return Segments(pixels.masked_fill_(~owners.inside, -1), labels)
 
@@ -56,14 +58,18 @@ def _assign_pixels(pairs: Pairs, masks: Tensor, sizes: ImageSizes, max_pixels: i
     for rows in split_rows(count, sizes, max_pixels):
         probability = enlarge_rows(masks, sizes, rows, pairs.query).sigmoid_()  # (rows, width, N)
         solid = probability >= 0.5
-        areas += solid.sum((0, 1), dtype=torch.int32)  # int64, the default, takes a CPU twice as long
+        areas += solid.sum(
+            (0, 1), dtype=torch.int32
+        )  # int64, the default, takes a CPU twice as long
         # max finds the index faster than argmax does.
         pair[rows] = probability.mul_(pairs.scores).max(-1).indices
         inside[rows] = solid.gather(-1, pair[rows][..., None])[..., 0]
     return _Owners(pair, inside, areas)
 
 
-def _number_segments(labels: list[int], is_segment: list[bool], num_things: int) -> tuple[list[int], list[int]]:
+def _number_segments(
+    labels: list[int], is_segment: list[bool], num_things: int
+) -> tuple[list[int], list[int]]:
     """Number the segments of N pairs.
 
     Returns:

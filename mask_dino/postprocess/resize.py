@@ -45,7 +45,9 @@ def split_rows(num_masks: int, sizes: ImageSizes, max_pixels: int) -> Iterator[s
         yield slice(start, stop)
 
 
-def enlarge_rows(masks: Tensor, sizes: ImageSizes, rows: slice, query: Tensor | None = None) -> Tensor:
+def enlarge_rows(
+    masks: Tensor, sizes: ImageSizes, rows: slice, query: Tensor | None = None
+) -> Tensor:
     """Return some rows of what :func:`enlarge_masks` returns, up to rounding, and compute no others.
 
     Bilinear interpolation is separable. Both steps are taken along the height first, so that only the rows that are
@@ -92,7 +94,9 @@ class _Neighbours(NamedTuple):
 
     def interpolate(self, masks: Tensor) -> Tensor:
         """Interpolate R rows from the needed rows (rows, w, N)."""
-        return torch.lerp(masks.index_select(0, self.upper), masks.index_select(0, self.lower), self.weight)
+        return torch.lerp(
+            masks.index_select(0, self.upper), masks.index_select(0, self.lower), self.weight
+        )
 
 
 def _find_neighbours(source: int, target: int, rows: slice, like: Tensor) -> _Neighbours:

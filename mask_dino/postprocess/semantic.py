@@ -28,7 +28,9 @@ def label_pixels(classes: Tensor, masks: Tensor, sizes: ImageSizes, max_pixels: 
     return labels
 
 
-def score_pixels(classes: Tensor, masks: Tensor, sizes: ImageSizes, max_pixels: int, out: Tensor) -> None:
+def score_pixels(
+    classes: Tensor, masks: Tensor, sizes: ImageSizes, max_pixels: int, out: Tensor
+) -> None:
     """Write the score of every class at every pixel of the output into ``out`` (num_classes, height, width).
 
     The other arguments are the same as for :func:`label_pixels`.
@@ -37,7 +39,9 @@ def score_pixels(classes: Tensor, masks: Tensor, sizes: ImageSizes, max_pixels: 
         out[:, rows] = votes.permute(2, 0, 1)
 
 
-def _count_votes(classes: Tensor, masks: Tensor, sizes: ImageSizes, max_pixels: int) -> Iterator[tuple[slice, Tensor]]:
+def _count_votes(
+    classes: Tensor, masks: Tensor, sizes: ImageSizes, max_pixels: int
+) -> Iterator[tuple[slice, Tensor]]:
     """Yield rows of the output and the scores (rows, width, num_classes) of their pixels."""
     num_classes = classes.shape[1]
     # A multiple of 16 classes: with round sizes, a product takes a CPU two thirds of the time.

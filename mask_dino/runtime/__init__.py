@@ -9,4 +9,12 @@ from .network import Network, OnnxNetwork
 from .result import Result
 from .segmenter import Segmenter
 
-__all__ = ['ImageError', 'ModelFileError', 'ModelInfo', 'Network', 'OnnxNetwork', 'Result', 'Segmenter']
+__all__ = [
+    'ImageError',
+    'ModelFileError',
+    'ModelInfo',
+    'Network',
+    'OnnxNetwork',
+    'Result',
+    'Segmenter',
+]

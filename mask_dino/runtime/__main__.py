@@ -25,10 +25,21 @@ def parse_arguments() -> argparse.Namespace:
         'model makes them, NAME.masks.png (one column of masks), NAME.panoptic.png and NAME.semantic.png (16 bits).',
     )
     parser.add_argument('model', type=Path, help='exported file, model.onnx')
-    parser.add_argument('images', type=Path, nargs='+', metavar='IMAGES', help='files, or folders of images')
-    parser.add_argument('--out-dir', type=Path, required=True, metavar='DIR', help='folder to write to')
-    parser.add_argument('--score-thr', type=float, default=0.3, help='score from which instances count (default: 0.3)')
-    parser.add_argument('--threads', type=int, help='threads of onnxruntime (default: one for each core)')
+    parser.add_argument(
+        'images', type=Path, nargs='+', metavar='IMAGES', help='files, or folders of images'
+    )
+    parser.add_argument(
+        '--out-dir', type=Path, required=True, metavar='DIR', help='folder to write to'
+    )
+    parser.add_argument(
+        '--score-thr',
+        type=float,
+        default=0.3,
+        help='score from which instances count (default: 0.3)',
+    )
+    parser.add_argument(
+        '--threads', type=int, help='threads of onnxruntime (default: one for each core)'
+    )
     return parser.parse_args()
 
 
@@ -69,7 +80,9 @@ def list_images(paths: list[Path]) -> list[Path]:
         )
     name, count = Counter(image.stem for image in images).most_common(1)[0]
     if count > 1:
-        raise ImageError(f'{count} images are called {name}: their results would overwrite each other; rename them')
+        raise ImageError(
+            f'{count} images are called {name}: their results would overwrite each other; rename them'
+        )
     return images
 
 
@@ -80,7 +93,11 @@ def write_result(result: Result, target: Path, score_thr: float) -> str:
     if result.scores is not None and result.boxes is not None:
         shown = np.flatnonzero(result.scores >= score_thr)
         lines = [
-            dict(name=result.names[i], score=float(result.scores[i]), box=[float(x) for x in result.boxes[i]])
+            dict(
+                name=result.names[i],
+                score=float(result.scores[i]),
+                box=[float(x) for x in result.boxes[i]],
+            )
             for i in shown
         ]
         if result.masks is not None and len(shown):

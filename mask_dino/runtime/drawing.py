@@ -53,7 +53,9 @@ def draw_instances(result: Result, score_thr: float) -> np.ndarray:
     return np.asarray(picture)
 
 
-def draw_segments(image: np.ndarray, segments: np.ndarray, palette: tuple[tuple[int, int, int], ...]) -> np.ndarray:
+def draw_segments(
+    image: np.ndarray, segments: np.ndarray, palette: tuple[tuple[int, int, int], ...]
+) -> np.ndarray:
     """Return the image (H, W, 3) in the colours of its segments, with dark edges between them.
 
     Args:

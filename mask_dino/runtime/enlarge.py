@@ -93,7 +93,12 @@ class Enlargement(NamedTuple):
     def of(cls, masks: tuple[int, int], sizes: ImageSizes) -> 'Enlargement':
         """Go from the size of ``masks`` (h, w) to the padded size, cut the padding, and go to the output size."""
         axes = zip(masks, *sizes, strict=True)
-        return cls(*(_two_steps(source, padded, resized, output) for source, padded, resized, output in axes))
+        return cls(
+            *(
+                _two_steps(source, padded, resized, output)
+                for source, padded, resized, output in axes
+            )
+        )
 
     def part(self, masks: np.ndarray, rows: slice, columns: slice = slice(None)) -> np.ndarray:
         """Return a part (..., rows, columns) of the enlarged masks (..., h, w)."""

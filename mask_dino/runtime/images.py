@@ -46,7 +46,9 @@ def load_image(image: ImageLike) -> np.ndarray:
         with Image.open(path) as file:
             return _to_rgb(file)
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ImageError(f'image {path} cannot be read: it is damaged, cut short or not an image ({error})') from error
+        raise ImageError(
+            f'image {path} cannot be read: it is damaged, cut short or not an image ({error})'
+        ) from error
 
 
 def _check_array(image: np.ndarray) -> np.ndarray:
@@ -66,7 +68,9 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
         grey = (np.asarray(image) >> 8).astype(np.uint8)  # Pillow would clip to 255
         return np.repeat(grey[..., None], 3, axis=2)
     if image.mode == 'F':
-        raise ImageError('an image has floating-point pixels, whose range is unknown: convert it to 8 bits')
+        raise ImageError(
+            'an image has floating-point pixels, whose range is unknown: convert it to 8 bits'
+        )
     return np.asarray(image.convert('RGB'))
 
 

@@ -22,7 +22,9 @@ class ResizeRule(NamedTuple):
     The rules are the same as in ``Resize`` of mmcv and ``ResizeShortestEdge`` of MMSegmentation.
     """
 
-    scale: tuple[int, int] | None = None  # width and height, or the two limits of an image that keeps its ratio
+    scale: tuple[int, int] | None = (
+        None  # width and height, or the two limits of an image that keeps its ratio
+    )
     factor: tuple[float, float] | None = None  # of width and height
     keep_ratio: bool = False
     shortest_edge: int | None = None  # pixels
@@ -54,9 +56,13 @@ class InputRule(NamedTuple):
 class Thresholds(NamedTuple):
     """Settings of post-processing, with the names that ``test_cfg`` uses."""
 
-    object_mask_thr: float = 0.0  # class probability from which a query takes part in the panoptic map
+    object_mask_thr: float = (
+        0.0  # class probability from which a query takes part in the panoptic map
+    )
     iou_thr: float = 0.0  # share of its area that a segment has to win
-    align_corners: bool = False  # how scores of a semantic model are resized to the size of the image
+    align_corners: bool = (
+        False  # how scores of a semantic model are resized to the size of the image
+    )
 
 
 class Window(NamedTuple):
@@ -84,7 +90,9 @@ class ModelInfo(NamedTuple):
     input: InputRule
     thresholds: Thresholds
     outputs: tuple[Output, ...]
-    scores_at_input: bool = False  # whether scores of pixels are made at the padded size and then resized, as in mmseg
+    scores_at_input: bool = (
+        False  # whether scores of pixels are made at the padded size and then resized, as in mmseg
+    )
     window: Window | None = None
     config: str = ''  # name of the config
     package_version: str = ''
@@ -146,4 +154,6 @@ def _plain(value: object) -> object:
 
 def _tuples(fields: dict) -> dict:
     """Turn the lists of a dictionary, which are tuples in JSON, back into tuples."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    return {
+        name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
+    }

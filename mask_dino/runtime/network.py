@@ -46,7 +46,9 @@ class OnnxNetwork:
 
 def _open(path: Path, threads: int | None) -> onnxruntime.InferenceSession:
     if not path.is_file():
-        raise ModelFileError(f'model file {path} does not exist; relative paths start at {Path.cwd()}')
+        raise ModelFileError(
+            f'model file {path} does not exist; relative paths start at {Path.cwd()}'
+        )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only
     if threads:

@@ -33,7 +33,9 @@ class Instances(NamedTuple):
     masks: np.ndarray | None  # (N, height, width) bool at the output size
 
 
-def make_instances(pairs: Pairs, masks: np.ndarray, sizes: ImageSizes, keep_masks: bool) -> Instances:
+def make_instances(
+    pairs: Pairs, masks: np.ndarray, sizes: ImageSizes, keep_masks: bool
+) -> Instances:
     """Score pairs by their masks too, and sort them.
 
     Args:
@@ -54,7 +56,9 @@ def make_instances(pairs: Pairs, masks: np.ndarray, sizes: ImageSizes, keep_mask
     if keep_masks:
         _arrange(binary, copy[order])
     boxes = scale_boxes(pairs.boxes[order], sizes)
-    return Instances(scores[order], pairs.labels[order].astype(np.int64), boxes, binary if keep_masks else None)
+    return Instances(
+        scores[order], pairs.labels[order].astype(np.int64), boxes, binary if keep_masks else None
+    )
 
 
 def binarise(mask: np.ndarray, way: Enlargement, out: np.ndarray) -> float:
@@ -87,7 +91,9 @@ def _arrange(binary: np.ndarray, order: np.ndarray) -> None:
 
 def scale_boxes(boxes: np.ndarray, sizes: ImageSizes) -> np.ndarray:
     """Bring boxes (N, 4), fractions of the padded input, to pixels of the output."""
-    height, width = (padded / resized * output for padded, resized, output in zip(*sizes, strict=True))
+    height, width = (
+        padded / resized * output for padded, resized, output in zip(*sizes, strict=True)
+    )
     return boxes * np.array([width, height, width, height], np.float32)
 
 

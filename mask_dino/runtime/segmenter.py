@@ -31,7 +31,9 @@ class Segmenter:
         ModelFileError: If the file is missing, damaged, another program's, or was exported with raw outputs.
     """
 
-    def __init__(self, model: str | Path | Network, threads: int | None = None, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(
+        self, model: str | Path | Network, threads: int | None = None, max_pixels: int = MAX_PIXELS
+    ) -> None:
         self.network = OnnxNetwork(model, threads) if isinstance(model, (str, Path)) else model
         self.max_pixels = max_pixels
         if not self.info.tasks:
@@ -46,7 +48,9 @@ class Segmenter:
         return self.network.info
 
     @overload
-    def __call__(self, images: list[ImageLike] | tuple[ImageLike, ...], batch_size: int = 1) -> list[Result]: ...
+    def __call__(
+        self, images: list[ImageLike] | tuple[ImageLike, ...], batch_size: int = 1
+    ) -> list[Result]: ...
 
     @overload
     def __call__(self, images: ImageLike, batch_size: int = 1) -> Result: ...
@@ -152,7 +156,9 @@ class Segmenter:
         chosen = np.flatnonzero(outputs['query_scores'] > thresholds.object_mask_thr)
         classes = outputs['probabilities'][chosen]
         queries = Competitors(classes.max(-1), classes.argmax(-1), outputs['masks'][chosen])
-        return make_panoptic(queries, sizes, self.info.num_things, len(self.info.classes), thresholds.iou_thr)
+        return make_panoptic(
+            queries, sizes, self.info.num_things, len(self.info.classes), thresholds.iou_thr
+        )
 
     def _semantic(self, outputs: Outputs, sizes: ImageSizes) -> np.ndarray:
         probabilities, masks = outputs['probabilities'], outputs['masks']
@@ -170,7 +176,9 @@ class Segmenter:
         mean = average_windows(windows, padded, num_classes)
         sizes = ImageSizes(padded, image.resized.shape[:2], image.original.shape[:2])
         align = info.thresholds.align_corners
-        semantic = resize_scores(lambda rows: mean[rows], sizes, num_classes, self.max_pixels, align)
+        semantic = resize_scores(
+            lambda rows: mean[rows], sizes, num_classes, self.max_pixels, align
+        )
         return Result(image.original, info.classes, info.palette, semantic=semantic)
 
     def _score_windows(

@@ -11,7 +11,9 @@ Scores = Callable[[slice], np.ndarray]
 """Returns the scores (rows, W, K) of the classes for rows of the padded image."""
 
 
-def make_semantic(probabilities: np.ndarray, masks: np.ndarray, sizes: ImageSizes, max_pixels: int) -> np.ndarray:
+def make_semantic(
+    probabilities: np.ndarray, masks: np.ndarray, sizes: ImageSizes, max_pixels: int
+) -> np.ndarray:
     """Return the class (height, width) int32 of every pixel.
 
     Args:
@@ -66,7 +68,9 @@ def resize_scores(
 
 
 def average_windows(
-    windows: Iterator[tuple[tuple[slice, slice], np.ndarray]], size: tuple[int, int], num_classes: int
+    windows: Iterator[tuple[tuple[slice, slice], np.ndarray]],
+    size: tuple[int, int],
+    num_classes: int,
 ) -> np.ndarray:
     """Return the mean scores (H, W, K) of overlapping windows.
 

@@ -78,7 +78,10 @@ class MaskDINODecodeHead(MaskDINOHead):
         return super().predict(feats) if targets is None else super().forward(feats, targets)
 
     def loss(  # type: ignore[override]
-        self, feats: Sequence[Tensor], data_samples: list[SegDataSample], train_cfg: dict | None = None
+        self,
+        feats: Sequence[Tensor],
+        data_samples: list[SegDataSample],
+        train_cfg: dict | None = None,
     ) -> dict[str, Tensor]:
         """Return the weighted losses of a batch.
 
@@ -89,7 +92,9 @@ class MaskDINODecodeHead(MaskDINOHead):
         Raises:
             ValueError: If a label map does not fit the classes or the image.
         """
-        targets = [to_targets(sample, self.num_classes, self.ignore_index) for sample in data_samples]
+        targets = [
+            to_targets(sample, self.num_classes, self.ignore_index) for sample in data_samples
+        ]
         return super().loss(feats, targets)
 
     def predict(  # type: ignore[override]
@@ -109,7 +114,10 @@ class MaskDINODecodeHead(MaskDINOHead):
         max_pixels = test_cfg.get('max_mask_pixels', MAX_MASK_PIXELS)
         logits, _, masks = (x.float() for x in super().predict(feats))
         for i, meta in enumerate(img_metas):
-            check_finite(str(meta.get('img_path', f'image {i} of the batch')), dict(logits=logits[i], masks=masks[i]))
+            check_finite(
+                str(meta.get('img_path', f'image {i} of the batch')),
+                dict(logits=logits[i], masks=masks[i]),
+            )
         classes = self.classify(logits, test_cfg.get('temperature', SHARPENING))
         scores = masks.new_empty(len(masks), self.num_classes, *size)
         for i in range(len(scores)):

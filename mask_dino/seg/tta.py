@@ -31,5 +31,7 @@ class ScoreTTAModel(SegTTAModel):
 
     def predict(self, data: dict, index: int) -> list[SegDataSample]:
         """Return the results of augmentation ``index`` of a batch."""
-        samples: list[SegDataSample] = self.module.test_step({name: value[index] for name, value in data.items()})
+        samples: list[SegDataSample] = self.module.test_step(
+            {name: value[index] for name, value in data.items()}
+        )
         return samples

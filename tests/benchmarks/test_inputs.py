@@ -38,7 +38,9 @@ def test_few_objects(objects):
 def test_equal_seeds_give_equal_batches():
     first, second, other = (detection_batch(LOAD, Classes(5, 3), seed) for seed in (0, 0, 1))
     assert torch.equal(first['inputs'][1], second['inputs'][1])
-    assert torch.equal(first['data_samples'][1].gt_instances.bboxes, second['data_samples'][1].gt_instances.bboxes)
+    assert torch.equal(
+        first['data_samples'][1].gt_instances.bboxes, second['data_samples'][1].gt_instances.bboxes
+    )
     assert not torch.equal(first['inputs'][1], other['inputs'][1])
 
 

@@ -56,7 +56,9 @@ def test_every_place_is_checked(tmp_path, trace, place, wrap):
     text = make_text('call', tmp_path)
     meta, info = ({}, {'cfg': text}) if place == 'message_hub' else ({place: text}, {})
     hub = dict(log_scalars={}, runtime_info=wrap(info), resumed_keys={})
-    torch.save(wrap(dict(meta=wrap(meta), message_hub=wrap(hub), state_dict={})), tmp_path / 'bad.pth')
+    torch.save(
+        wrap(dict(meta=wrap(meta), message_hub=wrap(hub), state_dict={})), tmp_path / 'bad.pth'
+    )
     with pytest.raises(CheckpointError, match='refused'):
         load_checkpoint_safely(tmp_path / 'bad.pth')
     assert not trace.exists()
@@ -89,18 +91,53 @@ def test_what_mmengine_writes_for_our_configs_is_accepted(path):
     check_settings(settings, ())
 
 
-@pytest.mark.parametrize('name', ['maskdino_tiny_shapes', 'maskdino_r50_8xb2-90k_cityscapes-512x1024'])
+@pytest.mark.parametrize(
+    'name', ['maskdino_tiny_shapes', 'maskdino_r50_8xb2-90k_cityscapes-512x1024']
+)
 def test_mmengine_reads_the_same_config_from_a_checkpoint(tmp_path, name):
-    config = Config.fromfile(ROOT / 'configs' / 'maskdino' / f'{name}.py', import_custom_modules=False)
-    loaded = load_checkpoint_safely(write_checkpoint(tmp_path / 'good.pth', config.pretty_text, 'message_hub'))
+    config = Config.fromfile(
+        ROOT / 'configs' / 'maskdino' / f'{name}.py', import_custom_modules=False
+    )
+    loaded = load_checkpoint_safely(
+        write_checkpoint(tmp_path / 'good.pth', config.pretty_text, 'message_hub')
+    )
     again = Config.fromstring(loaded['message_hub']['runtime_info']['cfg'], '.py')
     assert again.to_dict() == config.to_dict()
 
 
 VALUES = [
-    *(None, True, -1, 1e-4, -2.5, 10**30, float('inf'), -float('inf'), 1j, b'\x00', 'text', '', (), [], {}, (1,)),
-    *([1, (2, [3])], {1, 2}, {'a b': 1, 3: {(1, 2): 'x'}}, dict(custom_keys={'backbone.norm': dict(lr_mult=0.1)})),
-    *('{{ fileDirname }}', "{{'$HOME:x'}}", '\\{{$A:b}}', 'é\u2028"\'\n\\', '# coding: utf-7', '{{_base_.x}}'),
+    *(
+        None,
+        True,
+        -1,
+        1e-4,
+        -2.5,
+        10**30,
+        float('inf'),
+        -float('inf'),
+        1j,
+        b'\x00',
+        'text',
+        '',
+        (),
+        [],
+        {},
+        (1,),
+    ),
+    *(
+        [1, (2, [3])],
+        {1, 2},
+        {'a b': 1, 3: {(1, 2): 'x'}},
+        dict(custom_keys={'backbone.norm': dict(lr_mult=0.1)}),
+    ),
+    *(
+        '{{ fileDirname }}',
+        "{{'$HOME:x'}}",
+        '\\{{$A:b}}',
+        'é\u2028"\'\n\\',
+        '# coding: utf-7',
+        '{{_base_.x}}',
+    ),
 ]
 
 
@@ -108,12 +145,27 @@ VALUES = [
 def test_values_survive_parsing_and_writing(value):
     text = write_config_text({'x': value})
     assert text.isascii()
-    assert parse_config_text(text.replace("float('", '').replace("')", '') if 'float(' in text else text)['x'] == value
+    assert (
+        parse_config_text(
+            text.replace("float('", '').replace("')", '') if 'float(' in text else text
+        )['x']
+        == value
+    )
     assert Config.fromstring(text, '.py').to_dict().get('x') == value
 
 
 @pytest.mark.parametrize(
-    'text', ['import os', 'x = (', 'x = ' + '(' * 5000, 'x' * 10, 'x.y = 1', 'x, y = 1, 2', 'x = -"a"', '\0']
+    'text',
+    [
+        'import os',
+        'x = (',
+        'x = ' + '(' * 5000,
+        'x' * 10,
+        'x.y = 1',
+        'x, y = 1, 2',
+        'x = -"a"',
+        '\0',
+    ],
 )
 def test_other_texts_are_refused(text):
     with pytest.raises(UntrustedError):
@@ -123,10 +175,29 @@ def test_other_texts_are_refused(text):
 @pytest.mark.parametrize(
     'name',
     [
-        *('MaskDINO', 'mmdet.MaskRCNN', 'mmdet.models.detectors.MaskFormer', 'mmengine.dataset.DefaultSampler'),
-        *('mmpretrain.ConvNeXt', 'torch.optim.AdamW', 'torch.optim.sgd.SGD', 'torch.optim.lr_scheduler.StepLR'),
-        *('torch.nn.GELU', 'torch.nn.modules.activation.ReLU', 'mmcv.transforms.loading.LoadImageFromFile'),
-        *('soft_nms', 'torchvision/CenterCrop', 'mmdet.engine.hooks.NumClassCheckHook', 'NotRegisteredAnywhere'),
+        *(
+            'MaskDINO',
+            'mmdet.MaskRCNN',
+            'mmdet.models.detectors.MaskFormer',
+            'mmengine.dataset.DefaultSampler',
+        ),
+        *(
+            'mmpretrain.ConvNeXt',
+            'torch.optim.AdamW',
+            'torch.optim.sgd.SGD',
+            'torch.optim.lr_scheduler.StepLR',
+        ),
+        *(
+            'torch.nn.GELU',
+            'torch.nn.modules.activation.ReLU',
+            'mmcv.transforms.loading.LoadImageFromFile',
+        ),
+        *(
+            'soft_nms',
+            'torchvision/CenterCrop',
+            'mmdet.engine.hooks.NumClassCheckHook',
+            'NotRegisteredAnywhere',
+        ),
     ],
 )
 def test_names_that_configs_use_are_accepted(name):
@@ -136,13 +207,32 @@ def test_names_that_configs_use_are_accepted(name):
 @pytest.mark.parametrize(
     'settings',
     [
-        *(dict(type='os.system'), dict(type='builtins.eval'), dict(type="open('x')"), dict(type=print)),
+        *(
+            dict(type='os.system'),
+            dict(type='builtins.eval'),
+            dict(type="open('x')"),
+            dict(type=print),
+        ),
         *(dict(type='mmengine.utils.get_object_from_string'), dict(type='mmengine.runner.Runner')),
-        *(dict(type='torch.jit.load'), dict(type='torch.nn.init.zeros_'), dict(type='torch.utils.cpp_extension.load')),
+        *(
+            dict(type='torch.jit.load'),
+            dict(type='torch.nn.init.zeros_'),
+            dict(type='torch.utils.cpp_extension.load'),
+        ),
         *(dict(type='numpy.load'), dict(collate_fn='os.system'), dict(constructor='os.system')),
-        *(dict(sampler_type='os.system'), dict(custom_imports=['os']), dict(custom_imports=dict(imports=[1]))),
-        *(dict(backend_args=dict(backend='memcached', sys_path='/somewhere')), dict(search_op='__import__("os")')),
-        *(dict(type='mmseg.TIMMBackbone', model_name='hf_hub:a/b'), dict(name_or_path='a/b', trust_remote_code=True)),
+        *(
+            dict(sampler_type='os.system'),
+            dict(custom_imports=['os']),
+            dict(custom_imports=dict(imports=[1])),
+        ),
+        *(
+            dict(backend_args=dict(backend='memcached', sys_path='/somewhere')),
+            dict(search_op='__import__("os")'),
+        ),
+        *(
+            dict(type='mmseg.TIMMBackbone', model_name='hf_hub:a/b'),
+            dict(name_or_path='a/b', trust_remote_code=True),
+        ),
         *(dict(model=dict(teacher_config='x.json')), dict(ann_file='http://somewhere/x.pkl?y=1')),
     ],
     ids=str,
@@ -197,7 +287,12 @@ def test_settings_of_published_checkpoints_load(tmp_path):
     """MMDetection 2 keeps its config and its classes under other names, MMSegmentation keeps both in ``meta``."""
     text = "dataset_type = 'CocoDataset'\nmodel = dict(\n    type='MaskRCNN',\n    pretrained='torchvision://resnet50')"
     meta = dict(
-        config=text, CLASSES=('a', 'b'), PALETTE=None, mmcv_version='1.3.3', experiment_name='x', exp_name='y.py'
+        config=text,
+        CLASSES=('a', 'b'),
+        PALETTE=None,
+        mmcv_version='1.3.3',
+        experiment_name='x',
+        exp_name='y.py',
     )
     torch.save(dict(meta=meta, state_dict={}), tmp_path / 'old.pth')
     loaded = load_checkpoint_safely(tmp_path / 'old.pth')['meta']

@@ -63,7 +63,9 @@ def make_detector(num_queries: int = NUM_QUERIES, levels: int = LEVELS) -> nn.Mo
             num_outs=levels,
         ),
         encoder=dict(num_layers=2, layer_cfg=dict(self_attn_cfg=deformable, ffn_cfg=ffn)),
-        decoder=dict(num_layers=LAYERS, return_intermediate=True, layer_cfg=layer, post_norm_cfg=None),
+        decoder=dict(
+            num_layers=LAYERS, return_intermediate=True, layer_cfg=layer, post_norm_cfg=None
+        ),
         positional_encoding=dict(num_feats=WIDTH // 2, normalize=True, offset=0.0, temperature=20),
         bbox_head=dict(
             type='DINOHead',
@@ -75,7 +77,9 @@ def make_detector(num_queries: int = NUM_QUERIES, levels: int = LEVELS) -> nn.Mo
             loss_iou=dict(type='GIoULoss'),
         ),
         dn_cfg=dict(
-            label_noise_scale=0.5, box_noise_scale=1.0, group_cfg=dict(dynamic=True, num_groups=None, num_dn_queries=9)
+            label_noise_scale=0.5,
+            box_noise_scale=1.0,
+            group_cfg=dict(dynamic=True, num_groups=None, num_dn_queries=9),
         ),
     )
     model['backbone'].out_indices = tuple(range(first, 4))
@@ -130,7 +134,10 @@ def test_one_box_branch_detects_nearly_so_where_the_detector_has_one():
     share_branches(detector)
     found = from_dino(detector.state_dict(), model)
     model.load_state_dict(found.state)
-    assert found.differences == ['decoder.separate_box_branches=True', 'decoder.normalise_content_once=True']
+    assert found.differences == [
+        'decoder.separate_box_branches=True',
+        'decoder.normalise_content_once=True',
+    ]
     ours, logits, boxes, inside = both(model, detector)
     torch.testing.assert_close(ours.boxes[inside], boxes[inside], atol=1e-3, rtol=1e-3)
     # Classes are read off queries that are normalised twice, which is made up for on average.
@@ -164,7 +171,12 @@ def test_everything_but_the_mask_branch_is_covered():
     detector, model = make_detector(), make_model()
     found = from_dino(detector.state_dict(), model)
     whole = {module for module, (taken, total) in found.coverage.items() if taken == total}
-    assert whole >= {'backbone', 'panoptic_head.queries', 'panoptic_head.decoder', 'panoptic_head.denoising'}
+    assert whole >= {
+        'backbone',
+        'panoptic_head.queries',
+        'panoptic_head.decoder',
+        'panoptic_head.denoising',
+    }
     missing = sum(total - taken for taken, total in found.coverage.values())
     assert missing == sum(bool(re.search(MASKS, name)) for name in model.state_dict())
     # The class branches of all layers but the last.
@@ -181,17 +193,27 @@ def test_further_layers_begin_as_the_last_and_further_queries_are_cut():
         assert found[name].equal(state[f'bbox_head.reg_branches.{number}.2.weight'])
     for layer in (LAYERS - 1, LAYERS, LAYERS + 1):
         name = f'decoder.layers.{layer}.ffn.layers.1.weight'
-        assert found[f'panoptic_head.{name}'].equal(state[f'decoder.layers.{LAYERS - 1}.ffn.layers.1.weight'])
-    assert found['panoptic_head.queries.content.weight'].equal(state['query_embedding.weight'][:NUM_QUERIES])
+        assert found[f'panoptic_head.{name}'].equal(
+            state[f'decoder.layers.{LAYERS - 1}.ffn.layers.1.weight']
+        )
+    assert found['panoptic_head.queries.content.weight'].equal(
+        state['query_embedding.weight'][:NUM_QUERIES]
+    )
 
 
 def original(state: dict, model: nn.Module) -> dict:
     """Return a detector of mmdet under the names of the original."""
     converted = from_dino(state, model).state
-    mine = {name.removeprefix('panoptic_head.'): v for name, v in converted.items() if 'panoptic_head' in name}
+    mine = {
+        name.removeprefix('panoptic_head.'): v
+        for name, v in converted.items()
+        if 'panoptic_head' in name
+    }
     theirs = rename(mine, [pair.reverse() for pair in ORIGINAL.list_names(LAYERS)]).state
     return theirs | {
-        name.replace('backbone.', 'backbone.0.body.'): v for name, v in state.items() if 'backbone' in name
+        name.replace('backbone.', 'backbone.0.body.'): v
+        for name, v in state.items()
+        if 'backbone' in name
     }
 
 
@@ -201,7 +223,10 @@ def test_classes_of_coco_are_picked_by_their_numbers():
     state = original(make_detector().state_dict(), make_model())
     numbers = torch.arange(92.0)[:, None]
     for branch in ('transformer.enc_out_class_embed', f'class_embed.{LAYERS - 1}'):
-        state |= {f'{branch}.weight': numbers[:91].expand(91, WIDTH), f'{branch}.bias': numbers[:91, 0]}
+        state |= {
+            f'{branch}.weight': numbers[:91].expand(91, WIDTH),
+            f'{branch}.bias': numbers[:91, 0],
+        }
     found = from_dino(state | {'label_enc.weight': numbers.expand(92, WIDTH)}, model).state
     labels = found['panoptic_head.denoising.label_embed.weight'][:, 0]
     classes = found['panoptic_head.encoder_prediction.class_embed.bias']
@@ -213,16 +238,21 @@ def test_classes_of_coco_are_picked_by_their_numbers():
 def test_other_classes_are_not_cut_off():
     detector = make_detector().state_dict()
     with pytest.raises(
-        CheckpointError, match=r'(?s)of another shape.*cls_branches.2.weight \(5, 256\), in the model .*\(4, 256\)'
+        CheckpointError,
+        match=r'(?s)of another shape.*cls_branches.2.weight \(5, 256\), in the model .*\(4, 256\)',
     ):
         from_dino(detector, make_model(num_things_classes=4))
 
 
 def test_a_model_of_other_settings_takes_what_it_has_a_place_for():
     queries = dict(num_queries=NUM_QUERIES, boxes_from_masks=False)
-    plain = make_model(queries=queries, pixel_decoder=dict(num_layers=2), decoder=dict(num_layers=LAYERS))
+    plain = make_model(
+        queries=queries, pixel_decoder=dict(num_layers=2), decoder=dict(num_layers=LAYERS)
+    )
     found = from_dino(make_detector().state_dict(), plain)
-    assert {f'bbox_head.cls_branches.{LAYERS}.weight', 'query_embedding.weight'} <= set(found.dropped)
+    assert {f'bbox_head.cls_branches.{LAYERS}.weight', 'query_embedding.weight'} <= set(
+        found.dropped
+    )
     assert [setting.split('=')[0] for setting in found.differences] == [
         'pixel_decoder.temperature',
         'queries.anchor_sizes',
@@ -237,7 +267,10 @@ def test_problems_are_named():
     state = make_detector().state_dict()
     state['surprise'] = torch.zeros(1)
     del state['level_embed']
-    with pytest.raises(CheckpointError, match=r'(?s)1 unknown:\n  surprise.*1 missing:\n  panoptic_head.*level_embed'):
+    with pytest.raises(
+        CheckpointError,
+        match=r'(?s)1 unknown:\n  surprise.*1 missing:\n  panoptic_head.*level_embed',
+    ):
         from_dino(state, make_model())
     with pytest.raises(CheckpointError, match='no DINO'):
         from_dino({}, make_model())

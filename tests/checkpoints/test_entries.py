@@ -103,9 +103,13 @@ def test_runner(bad, tmp_path):
             runner.load_or_resume()
 
 
-@pytest.mark.parametrize('tool', ['train', 'test', 'mmdet_to_maskdino', 'maskdino_to_mmdet', 'dino_to_maskdino'])
+@pytest.mark.parametrize(
+    'tool', ['train', 'test', 'mmdet_to_maskdino', 'maskdino_to_mmdet', 'dino_to_maskdino']
+)
 def test_tools(monkeypatch, tmp_path, attack, tool, capsys):
-    bad = write_checkpoint(tmp_path / 'bad.pth', attack, 'cfg', state_dict={'linear.weight': torch.ones(1, 2)})
+    bad = write_checkpoint(
+        tmp_path / 'bad.pth', attack, 'cfg', state_dict={'linear.weight': torch.ones(1, 2)}
+    )
     arguments = {
         'train': ['train.py', LINE, '--work-dir', tmp_path / 'work', '--resume', bad],
         'test': ['test.py', LINE, bad, '--work-dir', tmp_path / 'work'],
@@ -143,4 +147,6 @@ def test_object_stores(monkeypatch, bad):
 
 
 def test_every_scheme_of_mmengine_is_taken_over():
-    assert {loader.__module__ for loader in CheckpointLoader._schemes.values()} == {loaders.__name__}
+    assert {loader.__module__ for loader in CheckpointLoader._schemes.values()} == {
+        loaders.__name__
+    }

@@ -39,10 +39,15 @@ def assert_read(path):
 
 def test_forms_of_files(tmp_path):
     assert_read(save(STATE, tmp_path / 'a.pth'))
-    assert_read(save({'model': STATE, 'optimizer': {'lr': 0.1}, 'iteration': 7}, tmp_path / 'b.pth'))
+    assert_read(
+        save({'model': STATE, 'optimizer': {'lr': 0.1}, 'iteration': 7}, tmp_path / 'b.pth')
+    )
     assert_read(save({'model': arrays(STATE)}, tmp_path / 'c.pth'))
     assert_read(
-        save_pickle({'model': arrays(STATE), '__author__': 'x', 'matching_heuristics': True}, tmp_path / 'd.pkl')
+        save_pickle(
+            {'model': arrays(STATE), '__author__': 'x', 'matching_heuristics': True},
+            tmp_path / 'd.pkl',
+        )
     )
     assert_read(save_pickle(arrays(STATE), tmp_path / 'e.pkl'))
 
@@ -57,7 +62,9 @@ def test_half_precision_arrays(tmp_path):
     assert_read(save_pickle({'model': half}, tmp_path / 'a.pkl'))
 
 
-@pytest.mark.parametrize('value', [{}, {'model': {}}, {'model': [1, 2]}, {'model': {'depth': 50}}, {'model': 'r50'}])
+@pytest.mark.parametrize(
+    'value', [{}, {'model': {}}, {'model': [1, 2]}, {'model': {'depth': 50}}, {'model': 'r50'}]
+)
 def test_no_weights(tmp_path, value):
     path = save(value, tmp_path / 'a.pth')
     with pytest.raises(CheckpointError, match='no weights of the original') as caught:
@@ -83,7 +90,9 @@ class Attack:
 
 @pytest.mark.parametrize('save', [save, save_pickle])
 def test_code_does_not_run(tmp_path, save):
-    path = save({'model': {**arrays(STATE), 'weight': Attack(tmp_path / 'trace')}}, tmp_path / 'a.pth')
+    path = save(
+        {'model': {**arrays(STATE), 'weight': Attack(tmp_path / 'trace')}}, tmp_path / 'a.pth'
+    )
     with pytest.raises(CheckpointError, match='refused'):
         read_original(path)
     assert not (tmp_path / 'trace').exists()
@@ -104,7 +113,9 @@ def test_detector_from_a_converted_checkpoint(tmp_path):
         assert value.equal(converted.state[name]), name
 
 
-@pytest.mark.parametrize('error', [OSError(28, 'No space left'), RuntimeError('enforce fail'), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    'error', [OSError(28, 'No space left'), RuntimeError('enforce fail'), KeyboardInterrupt()]
+)
 @pytest.mark.parametrize('exists', [False, True])
 def test_writing_that_fails_leaves_nothing(tmp_path, monkeypatch, exists, error):
     path = tmp_path / 'model.pth'
@@ -118,7 +129,9 @@ def test_writing_that_fails_leaves_nothing(tmp_path, monkeypatch, exists, error)
     monkeypatch.setattr(torch, 'save', broken)
     with pytest.raises(KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else OSError):
         write_checkpoint({}, path)
-    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [('model.pth', 'old')] * exists
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [
+        ('model.pth', 'old')
+    ] * exists
 
 
 def test_writing_replaces(tmp_path):

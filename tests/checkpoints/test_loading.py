@@ -52,11 +52,20 @@ def training_state():
     model(torch.ones(1, 2)).sum().backward()
     optimizer.step()
     return {
-        'meta': {'epoch': 1, 'iter': 2, 'dataset_meta': {'classes': ('a', 'b'), 'palette': [(1, 2, 3)]}, 'seed': 7},
+        'meta': {
+            'epoch': 1,
+            'iter': 2,
+            'dataset_meta': {'classes': ('a', 'b'), 'palette': [(1, 2, 3)]},
+            'seed': 7,
+        },
         'state_dict': model.state_dict(),
         'message_hub': {
             'log_scalars': {'train/loss': HistoryBuffer([3.0, 2.0, 1.0], [1, 1, 2])},
-            'runtime_info': {'best_score': np.float64(0.5), 'flag': np.bool_(True), 'map': np.arange(6).reshape(2, 3)},
+            'runtime_info': {
+                'best_score': np.float64(0.5),
+                'flag': np.bool_(True),
+                'map': np.arange(6).reshape(2, 3),
+            },
             'resumed_keys': {'train/loss': True},
         },
         'optimizer': optimizer.state_dict(),
@@ -83,7 +92,10 @@ def test_training_state_survives(tmp_path, zipped, core):
         path = rewritten(path, b'numpy._core.' if b'_' not in core else b'numpy.core.', core)
     loaded = load_checkpoint_safely(path)
     assert loaded['meta'] == state['meta']
-    assert all(torch.equal(loaded['state_dict'][name], value) for name, value in state['state_dict'].items())
+    assert all(
+        torch.equal(loaded['state_dict'][name], value)
+        for name, value in state['state_dict'].items()
+    )
     buffer = loaded['message_hub']['log_scalars']['train/loss']
     assert (buffer.mean(), buffer.min(), buffer.max(), buffer.current()) == (1.5, 1.0, 3.0, 1.0)
     assert buffer.statistics('mean', 1) == 0.5
@@ -99,7 +111,10 @@ def test_training_state_survives(tmp_path, zipped, core):
 @pytest.mark.parametrize('code', ['?', 'i1', 'u1', 'i2', 'i4', 'i8', 'u8', 'f2', 'f4', 'f8', 'c8'])
 def test_arrays_of_numbers_survive(tmp_path, code):
     array = np.arange(6).reshape(2, 3).astype(code)
-    torch.save({'array': array, 'fortran': np.asfortranarray(array), 'one': array[1, 2]}, tmp_path / 'array.pth')
+    torch.save(
+        {'array': array, 'fortran': np.asfortranarray(array), 'one': array[1, 2]},
+        tmp_path / 'array.pth',
+    )
     loaded = load_checkpoint_safely(tmp_path / 'array.pth')
     assert loaded['array'].dtype == loaded['one'].dtype == array.dtype
     assert np.array_equal(loaded['array'], array)
@@ -107,7 +122,9 @@ def test_arrays_of_numbers_survive(tmp_path, code):
     assert loaded['one'] == array[1, 2]
 
 
-@pytest.mark.parametrize('save', [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))])
+@pytest.mark.parametrize(
+    'save', [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))]
+)
 def test_options_of_a_command_line_survive(tmp_path, save):
     """The original DINO saves them beside the weights."""
     options = argparse.Namespace(lr=1e-4, backbone='resnet50', lr_drop_list=[33, 45])
@@ -119,11 +136,15 @@ def test_options_of_a_command_line_survive(tmp_path, save):
 def test_plain_pickles_of_arrays_become_tensors(tmp_path, protocol):
     weights = {'conv.weight': np.arange(6, dtype=np.float32).reshape(2, 3), 'steps': np.array([3])}
     path = tmp_path / 'model_final.pkl'
-    path.write_bytes(pickle.dumps({'model': weights, '__author__': 'somebody', 'step': np.int64(5)}, protocol))
+    path.write_bytes(
+        pickle.dumps({'model': weights, '__author__': 'somebody', 'step': np.int64(5)}, protocol)
+    )
     loaded = load_checkpoint_safely(path)
     assert loaded['__author__'] == 'somebody'
     assert loaded['step'] == 5
-    assert all(torch.equal(loaded['model'][name], torch.tensor(value)) for name, value in weights.items())
+    assert all(
+        torch.equal(loaded['model'][name], torch.tensor(value)) for name, value in weights.items()
+    )
     loaded['model']['steps'] += 1  # writable, unlike the buffer it came from
 
 
@@ -142,7 +163,10 @@ def test_plain_pickles_of_python_2_become_tensors(tmp_path):
 def test_code_is_refused_and_not_run(tmp_path, kind):
     call, trace = attack(tmp_path)
     path = tmp_path / 'attack.pth'
-    content = {'state_dict': {'weight': torch.ones(1) if kind in ('zip', 'legacy') else 1}, 'hidden': call}
+    content = {
+        'state_dict': {'weight': torch.ones(1) if kind in ('zip', 'legacy') else 1},
+        'hidden': call,
+    }
     if kind in ('zip', 'legacy'):
         torch.save(content, path, _use_new_zipfile_serialization=kind == 'zip')
     else:
@@ -157,7 +181,9 @@ def test_code_is_refused_and_not_run(tmp_path, kind):
     assert trace.exists(), 'the attack itself does not work: the test shows nothing'
 
 
-@pytest.mark.parametrize('save', [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))])
+@pytest.mark.parametrize(
+    'save', [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))]
+)
 @pytest.mark.parametrize(
     ('value', 'found'),
     [
@@ -181,11 +207,15 @@ def test_what_no_checkpoint_needs_is_named(tmp_path, save, value, found):
     assert found in str(error.value)
 
 
-@pytest.mark.parametrize('save', [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))])
+@pytest.mark.parametrize(
+    'save', [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value))]
+)
 def test_forged_flags_of_a_dtype_are_ignored(tmp_path, save):
     forged = State(np.dtype, ('f8', False, True), (3, '<', None, None, None, -1, -1, 63))
     save({'dtype': forged}, tmp_path / 'forged.pth')
-    assert load_checkpoint_safely(tmp_path / 'forged.pth')['dtype'].flags == np.dtype('f8').flags == 0
+    assert (
+        load_checkpoint_safely(tmp_path / 'forged.pth')['dtype'].flags == np.dtype('f8').flags == 0
+    )
 
 
 @pytest.mark.parametrize('kind', ['zip', 'legacy', 'plain'])
@@ -236,7 +266,9 @@ def test_safetensors(tmp_path):
 
 def test_mmengine_reads_through_it(tmp_path):
     model, other = torch.nn.Linear(2, 3), torch.nn.Linear(2, 3)
-    torch.save({'state_dict': model.state_dict(), **training_state()['meta']}, tmp_path / 'good.pth')
+    torch.save(
+        {'state_dict': model.state_dict(), **training_state()['meta']}, tmp_path / 'good.pth'
+    )
     load_checkpoint(other, str(tmp_path / 'good.pth'), map_location='cpu')
     assert torch.equal(other.weight, model.weight)
     call, trace = attack(tmp_path)
@@ -285,7 +317,10 @@ def test_stand_ins_have_the_names_that_old_versions_of_torch_look_for():
         content = io.BytesIO()
         torch.save(training_state(), content)
         content.seek(0)
-        assert torch.load(content, weights_only=True)['message_hub']['runtime_info']['best_score'] == 0.5
+        assert (
+            torch.load(content, weights_only=True)['message_hub']['runtime_info']['best_score']
+            == 0.5
+        )
     finally:
         torch.serialization.clear_safe_globals()
         torch.serialization.add_safe_globals(known)

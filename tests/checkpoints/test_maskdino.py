@@ -46,14 +46,21 @@ def test_every_tensor_is_used_and_every_parameter_filled(state, model):
     filled = {name for name in model.state_dict() if not name.endswith('num_batches_tracked')}
     assert converted.state.keys() - filled == set(converted.derived)
     values = sorted(value.sum().item() for name, value in converted.state.items() if name in filled)
-    unique = {value.data_ptr(): value for name, value in state.items() if name != 'criterion.empty_weight'}
-    assert values == pytest.approx(sorted(value.sum().item() for value in unique.values()), abs=1e-4)
+    unique = {
+        value.data_ptr(): value for name, value in state.items() if name != 'criterion.empty_weight'
+    }
+    assert values == pytest.approx(
+        sorted(value.sum().item() for value in unique.values()), abs=1e-4
+    )
 
 
 def test_unknown_tensor(state, model):
     state['sem_seg_head.predictor.surprise.weight'] = torch.zeros(3)
     state['backbone.fc.bias'] = torch.zeros(3)
-    assert listed(state, model, '2 unknown') == ['backbone.fc.bias', 'sem_seg_head.predictor.surprise.weight']
+    assert listed(state, model, '2 unknown') == [
+        'backbone.fc.bias',
+        'sem_seg_head.predictor.surprise.weight',
+    ]
 
 
 def test_tensor_without_a_place_in_this_model(state, model):
@@ -68,7 +75,10 @@ def test_tensor_without_a_place_in_this_model(state, model):
         (f'{ENCODER}.level_embed', 'panoptic_head.pixel_decoder.level_embed'),
         (f'{PROJECTION}.1.0.weight', 'panoptic_head.pixel_decoder.input_convs.1.conv.weight'),
         (f'{PREDICTOR}.enc_output_norm.bias', 'panoptic_head.queries.proj.1.bias'),
-        (f'{PREDICTOR}.decoder.layers.1.norm2.weight', 'panoptic_head.decoder.layers.1.norms.0.weight'),
+        (
+            f'{PREDICTOR}.decoder.layers.1.norm2.weight',
+            'panoptic_head.decoder.layers.1.norms.0.weight',
+        ),
     ],
 )
 def test_missing_tensor(state, model, original, ours):
@@ -96,7 +106,9 @@ def test_all_problems_at_once(state, model):
     state['extra'] = torch.zeros(1)
     state[f'{PREDICTOR}.class_embed.bias'] = torch.zeros(7)
     message = error(state, model)
-    assert all(word in message for word in ('extra', 'denoising.label_embed.weight', '(7,)', '(5,)'))
+    assert all(
+        word in message for word in ('extra', 'denoising.label_embed.weight', '(7,)', '(5,)')
+    )
 
 
 def test_copies_that_differ(state, model):
@@ -106,7 +118,9 @@ def test_copies_that_differ(state, model):
     assert name in message and 'box_embed.layers.1.weight' in message and 'differ' in message
 
 
-@pytest.mark.parametrize('kept', [r'decoder\.bbox_embed\.\d', r'decoder\.bbox_embed\.0', '_bbox_embed'])
+@pytest.mark.parametrize(
+    'kept', [r'decoder\.bbox_embed\.\d', r'decoder\.bbox_embed\.0', '_bbox_embed']
+)
 def test_box_branch_under_fewer_names(state, model, kept):
     """As detrex stores it, below the decoder alone, or just once."""
     fewer = {
@@ -165,7 +179,10 @@ def test_proposals_of_another_order_of_levels(state, model):
 
 
 def test_what_tells_the_order_of_levels_is_said():
-    assert str(Levels((64, 32), 0)) == 'coarse to fine (high2low), as the channels of their projections show'
+    assert (
+        str(Levels((64, 32), 0))
+        == 'coarse to fine (high2low), as the channels of their projections show'
+    )
     assert str(Levels((32, 32), 1)) == 'fine to coarse (low2high), assumed: no channels show it'
 
 
@@ -178,4 +195,7 @@ def test_several_further_levels(state, model):
 def test_published_names_are_covered():
     """The tests above change names of a real checkpoint."""
     published = set(names())
-    assert {f'{PREDICTOR}._bbox_embed.layers.0.bias', f'{PREDICTOR}.decoder.bbox_embed.8.layers.0.bias'} <= published
+    assert {
+        f'{PREDICTOR}._bbox_embed.layers.0.bias',
+        f'{PREDICTOR}.decoder.bbox_embed.8.layers.0.bias',
+    } <= published

@@ -36,7 +36,9 @@ def test_merged_pixels_of_swin_come_back():
 
 def test_no_two_names_of_one_side_are_one_of_the_other():
     table = list_names('panoptic_head')
-    assert len({pair.source for pair in table}) == len({pair.target for pair in table}) == len(table)
+    assert (
+        len({pair.source for pair in table}) == len({pair.target for pair in table}) == len(table)
+    )
     assert {first for first, _ in COPIES} <= {pair.source for pair in table}
 
 

@@ -68,7 +68,9 @@ def test_published_detectors_fill_all_but_the_mask_branch(name, options, chosen)
 
 def test_a_detector_without_a_config_is_described():
     state = published('dino-4scale_r50_8xb2-12e_coco', backbone=dict(depth=101))
-    with pytest.raises(CheckpointError, match=r'4 levels over a backbone of 3-4-23-3 blocks.*--config'):
+    with pytest.raises(
+        CheckpointError, match=r'4 levels over a backbone of 3-4-23-3 blocks.*--config'
+    ):
         choose_detector_config(state, CONFIGS)
     with pytest.raises(CheckpointError, match='no DINO'):
         choose_detector_config({}, CONFIGS)

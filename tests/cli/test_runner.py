@@ -16,7 +16,13 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader
 
 from mask_dino.checkpoints import load_checkpoint_safely
-from mask_dino.cli.runner import ResumableRunner, SeededBatch, SeededBatchSampler, end_with_parent, seed_batches
+from mask_dino.cli.runner import (
+    ResumableRunner,
+    SeededBatch,
+    SeededBatchSampler,
+    end_with_parent,
+    seed_batches,
+)
 from mask_dino.hooks.random_state import RandomState, seed_generators
 
 
@@ -27,21 +33,27 @@ def without_environment(monkeypatch) -> None:
     monkeypatch.setattr('mmengine.runner.runner.get_git_hash', str)
 
 
-def config(work_dir: Path, iterations: int, sampler: str, workers: int, **options: object) -> Config:
+def config(
+    work_dir: Path, iterations: int, sampler: str, workers: int, **options: object
+) -> Config:
     loader = dict(
         num_workers=workers,
         persistent_workers=workers > 0,
         dataset=dict(type='NoisyPoints'),
         sampler=dict(_delete_=True, type=sampler, shuffle=True),
     )
-    return line_config(work_dir, iterations, model=dict(type='NoisyLine'), train_dataloader=loader, **options)
+    return line_config(
+        work_dir, iterations, model=dict(type='NoisyLine'), train_dataloader=loader, **options
+    )
 
 
 def in_epochs(work_dir: Path, epochs: int, workers: int, interval: int | None) -> Config:
     """Return the config of a training in epochs of four steps that saves after every epoch or some steps."""
     result = config(work_dir, 0, 'DefaultSampler', workers)
     result.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=epochs, val_interval=1)
-    result.default_hooks.checkpoint = dict(type='CheckpointHook', by_epoch=not interval, interval=interval or 1)
+    result.default_hooks.checkpoint = dict(
+        type='CheckpointHook', by_epoch=not interval, interval=interval or 1
+    )
     return result
 
 
@@ -78,12 +90,16 @@ def test_a_resumed_training_ends_with_the_same_bits(tmp_path, monkeypatch, sampl
 @pytest.mark.parametrize(
     ('workers', 'interval', 'last'), [(0, None, 'epoch_3'), (2, None, 'epoch_3'), (2, 3, 'iter_12')]
 )
-def test_a_training_in_epochs_is_resumed_at_an_epoch_or_in_the_middle_of_one(tmp_path, workers, interval, last):
+def test_a_training_in_epochs_is_resumed_at_an_epoch_or_in_the_middle_of_one(
+    tmp_path, workers, interval, last
+):
     whole, parts = tmp_path / 'whole', tmp_path / 'parts'
     ResumableRunner.from_cfg(in_epochs(whole, 3, workers, interval)).train()
     ResumableRunner.from_cfg(in_epochs(parts, 2, workers, interval)).train()
     if interval:
-        (parts / 'iter_8.pth').unlink()  # saved at the end; three steps after iteration 6, which is in an epoch
+        (
+            parts / 'iter_8.pth'
+        ).unlink()  # saved at the end; three steps after iteration 6, which is in an epoch
     resumed = in_epochs(parts, 3, workers, interval)
     resumed.resume = True
     ResumableRunner.from_cfg(resumed).train()
@@ -103,7 +119,9 @@ def test_batches_that_were_seen_are_not_read_again(tmp_path, monkeypatch):
     ResumableRunner.from_cfg(config(tmp_path, 5, 'InfiniteSampler', 0)).train()
     read = []
     original = NoisyPoints.__getitem__
-    monkeypatch.setattr(NoisyPoints, '__getitem__', lambda self, index: read.append(index) or original(self, index))
+    monkeypatch.setattr(
+        NoisyPoints, '__getitem__', lambda self, index: read.append(index) or original(self, index)
+    )
     ResumableRunner.from_cfg(config(tmp_path, 7, 'InfiniteSampler', 0, resume=True)).train()
     assert len(read) == 2 * 2
 
@@ -143,7 +161,9 @@ class Noise:
 def test_random_numbers_of_data_do_not_depend_on_loader_processes(workers):
     loader = DataLoader(Noise(), batch_size=2, num_workers=workers, collate_fn=list)
     expected = [
-        item for batch in seed_batches(DataLoader(Noise(), batch_size=2, collate_fn=list), 5, 0) for item in batch
+        item
+        for batch in seed_batches(DataLoader(Noise(), batch_size=2, collate_fn=list), 5, 0)
+        for item in batch
     ]
     seed_generators([1])
     state = RandomState.capture()
@@ -151,7 +171,10 @@ def test_random_numbers_of_data_do_not_depend_on_loader_processes(workers):
     seeded.generator = torch.Generator()
     items = [item for batch in seeded for item in batch]
     assert items == expected and len({noise for _, *noises in items for noise in noises}) == 3 * 8
-    assert all(torch.equal(*pair) for pair in zip(tensors(state), tensors(RandomState.capture()), strict=True))
+    assert all(
+        torch.equal(*pair)
+        for pair in zip(tensors(state), tensors(RandomState.capture()), strict=True)
+    )
 
 
 def tensors(state: RandomState) -> tuple[Tensor, Tensor, Tensor]:
@@ -163,7 +186,12 @@ def test_a_batch_survives_the_way_to_another_process():
 
     batch = SeededBatch([3, 1], (5, 0, 7))
     copy = pickle.loads(pickle.dumps(batch))
-    assert type(copy) is SeededBatch and copy[:] == [3, 1] and copy.entropy == (5, 0, 7) and list(copy) == [3, 1]
+    assert (
+        type(copy) is SeededBatch
+        and copy[:] == [3, 1]
+        and copy.entropy == (5, 0, 7)
+        and list(copy) == [3, 1]
+    )
 
 
 def test_states_of_generators_are_restored(tmp_path):

@@ -94,7 +94,10 @@ def test_a_file_that_is_missing_or_no_json_is_called_so(tmp_path):
         (lambda path: path.write_bytes(b''), 'is empty'),
         (lambda path: path.write_bytes(path.read_bytes()[:-500]), 'cut short'),
         (lambda path: path.write_text('<html>'), 'not an image'),
-        (lambda path: cv2.imwrite(str(path), np.zeros((HEIGHT, WIDTH + 8, 3), np.uint8)), f'{WIDTH + 8} x {HEIGHT}'),
+        (
+            lambda path: cv2.imwrite(str(path), np.zeros((HEIGHT, WIDTH + 8, 3), np.uint8)),
+            f'{WIDTH + 8} x {HEIGHT}',
+        ),
     ],
     ids=['missing', 'empty', 'truncated', 'no image', 'size'],
 )
@@ -121,7 +124,9 @@ def test_grey_images_load_as_three_equal_channels(tmp_path, suffix):
     content = coco_content()
     content['images'][0]['file_name'] = f'grey{suffix}'
     write_coco(tmp_path, content)
-    cv2.imwrite(str(tmp_path / f'images/grey{suffix}'), np.random.randint(0, 256, (HEIGHT, WIDTH), np.uint8))
+    cv2.imwrite(
+        str(tmp_path / f'images/grey{suffix}'), np.random.randint(0, 256, (HEIGHT, WIDTH), np.uint8)
+    )
     channels = build_dataset(tmp_path)[0]['inputs']
     assert channels.shape == (3, HEIGHT, WIDTH) and channels.float().std() > 1
     assert (channels == channels[:1]).all()

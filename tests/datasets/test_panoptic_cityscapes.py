@@ -17,8 +17,24 @@ from mask_dino.datasets.panoptic import CityscapesPanopticDataset
 from mask_dino.datasets.panoptic_png import write_ids
 from mask_dino.messages import error_messages
 
-CATEGORIES = {7: 'road', 8: 'sidewalk', 11: 'building', 12: 'wall', 13: 'fence', 17: 'pole', 19: 'traffic light'}
-CATEGORIES |= {20: 'traffic sign', 21: 'vegetation', 22: 'terrain', 23: 'sky', 24: 'person', 25: 'rider', 26: 'car'}
+CATEGORIES = {
+    7: 'road',
+    8: 'sidewalk',
+    11: 'building',
+    12: 'wall',
+    13: 'fence',
+    17: 'pole',
+    19: 'traffic light',
+}
+CATEGORIES |= {
+    20: 'traffic sign',
+    21: 'vegetation',
+    22: 'terrain',
+    23: 'sky',
+    24: 'person',
+    25: 'rider',
+    26: 'car',
+}
 CATEGORIES |= {27: 'truck', 28: 'bus', 31: 'train', 32: 'motorcycle', 33: 'bicycle'}
 IMAGES = ('lindau_000000_000019', 'ulm_000001_000019')
 SEGMENTS = (
@@ -46,15 +62,23 @@ def write(root: Path, split: str) -> None:
     rng = np.random.default_rng(0)
     images, annotations = [], []
     for name in IMAGES:
-        ids = np.array((0, *SEGMENTS))[np.kron(rng.permutation(8).clip(max=6).reshape(2, 4), np.ones((16, 16), int))]
+        ids = np.array((0, *SEGMENTS))[
+            np.kron(rng.permutation(8).clip(max=6).reshape(2, 4), np.ones((16, 16), int))
+        ]
         folder = root / 'leftImg8bit' / split / name.split('_')[0]
         folder.mkdir(parents=True)
         cv2.imwrite(str(folder / f'{name}_leftImg8bit.png'), np.full((32, 64, 3), 90, np.uint8))
         write_ids(root / f'gtFine/cityscapes_panoptic_{split}/{name}_gtFine_panoptic.png', ids)
         infos = [describe(ids == number, number) for number in SEGMENTS]
-        images.append(dict(id=name, width=64, height=32, file_name=f'{name}_gtFine_leftImg8bit.png'))
-        annotations.append(dict(image_id=name, file_name=f'{name}_gtFine_panoptic.png', segments_info=infos))
-    categories = [dict(id=number, name=name, isthing=int(number >= 24)) for number, name in CATEGORIES.items()]
+        images.append(
+            dict(id=name, width=64, height=32, file_name=f'{name}_gtFine_leftImg8bit.png')
+        )
+        annotations.append(
+            dict(image_id=name, file_name=f'{name}_gtFine_panoptic.png', segments_info=infos)
+        )
+    categories = [
+        dict(id=number, name=name, isthing=int(number >= 24)) for number, name in CATEGORIES.items()
+    ]
     content = dict(images=images, annotations=annotations, categories=categories)
     (root / f'gtFine/cityscapes_panoptic_{split}.json').write_text(json.dumps(content))
 
@@ -63,7 +87,9 @@ def describe(mask: np.ndarray, number: int) -> dict:
     ys, xs = np.nonzero(mask)
     box = [int(xs.min()), int(ys.min()), int(np.ptp(xs)) + 1, int(np.ptp(ys)) + 1]
     category = number // 1000 or number
-    return dict(id=number, category_id=category, area=len(ys), bbox=box, iscrowd=int(24 <= number < 1000))
+    return dict(
+        id=number, category_id=category, area=len(ys), bbox=box, iscrowd=int(24 <= number < 1000)
+    )
 
 
 def build(config: Config, loader: str):
@@ -77,7 +103,11 @@ def test_groups_are_no_objects_and_classes_go_by_name(config):
     assert len(classes) == len(dataset.metainfo['palette']) == 19
     for item in dataset:
         truth = item['data_samples']
-        assert [classes[label] for label in truth.gt_instances.labels] == ['person', 'person', 'car']
+        assert [classes[label] for label in truth.gt_instances.labels] == [
+            'person',
+            'person',
+            'car',
+        ]
         present = set(np.unique(truth.gt_sem_seg.sem_seg).tolist()) - {255}
         assert {classes[label] for label in present} == {'person', 'car', 'road', 'sky'}
 
@@ -100,7 +130,9 @@ def test_the_truth_is_perfect(config):
     for index in range(len(dataset)):
         evaluator.process([perfect(dataset, index)])
     results = evaluator.evaluate(len(dataset))
-    wanted = {f'coco_panoptic/{name}': 100 for name in ('PQ', 'PQ_th', 'PQ_st')} | {'coco_semantic/mIoU': 100}
+    wanted = {f'coco_panoptic/{name}': 100 for name in ('PQ', 'PQ_th', 'PQ_st')} | {
+        'coco_semantic/mIoU': 100
+    }
     wanted |= {'coco/bbox_mAP': 1, 'coco/segm_mAP': 1, 'coco_stuff/segm_mAP': 1}
     assert {name: results[name] for name in wanted} == pytest.approx(wanted)
 
@@ -110,5 +142,7 @@ def test_stuff_is_coloured_as_everywhere():
 
     known = CityscapesDataset.METAINFO
     ours = CityscapesPanopticDataset.METAINFO
-    colours = {name: tuple(colour) for name, colour in zip(known['classes'], known['palette'], strict=True)}
+    colours = {
+        name: tuple(colour) for name, colour in zip(known['classes'], known['palette'], strict=True)
+    }
     assert dict(zip(ours['classes'], ours['palette'], strict=True)) == colours

@@ -30,7 +30,9 @@ def build(split: str, **options: object) -> CheckedCocoDataset:
         dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
         dict(type='PackDetInputs'),
     ]
-    config = dict(data_root=str(ROOT), ann_file=f'{split}/{FILE}', data_prefix=dict(img=split), metainfo=META)
+    config = dict(
+        data_root=str(ROOT), ann_file=f'{split}/{FILE}', data_prefix=dict(img=split), metainfo=META
+    )
     return DATASETS.build(dict(type='CheckedCocoDataset', pipeline=pipeline, **config) | options)
 
 
@@ -40,10 +42,14 @@ def guess(image: dict, annotations: list[dict], generator: np.random.Generator) 
     masks, scores = [np.zeros((height, width), bool)], [0.7]
     masks[0][:40, :40] = True
     for annotation in annotations:
-        mask = coco_mask.decode(coco_mask.frPyObjects(annotation['segmentation'], height, width)).any(2)
+        mask = coco_mask.decode(
+            coco_mask.frPyObjects(annotation['segmentation'], height, width)
+        ).any(2)
         masks.append(np.roll(mask, generator.integers(-12, 13, 2), (0, 1)))
         scores.append(generator.random())
-    ends = [(*np.argwhere(mask).min(0)[::-1], *(np.argwhere(mask).max(0)[::-1] + 1)) for mask in masks]
+    ends = [
+        (*np.argwhere(mask).min(0)[::-1], *(np.argwhere(mask).max(0)[::-1] + 1)) for mask in masks
+    ]
     instances = InstanceData(
         bboxes=torch.tensor(np.array(ends), dtype=torch.float32),
         masks=torch.from_numpy(np.stack(masks)),
@@ -56,7 +62,9 @@ def guess(image: dict, annotations: list[dict], generator: np.random.Generator) 
 def evaluate(path: Path) -> dict[str, float]:
     """Return the figures of noisy ground truth of a file."""
     content = json.loads(path.read_text())
-    metric = METRICS.build(dict(type='CompleteCocoMetric', ann_file=str(path), metric=['bbox', 'segm']))
+    metric = METRICS.build(
+        dict(type='CompleteCocoMetric', ann_file=str(path), metric=['bbox', 'segm'])
+    )
     metric.dataset_meta = META
     generator = np.random.default_rng(0)
     for image in content['images']:
@@ -107,11 +115,17 @@ def test_a_placeholder_category_is_left_out_by_the_message(tmp_path):
     content['categories'].insert(0, dict(id=0, name='potholes-road', supercategory='none'))
     path = tmp_path / 'placeholder.json'
     path.write_text(json.dumps(content))
-    dataset = build('valid', ann_file=str(path), metainfo=dict(classes=('potholes-road', 'pothole')))
-    messages = [finding.message for finding in check_loaders(dict(train_dataloader=dataset), {}, None)]
+    dataset = build(
+        'valid', ann_file=str(path), metainfo=dict(classes=('potholes-road', 'pothole'))
+    )
+    messages = [
+        finding.message for finding in check_loaders(dict(train_dataloader=dataset), {}, None)
+    ]
     assert any("Write metainfo=dict(classes=('pothole',))" in message for message in messages)
     right = build('valid', ann_file=str(path))
     assert error_messages(check_loaders(dict(train_dataloader=right), {}, None)) == []
     assert {
-        instance['bbox_label'] for info in map(right.get_data_info, range(5)) for instance in info['instances']
+        instance['bbox_label']
+        for info in map(right.get_data_info, range(5))
+        for instance in info['instances']
     } == {0}

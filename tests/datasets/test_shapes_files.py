@@ -48,7 +48,9 @@ def panoptic(folder: Path, split: str) -> list[tuple[int, np.ndarray, list[dict]
 
 
 def files(path: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob('*') if file.is_file()}
+    return {
+        str(file.relative_to(path)): file.read_bytes() for file in path.rglob('*') if file.is_file()
+    }
 
 
 def test_equal_options_give_equal_files_and_another_seed_does_not(tmp_path):
@@ -56,7 +58,9 @@ def test_equal_options_give_equal_files_and_another_seed_does_not(tmp_path):
         write_shapes(World(train=6, val=3, size=48, seed=seed), tmp_path / name)
     first, second, other = (files(tmp_path / name) for name in 'abc')
     assert first == second
-    assert {name for name in first if first[name] != other[name]} >= {name for name in first if name.endswith('.jpg')}
+    assert {name for name in first if first[name] != other[name]} >= {
+        name for name in first if name.endswith('.jpg')
+    }
     assert first['train/000001.jpg'] != first['val/000001.jpg']
 
 
@@ -74,7 +78,11 @@ def test_a_larger_set_begins_with_the_smaller_one(tmp_path):
 @pytest.mark.parametrize('split', SPLITS)
 def test_pictures_are_all_there(folder, split):
     count = getattr(WORLD, split)
-    for name, suffix in ((split, 'jpg'), (f'panoptic_{split}', 'png'), (f'semantic_{split}', 'png')):
+    for name, suffix in (
+        (split, 'jpg'),
+        (f'panoptic_{split}', 'png'),
+        (f'semantic_{split}', 'png'),
+    ):
         names = [f'{i:06d}.{suffix}' for i in range(1, count + 1)]
         assert sorted(path.name for path in (folder / name).iterdir()) == names
         assert cv2.imread(str(folder / name / names[-1])).shape == (64, 64, 3)
@@ -84,7 +92,9 @@ def test_pictures_are_all_there(folder, split):
 def test_panoptic_maps_agree_with_their_segments(folder, split):
     for _, ids, segments in panoptic(folder, split):
         found, areas = np.unique(ids[ids > 0], return_counts=True)
-        assert dict(zip(found.tolist(), areas.tolist(), strict=True)) == {s['id']: s['area'] for s in segments}
+        assert dict(zip(found.tolist(), areas.tolist(), strict=True)) == {
+            s['id']: s['area'] for s in segments
+        }
         for segment in segments:
             rows, cols = np.nonzero(ids == segment['id'])
             box = [cols.min(), rows.min(), np.ptp(cols) + 1, np.ptp(rows) + 1]
@@ -97,7 +107,9 @@ def test_semantic_maps_are_the_classes_of_the_segments(folder, split):
         expected = np.full(ids.shape, VOID)
         for segment in segments:
             expected[ids == segment['id']] = segment['category_id'] - 1
-        found = cv2.imread(str(folder / f'semantic_{split}/{image_id:06d}.png'), cv2.IMREAD_UNCHANGED)
+        found = cv2.imread(
+            str(folder / f'semantic_{split}/{image_id:06d}.png'), cv2.IMREAD_UNCHANGED
+        )
         assert found.ndim == 2 and np.array_equal(found, expected)
 
 
@@ -132,7 +144,10 @@ def test_crowds_and_pictures_without_things_are_among_them(folder):
 def test_run_lengths_handle_empty_full_and_starting_with_one():
     assert run_lengths(np.zeros((2, 3), bool)) == {'counts': [6], 'size': [2, 3]}
     assert run_lengths(np.ones((2, 3), bool)) == {'counts': [0, 6], 'size': [2, 3]}
-    assert run_lengths(np.array([[1, 0, 0], [1, 1, 0]], bool)) == {'counts': [0, 2, 1, 1, 2], 'size': [2, 3]}
+    assert run_lengths(np.array([[1, 0, 0], [1, 1, 0]], bool)) == {
+        'counts': [0, 2, 1, 1, 2],
+        'size': [2, 3],
+    }
 
 
 def test_void_is_marked_in_both_maps():
@@ -155,7 +170,10 @@ def test_instance_config_loads_and_boxes_fit_the_masks(folder):
     assert tuple(config.metainfo.classes) == THINGS
     assert [tuple(colour) for colour in config.metainfo.palette] == list(PALETTE[: len(THINGS)])
     with DefaultScope.overwrite_default_scope('mmdet'):
-        train, val = (DATASETS.build(loader.dataset) for loader in (config.train_dataloader, config.val_dataloader))
+        train, val = (
+            DATASETS.build(loader.dataset)
+            for loader in (config.train_dataloader, config.val_dataloader)
+        )
         samples = [train[index] for index in range(len(train))]
     assert isinstance(train, CocoDataset) and len(train) == WORLD.train and len(val) == WORLD.val
     assert any(len(sample['data_samples'].gt_instances) == 0 for sample in samples)
@@ -163,7 +181,9 @@ def test_instance_config_loads_and_boxes_fit_the_masks(folder):
         assert sample['inputs'].shape == (3, 128, 128)
         truth = sample['data_samples'].gt_instances
         assert (truth.masks.areas > 0).all()
-        np.testing.assert_allclose(truth.masks.get_bboxes(type(truth.bboxes)).tensor, truth.bboxes.tensor, atol=1e-4)
+        np.testing.assert_allclose(
+            truth.masks.get_bboxes(type(truth.bboxes)).tensor, truth.bboxes.tensor, atol=1e-4
+        )
 
 
 def test_validation_resizes_like_training_and_perfect_results_score_one(folder):
@@ -184,7 +204,11 @@ def test_validation_resizes_like_training_and_perfect_results_score_one(folder):
 def perfect(sample) -> dict:
     """The ground truth as if it had been predicted."""
     truth = sample.gt_instances
-    found = {'bboxes': truth.bboxes.tensor, 'labels': truth.labels, 'scores': truth.labels * 0 + 1.0}
+    found = {
+        'bboxes': truth.bboxes.tensor,
+        'labels': truth.labels,
+        'scores': truth.labels * 0 + 1.0,
+    }
     found['masks'] = truth.masks.to_tensor(bool, truth.labels.device)
     return sample.metainfo | {'pred_instances': found}
 
@@ -195,19 +219,28 @@ def test_semantic_config_loads(folder):
     assert tuple(ShapesDataset.METAINFO['classes']) == CLASSES
     assert [tuple(colour) for colour in ShapesDataset.METAINFO['palette']] == list(PALETTE)
     with DefaultScope.overwrite_default_scope('mmseg'):
-        train, val = (DATASETS.build(loader.dataset) for loader in (config.train_dataloader, config.val_dataloader))
+        train, val = (
+            DATASETS.build(loader.dataset)
+            for loader in (config.train_dataloader, config.val_dataloader)
+        )
         samples = [val[index] for index in range(len(val))] + [train[0]]
     assert len(train) == WORLD.train and len(val) == WORLD.val
     for sample in samples:
         labels = sample['data_samples'].gt_sem_seg.data
         assert set(labels.unique().tolist()) <= {*range(len(CLASSES)), VOID}
         assert sample['inputs'].shape == (3, 128, 128)
-    assert all(sample['data_samples'].gt_sem_seg.shape == (64, 64) for sample in samples[:-1]), 'maps keep their size'
+    assert all(sample['data_samples'].gt_sem_seg.shape == (64, 64) for sample in samples[:-1]), (
+        'maps keep their size'
+    )
     assert samples[-1]['data_samples'].gt_sem_seg.shape == (128, 128)
 
 
 def test_mmdet_reads_the_panoptic_files(folder):
-    metainfo = {'classes': CLASSES, 'thing_classes': THINGS, 'stuff_classes': CLASSES[len(THINGS) :]}
+    metainfo = {
+        'classes': CLASSES,
+        'thing_classes': THINGS,
+        'stuff_classes': CLASSES[len(THINGS) :],
+    }
     prefix = {'img': 'train/', 'seg': 'panoptic_train/'}
     data = CocoPanopticDataset('annotations/panoptic_train.json', metainfo, str(folder), prefix)
     assert len(data) == WORLD.train

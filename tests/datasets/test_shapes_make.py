@@ -45,7 +45,9 @@ def test_the_folder_has_the_usual_permissions(tmp_path):
 def test_other_options_are_named_and_nothing_is_touched(tmp_path):
     folder = tmp_path / 'shapes'
     write_shapes(WORLD, folder)
-    with pytest.raises(FileExistsError, match=r'train 2 instead of 3, seed 0 instead of 1; remove it') as error:
+    with pytest.raises(
+        FileExistsError, match=r'train 2 instead of 3, seed 0 instead of 1; remove it'
+    ) as error:
         write_shapes(World(train=3, val=1, size=32, seed=1), folder)
     assert str(folder) in str(error.value) and 'size' not in str(error.value)
     assert not write_shapes(WORLD, folder)
@@ -83,7 +85,19 @@ def test_failure_leaves_nothing_behind(tmp_path, monkeypatch, problem):
 
 
 def test_command_makes_repeats_and_refuses(tmp_path):
-    options = [tmp_path / 'shapes', '--train', 2, '--val', 1, '--size', 32, '--seed', 3, '--max-objects', 2]
+    options = [
+        tmp_path / 'shapes',
+        '--train',
+        2,
+        '--val',
+        1,
+        '--size',
+        32,
+        '--seed',
+        3,
+        '--max-objects',
+        2,
+    ]
     assert 'wrote 2 training and 1 validation images' in run(*options).stdout
     assert 'up to date' in run(*options).stdout
     refused = run(tmp_path / 'shapes', '--train', 2)
@@ -91,11 +105,15 @@ def test_command_makes_repeats_and_refuses(tmp_path):
     assert f'rm -r {tmp_path}/shapes' in refused.stderr and 'Traceback' not in refused.stderr
 
 
-@pytest.mark.parametrize('option', ['--size=16', '--train=-1', '--val=-1', '--seed=-1', '--max-objects=-1'])
+@pytest.mark.parametrize(
+    'option', ['--size=16', '--train=-1', '--val=-1', '--seed=-1', '--max-objects=-1']
+)
 def test_command_names_a_bad_option(tmp_path, option):
     done = run(tmp_path / 'shapes', option)
     assert done.returncode == 2
-    assert option[2:].split('=')[0].replace('-', '_') in done.stderr and 'Traceback' not in done.stderr
+    assert (
+        option[2:].split('=')[0].replace('-', '_') in done.stderr and 'Traceback' not in done.stderr
+    )
     assert not list(tmp_path.iterdir())
 
 

@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 from mask_dino.datasets.shapes.options import CLASSES, PALETTE, STUFF, THINGS, VOID, World
-from mask_dino.datasets.shapes.outlines import OUTLINES, REACH, RING_HOLE, STAR_NOTCH, STAR_TIP, Form, Layer, paint_form
+from mask_dino.datasets.shapes.outlines import (
+    OUTLINES,
+    REACH,
+    RING_HOLE,
+    STAR_NOTCH,
+    STAR_TIP,
+    Form,
+    Layer,
+    paint_form,
+)
 from mask_dino.datasets.shapes.scene import MIN_AREA, MIN_SHARE, SAMPLES, Scene, compose_scene
 
 AREAS = {  # of the unsqueezed outlines of radius 1
@@ -73,7 +82,9 @@ def test_pictures_have_the_size_asked_for(size):
 def test_every_pixel_has_an_owner_of_some_extent(scenes):
     for scene in scenes:
         owners, areas = np.unique(scene.owner, return_counts=True)
-        assert all(area >= MIN_AREA for owner, area in zip(owners, areas, strict=True) if owner != VOID)
+        assert all(
+            area >= MIN_AREA for owner, area in zip(owners, areas, strict=True) if owner != VOID
+        )
         assert all(owner < len(scene.layers) for owner in owners if owner != VOID)
         assert np.mean(scene.owner == VOID) < 0.02
 
@@ -85,7 +96,9 @@ def test_pixels_belong_to_whoever_covers_most_of_them(scenes):
             for form in layer.forms:
                 paint_form(form, samples, index, SAMPLES)
         for index, _ in things(scene):
-            share = cv2.blur((samples == index).astype(np.float32), (SAMPLES, SAMPLES))[1::SAMPLES, 1::SAMPLES]
+            share = cv2.blur((samples == index).astype(np.float32), (SAMPLES, SAMPLES))[
+                1::SAMPLES, 1::SAMPLES
+            ]
             assert (scene.owner == index)[share > 0.5].all()
             assert not (scene.owner == index)[share < 1 / SAMPLES].any()
 
@@ -97,7 +110,9 @@ def test_no_thing_is_hidden_too_far(scenes):
             paint_form(layer.forms[0], alone, 1, samples=1)
             visible = np.count_nonzero(scene.owner == index)
             assert visible >= MIN_AREA
-            assert visible >= 0.8 * MIN_SHARE * alone.sum()  # one sample to a pixel is a rough measure
+            assert (
+                visible >= 0.8 * MIN_SHARE * alone.sum()
+            )  # one sample to a pixel is a rough measure
 
 
 def test_things_occlude_one_another(scenes):
@@ -144,7 +159,11 @@ def test_crowded_worlds_stay_valid():
 
 
 def test_colour_does_not_give_the_class_away(scenes):
-    seen = [(layer.label, scene.image[scene.owner == index]) for scene in scenes for index, layer in things(scene)]
+    seen = [
+        (layer.label, scene.image[scene.owner == index])
+        for scene in scenes
+        for index, layer in things(scene)
+    ]
     labels = np.array([label for label, _ in seen])
     for measure in (np.mean, np.std):
         values = np.array([measure(pixels, axis=0) for _, pixels in seen])
@@ -155,7 +174,9 @@ def test_colour_does_not_give_the_class_away(scenes):
 def test_things_stand_out_from_what_surrounds_them(scenes):
     contrasts = []
     for scene in scenes:
-        colours = [scene.image[scene.owner == index].mean(axis=0) for index in np.unique(scene.owner)]
+        colours = [
+            scene.image[scene.owner == index].mean(axis=0) for index in np.unique(scene.owner)
+        ]
         contrasts += [np.linalg.norm(a - b) for a, b in pairwise(colours)]
     assert np.percentile(contrasts, 1) > 40
     assert np.percentile(contrasts, 10) < 115  # some of them barely

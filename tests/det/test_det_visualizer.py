@@ -26,7 +26,10 @@ def sample(panoptic: torch.Tensor) -> DetDataSample:
     mask = torch.zeros(1, HEIGHT, WIDTH, dtype=torch.bool)
     mask[:, 10:30, 10:40] = True
     found = InstanceData(
-        masks=mask, bboxes=torch.tensor([[10.0, 10, 40, 30]]), labels=torch.tensor([0]), scores=torch.tensor([0.9])
+        masks=mask,
+        bboxes=torch.tensor([[10.0, 10, 40, 30]]),
+        labels=torch.tensor([0]),
+        scores=torch.tensor([0.9]),
     )
     classes = torch.where(mask, 0, 3)
     return DetDataSample(

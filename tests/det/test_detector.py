@@ -17,11 +17,17 @@ def sample(height: int, width: int, scale: int = 1, objects: int = 3) -> DetData
         bboxes=torch.cat((center - extent / 2, center + extent / 2), 1) * size,
         masks=BitmapMasks(target.masks.numpy().astype('uint8'), height, width),
     )
-    meta = dict(img_shape=(height, width), ori_shape=(height * scale, width * scale), scale_factor=(1 / scale,) * 2)
+    meta = dict(
+        img_shape=(height, width),
+        ori_shape=(height * scale, width * scale),
+        scale_factor=(1 / scale,) * 2,
+    )
     return DetDataSample(gt_instances=truth, metainfo=meta | dict(img_path='an/image.jpg'))
 
 
-def batch(model: torch.nn.Module, *sizes: tuple[int, int], training: bool = False, **kwargs: int) -> dict:
+def batch(
+    model: torch.nn.Module, *sizes: tuple[int, int], training: bool = False, **kwargs: int
+) -> dict:
     torch.manual_seed(0)
     images = [torch.randint(0, 256, (3, *size)).to(torch.uint8) for size in sizes]
     return model.data_preprocessor(
@@ -35,7 +41,9 @@ def model():
 
 
 def test_results_are_mmdets_own_at_the_original_size(model):
-    [result] = model.test_step(dict(inputs=[torch.zeros(3, 50, 70)], data_samples=[sample(50, 70, scale=2)]))
+    [result] = model.test_step(
+        dict(inputs=[torch.zeros(3, 50, 70)], data_samples=[sample(50, 70, scale=2)])
+    )
     found = result.pred_instances
     assert len(found) == 100
     assert found.masks.shape == (100, 100, 140)
@@ -91,8 +99,14 @@ def test_a_sample_without_masks_is_named(model):
     del without.gt_instances.masks
     with pytest.raises(ValueError, match=r'an/image\.jpg has no gt_masks.*loss_mask=None'):
         to_targets(without, torch.Size((64, 64)), model.panoptic_head)
-    boxes_alone = build(queries=dict(boxes_from_masks=False), criterion=dict(loss_mask=None, loss_dice=None))
-    assert to_targets(without, torch.Size((64, 64)), boxes_alone.panoptic_head).masks.shape == (3, 0, 0)
+    boxes_alone = build(
+        queries=dict(boxes_from_masks=False), criterion=dict(loss_mask=None, loss_dice=None)
+    )
+    assert to_targets(without, torch.Size((64, 64)), boxes_alone.panoptic_head).masks.shape == (
+        3,
+        0,
+        0,
+    )
 
 
 @pytest.mark.parametrize('field', ['bboxes', 'labels', 'masks'])
@@ -101,7 +115,10 @@ def test_transforms_that_lose_masks_or_boxes_are_named(model, field):
     instances = truth.gt_instances
     # set_field skips the check that InstanceData makes of the lengths.
     instances.set_field(instances[field][:1], field)
-    with pytest.raises(ValueError, match=r'an/image\.jpg has \d boxes, \d labels and \d masks.*Mosaic.*CachedMosaic'):
+    with pytest.raises(
+        ValueError,
+        match=r'an/image\.jpg has \d boxes, \d labels and \d masks.*Mosaic.*CachedMosaic',
+    ):
         to_targets(truth, torch.Size((64, 64)), model.panoptic_head)
 
 
@@ -152,11 +169,19 @@ def place_objects(truth: DetDataSample, *boxes: tuple[int, int, int, int]) -> De
 def test_images_without_objects_of_one_pixel_and_of_different_sizes_train(model, boxes):
     torch.manual_seed(0)
     sizes = [(50, 70), (33, 96)]
-    samples = [place_objects(sample(*size), *objects) for size, objects in zip(sizes, boxes, strict=True)]
+    samples = [
+        place_objects(sample(*size), *objects) for size, objects in zip(sizes, boxes, strict=True)
+    ]
     images = [torch.randint(0, 256, (3, *size)).to(torch.uint8) for size in sizes]
     model.train()
-    losses = model(**model.data_preprocessor(dict(inputs=images, data_samples=samples), True), mode='loss')
+    losses = model(
+        **model.data_preprocessor(dict(inputs=images, data_samples=samples), True), mode='loss'
+    )
     total, logged = model.parse_losses(losses)
     total.backward()
     assert total.isfinite() and {'loss_mask', 'd0.dn_loss_dice', 'enc_loss_iou'} <= set(logged)
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
+    assert all(
+        p.grad is not None and p.grad.isfinite().all()
+        for p in model.parameters()
+        if p.requires_grad
+    )

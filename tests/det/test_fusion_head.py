@@ -18,7 +18,9 @@ SIDE = 96
 QUARTERS = torch.full((4, 24, 24), -9.0)
 for corner in range(4):
     QUARTERS[corner, 12 * (corner // 2) :, 12 * (corner % 2) :][:12, :12] = 9
-SWITCHES = dict(instance_on='pred_instances', panoptic_on='pred_panoptic_seg', semantic_on='pred_sem_seg')
+SWITCHES = dict(
+    instance_on='pred_instances', panoptic_on='pred_panoptic_seg', semantic_on='pred_sem_seg'
+)
 SWITCHES['stuff_on'] = 'pred_stuff_instances'
 
 
@@ -30,11 +32,18 @@ def fusion(**options: object):
     return MODELS.build(head | dict(test_cfg=ConfigDict(test_cfg)))
 
 
-def results(head, probabilities: list[list[float]], corners: tuple[int, ...] = (0, 1, 2, 3)) -> dict:
+def results(
+    head, probabilities: list[list[float]], corners: tuple[int, ...] = (0, 1, 2, 3)
+) -> dict:
     """Return the results of queries, of which every class has a probability, in the corners of an image."""
     logits = torch.tensor(probabilities).logit()
-    boxes, masks = torch.full((len(logits), 4), 0.5), torch.stack([QUARTERS[i] for i in corners[: len(logits)]])
-    image = DetDataSample(metainfo=dict.fromkeys(('img_shape', 'ori_shape', 'batch_input_shape'), (SIDE, SIDE)))
+    boxes, masks = (
+        torch.full((len(logits), 4), 0.5),
+        torch.stack([QUARTERS[i] for i in corners[: len(logits)]]),
+    )
+    image = DetDataSample(
+        metainfo=dict.fromkeys(('img_shape', 'ori_shape', 'batch_input_shape'), (SIDE, SIDE))
+    )
     [found] = head.predict(QueryPredictions(logits[None], boxes[None], masks[None]), [image])
     return found
 
@@ -64,7 +73,9 @@ def test_segments_of_the_map():
 
 def test_the_threshold_is_that_of_the_sigmoid_and_the_rank_that_of_the_sharpened_score():
     undecided, sure = [0.9] * (THINGS + STUFF), one_class(1, 0.5)
-    found = results(fusion(), [undecided, sure, one_class(2, 0.24)], corners=(0, 0, 1))['pan_results'].sem_seg
+    found = results(fusion(), [undecided, sure, one_class(2, 0.24)], corners=(0, 0, 1))[
+        'pan_results'
+    ].sem_seg
     assert set(found.unique().tolist()) == {1 + INSTANCE_OFFSET, THINGS + STUFF}
     found = results(fusion(), [undecided], corners=(3,))['pan_results'].sem_seg
     assert set(found.unique().tolist()) == {INSTANCE_OFFSET, THINGS + STUFF}
@@ -76,7 +87,9 @@ def test_each_result_can_be_switched_off(switch):
     model.panoptic_fusion_head.test_cfg.update(dict.fromkeys(SWITCHES, True) | {switch: False})
     data = dict(inputs=[torch.zeros(3, SIDE, SIDE)], data_samples=[sample(things=0, stuff=0)])
     [found] = model.test_step(data)
-    assert {field for field in SWITCHES.values() if field in found} == {*SWITCHES.values()} - {SWITCHES[switch]}
+    assert {field for field in SWITCHES.values() if field in found} == {*SWITCHES.values()} - {
+        SWITCHES[switch]
+    }
 
 
 def panoptic_model() -> torch.nn.Module:
@@ -101,10 +114,14 @@ def sample(things: int, stuff: int) -> DetDataSample:
     left = torch.arange(things)[:, None] * 4.0
     corners = torch.cat((left, left * 0, left + 4, left * 0 + SIDE), 1)
     truth = InstanceData(
-        labels=torch.arange(things), bboxes=corners, masks=BitmapMasks(masks.numpy().astype('uint8'), SIDE, SIDE)
+        labels=torch.arange(things),
+        bboxes=corners,
+        masks=BitmapMasks(masks.numpy().astype('uint8'), SIDE, SIDE),
     )
     meta = dict.fromkeys(('img_shape', 'ori_shape'), (SIDE, SIDE))
-    return DetDataSample(gt_instances=truth, gt_sem_seg=PixelData(sem_seg=classes[None]), metainfo=meta)
+    return DetDataSample(
+        gt_instances=truth, gt_sem_seg=PixelData(sem_seg=classes[None]), metainfo=meta
+    )
 
 
 def test_stuff_has_the_boxes_of_its_masks():
@@ -112,7 +129,9 @@ def test_stuff_has_the_boxes_of_its_masks():
     assert targets.labels.tolist() == [0, 3, 4]
     centres = torch.tensor([2, 18, 22]) / SIDE
     ones = torch.ones(3)
-    torch.testing.assert_close(targets.boxes, torch.stack((centres, 0.5 * ones, 4 / SIDE * ones, ones), 1))
+    torch.testing.assert_close(
+        targets.boxes, torch.stack((centres, 0.5 * ones, 4 / SIDE * ones, ones), 1)
+    )
 
 
 @pytest.mark.parametrize(('things', 'stuff'), [(0, 2), (3, 0), (0, 0), (2, 1)])
@@ -123,6 +142,10 @@ def test_images_of_stuff_alone_things_alone_both_and_neither_train(things, stuff
     total, logged = model.parse_losses(losses)
     total.backward()
     assert total.isfinite()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters() if p.requires_grad)
+    assert all(
+        p.grad is not None and p.grad.isfinite().all()
+        for p in model.parameters()
+        if p.requires_grad
+    )
     assert (logged['loss_bbox'] > 0) == (things > 0), 'stuff has no box loss'
     assert (logged['loss_mask'] > 0) == (things + stuff > 0)

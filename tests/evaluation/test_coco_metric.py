@@ -43,11 +43,20 @@ def random_content(seed: int, images: int = 12, crowds: float = 0.15) -> dict:
             mask = coco_masks.encode(np.asfortranarray(box_mask(box)))
             code = dict(size=mask['size'], counts=mask['counts'].decode())
             annotations.append(
-                dict(image_id=image + 1, bbox=box, area=box[2] * box[3], iscrowd=int(crowd), segmentation=code)
+                dict(
+                    image_id=image + 1,
+                    bbox=box,
+                    area=box[2] * box[3],
+                    iscrowd=int(crowd),
+                    segmentation=code,
+                )
                 | dict(id=len(annotations) + 1, category_id=int(rng.integers(1, 4)))
             )
     return dict(
-        images=[dict(id=i + 1, file_name=f'{i}.jpg', width=SIZE * 4, height=SIZE * 4) for i in range(images)],
+        images=[
+            dict(id=i + 1, file_name=f'{i}.jpg', width=SIZE * 4, height=SIZE * 4)
+            for i in range(images)
+        ],
         categories=[dict(id=i + 1, name=name) for i, name in enumerate(CLASSES)],
         annotations=annotations,
     )
@@ -64,12 +73,16 @@ def sample(image: dict, boxes, labels, scores) -> DetDataSample:
         scores=torch.tensor(scores, dtype=torch.float32),
         masks=torch.from_numpy(masks),
     )
-    meta = dict(img_id=image['id'], img_path=image['file_name'], ori_shape=(image['height'], image['width']))
+    meta = dict(
+        img_id=image['id'], img_path=image['file_name'], ori_shape=(image['height'], image['width'])
+    )
     return DetDataSample(metainfo=meta, pred_instances=found)
 
 
 def objects(content: dict, image: dict) -> list[dict]:
-    return [a for a in content['annotations'] if a['image_id'] == image['id'] and not a.get('iscrowd')]
+    return [
+        a for a in content['annotations'] if a['image_id'] == image['id'] and not a.get('iscrowd')
+    ]
 
 
 def label_of(content: dict, annotation: dict) -> int:
@@ -91,11 +104,17 @@ def random_samples(content: dict, seed: int, extra: int = 6) -> list[DetDataSamp
     rng = np.random.default_rng(seed)
     samples = []
     for image in content['images']:
-        annotated = [a for a in content['annotations'] if a['image_id'] == image['id'] and rng.random() < 0.9]
-        shifted = [np.add(a['bbox'], [*rng.integers(0, 4, 2), 0, 0]) for a in annotated for _ in range(2)]
+        annotated = [
+            a for a in content['annotations'] if a['image_id'] == image['id'] and rng.random() < 0.9
+        ]
+        shifted = [
+            np.add(a['bbox'], [*rng.integers(0, 4, 2), 0, 0]) for a in annotated for _ in range(2)
+        ]
         boxes = np.array([*shifted, *random_boxes(rng, extra)])
         boxes[:, :2] = np.minimum(boxes[:, :2], 4 * SIZE - boxes[:, 2:])
-        labels = [label_of(content, a) for a in annotated for _ in range(2)] + rng.integers(0, 3, extra).tolist()
+        labels = [label_of(content, a) for a in annotated for _ in range(2)] + rng.integers(
+            0, 3, extra
+        ).tolist()
         samples.append(sample(image, boxes, labels, rng.random(len(boxes)).round(2)))
     return samples
 
@@ -106,7 +125,9 @@ def write(folder: Path, content: dict) -> str:
     return str(path)
 
 
-def score(folder: Path, content: dict, samples: list, kind: str = 'CompleteCocoMetric', **options) -> dict:
+def score(
+    folder: Path, content: dict, samples: list, kind: str = 'CompleteCocoMetric', **options
+) -> dict:
     metric = dict(type=kind, ann_file=write(folder, content), metric=['bbox', 'segm']) | options
     results = evaluate(metric, samples, META)
     return {name.removeprefix('coco/'): value for name, value in results.items()}
@@ -124,14 +145,19 @@ def without_nothing(figures: dict) -> dict:
         dict(),
         dict(classwise=True),
         dict(metric='proposal'),
-        dict(metric=['bbox'], metric_items=['AR@100', 'AR@300', 'AR_s@1000', 'AR_m@1000', 'AR_l@1000', 'mAP_75']),
+        dict(
+            metric=['bbox'],
+            metric_items=['AR@100', 'AR@300', 'AR_s@1000', 'AR_m@1000', 'AR_l@1000', 'mAP_75'],
+        ),
     ],
 )
 def test_figures_are_those_of_pycocotools(tmp_path, seed, options):
     content = random_content(seed)
     samples = random_samples(content, seed + 100)
     expected = score(tmp_path, content, samples, 'CocoMetric', **options)
-    assert without_nothing(score(tmp_path, content, samples, **options)) == without_nothing(expected)
+    assert without_nothing(score(tmp_path, content, samples, **options)) == without_nothing(
+        expected
+    )
     assert 0.05 < min(without_nothing(expected).values()) < 1
 
 
@@ -144,10 +170,17 @@ def test_figures_of_few_detections_are_those_of_pycocotools(tmp_path, seed):
     content = random_content(seed)
     samples = random_samples(content, seed)
     items = ['mAP', 'mAP_50', 'mAP_m', 'AR@1', 'AR@2', 'AR@4', 'AR_l@4']
-    ours = score(tmp_path, content, samples, metric='bbox', proposal_nums=(4, 1, 2), metric_items=items)
+    ours = score(
+        tmp_path, content, samples, metric='bbox', proposal_nums=(4, 1, 2), metric_items=items
+    )
     truth = COCO(write(tmp_path, content))
     rows = [
-        dict(image_id=s.img_id, category_id=int(label) + 1, score=float(value), bbox=[*box[:2], *(box[2:] - box[:2])])
+        dict(
+            image_id=s.img_id,
+            category_id=int(label) + 1,
+            score=float(value),
+            bbox=[*box[:2], *(box[2:] - box[:2])],
+        )
         for s in samples
         for label, value, box in zip(
             *(s.pred_instances[k].numpy() for k in ('labels', 'scores', 'bboxes')), strict=True
@@ -191,12 +224,21 @@ def test_recall_is_that_of_the_number_in_its_name(tmp_path):
     content = crowded(200)
     items = ['AR@20', 'AR@50', 'AR@200', 'AR_s@100']
     figures = score(
-        tmp_path, content, truth_samples(content), metric='bbox', proposal_nums=(50, 200), metric_items=items
+        tmp_path,
+        content,
+        truth_samples(content),
+        metric='bbox',
+        proposal_nums=(50, 200),
+        metric_items=items,
     )
     assert list(figures.values()) == [0.1, 0.25, 1.0, 0.5]
-    figures = score(tmp_path, content, truth_samples(content), metric='proposal', proposal_nums=(20, 400))
+    figures = score(
+        tmp_path, content, truth_samples(content), metric='proposal', proposal_nums=(20, 400)
+    )
     assert [figures[name] for name in ('AR@20', 'AR@400', 'AR_s@400')] == [0.1, 1.0, 1.0]
-    assert score(tmp_path, content, truth_samples(content), metric='proposal_fast', proposal_nums=[100, 200]) == {
+    assert score(
+        tmp_path, content, truth_samples(content), metric='proposal_fast', proposal_nums=[100, 200]
+    ) == {
         'AR@100': 0.5,
         'AR@200': 1.0,
     }
@@ -208,7 +250,10 @@ def test_too_few_detections_for_the_objects_are_told(tmp_path, monkeypatch):
     lines = []
     monkeypatch.setattr(MMLogger.get_current_instance(), 'warning', lines.append)
     content = crowded(210)
-    assert score(tmp_path, content, truth_samples(content), proposal_nums=(1, 10, 100))['bbox_mAP'] < 0.5
+    assert (
+        score(tmp_path, content, truth_samples(content), proposal_nums=(1, 10, 100))['bbox_mAP']
+        < 0.5
+    )
     assert '210 objects' in lines[0] and 'proposal_nums' in lines[0]
 
 
@@ -236,7 +281,10 @@ def test_ids_of_any_kind_give_the_same_figures(tmp_path, annotations, images, ca
         annotation['id'] = ids[annotations] if annotations in ids else IDS[annotations](number)
         annotation['image_id'] = IDS[images](annotation['image_id'])
         annotation['category_id'] = IDS[categories](annotation['category_id'])
-    for entry, kind in [*((e, images) for e in content['images']), *((e, categories) for e in content['categories'])]:
+    for entry, kind in [
+        *((e, images) for e in content['images']),
+        *((e, categories) for e in content['categories']),
+    ]:
         entry['id'] = IDS[kind](entry['id'])
     for data, image in zip(samples, content['images'], strict=True):
         data.set_metainfo(dict(img_id=image['id']))
@@ -253,7 +301,9 @@ def test_predictions_that_are_no_numbers_are_refused(tmp_path, field, value):
     content = random_content(3, images=3)
     samples = random_samples(content, 3)
     samples[1].pred_instances[field].view(-1)[2] = value
-    with pytest.raises(PredictionError, match=rf'1\.jpg.*pred_instances\.{field} are NaN or infinite'):
+    with pytest.raises(
+        PredictionError, match=rf'1\.jpg.*pred_instances\.{field} are NaN or infinite'
+    ):
         score(tmp_path, content, samples)
 
 
@@ -311,14 +361,18 @@ def test_categories_in_another_order_are_refused_unless_the_data_set_sorts_them(
     content['categories'].reverse()
     with pytest.raises(DataError, match='has its categories in another order'):
         score(tmp_path, content, samples)
-    assert score(tmp_path, content, samples, sort_categories=True) == pytest.approx(expected, nan_ok=True)
+    assert score(tmp_path, content, samples, sort_categories=True) == pytest.approx(
+        expected, nan_ok=True
+    )
 
 
 def test_labels_beyond_the_classes_are_refused(tmp_path):
     content = random_content(7, images=1)
     samples = random_samples(content, 7)
     samples[0].pred_instances.labels[0] = 3
-    with pytest.raises(DataError, match=r'0\.jpg has the label 3, but metainfo\.classes has 3 names'):
+    with pytest.raises(
+        DataError, match=r'0\.jpg has the label 3, but metainfo\.classes has 3 names'
+    ):
         score(tmp_path, content, samples)
 
 
@@ -337,8 +391,20 @@ def test_files_of_results_are_those_of_mmdet(tmp_path):
     written = []
     for kind in ('CocoMetric', 'CompleteCocoMetric'):
         prefix = str(tmp_path / kind)
-        assert score(tmp_path, content, random_samples(content, 9), kind, format_only=True, outfile_prefix=prefix) == {}
-        written.append([json.loads(Path(f'{prefix}.{part}.json').read_text()) for part in ('bbox', 'segm')])
+        assert (
+            score(
+                tmp_path,
+                content,
+                random_samples(content, 9),
+                kind,
+                format_only=True,
+                outfile_prefix=prefix,
+            )
+            == {}
+        )
+        written.append(
+            [json.loads(Path(f'{prefix}.{part}.json').read_text()) for part in ('bbox', 'segm')]
+        )
     assert written[0] == written[1] and len(written[0][1]) > 10
 
 
@@ -359,7 +425,12 @@ def test_annotations_may_come_with_the_data_samples(tmp_path):
         annotated = [a for a in content['annotations'] if a['image_id'] == image['id']]
         corners = [[x, y, x + w, y + h] for x, y, w, h in (a['bbox'] for a in annotated)]
         data.instances = [
-            dict(bbox=box, bbox_label=label_of(content, a), ignore_flag=a['iscrowd'], mask=a['segmentation'])
+            dict(
+                bbox=box,
+                bbox_label=label_of(content, a),
+                ignore_flag=a['iscrowd'],
+                mask=a['segmentation'],
+            )
             for a, box in zip(annotated, corners, strict=True)
         ]
     found = score(tmp_path, content, samples, ann_file=None)

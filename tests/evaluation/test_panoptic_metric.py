@@ -47,7 +47,11 @@ def slow_counts(truth: Picture, guessed: Picture) -> tuple[Counter, Counter, Cou
     there, found = regions(truth), regions(guessed)
     void = there.pop(0, set())
     found.pop(0, None)
-    unmatched = {number: label for number, label in enumerate(truth.labels, 1) if not truth.crowds[number - 1]}
+    unmatched = {
+        number: label
+        for number, label in enumerate(truth.labels, 1)
+        if not truth.crowds[number - 1]
+    }
     for number, pixels in found.items():
         label = guessed.labels[number - 1]
         seen = pixels - void
@@ -60,7 +64,9 @@ def slow_counts(truth: Picture, guessed: Picture) -> tuple[Counter, Counter, Cou
             true[label] += 1
             ious[label] += iou
             del unmatched[n]
-        crowds = [n for n, other in enumerate(truth.labels, 1) if other == label and truth.crowds[n - 1]]
+        crowds = [
+            n for n, other in enumerate(truth.labels, 1) if other == label and truth.crowds[n - 1]
+        ]
         excused = void | (there[crowds[-1]] if crowds else set())
         if not hits and len(pixels & excused) <= len(pixels) / 2:
             false[label] += 1
@@ -102,10 +108,17 @@ def score(folder, pairs, **options) -> dict[str, float]:
 
 def test_pairs_have_all_cases():
     pairs = [pair for seed in range(5) for pair in random_pairs(seed)]
-    true, false, missed = (sum(sum(slow_counts(*pair)[kind].values()) for pair in pairs) for kind in range(3))
-    crowds = [Counter(label for label, crowd in zip(t.labels, t.crowds, strict=True) if crowd) for t, _ in pairs]
+    true, false, missed = (
+        sum(sum(slow_counts(*pair)[kind].values()) for pair in pairs) for kind in range(3)
+    )
+    crowds = [
+        Counter(label for label, crowd in zip(t.labels, t.crowds, strict=True) if crowd)
+        for t, _ in pairs
+    ]
     assert min(true, false, missed) > 50
-    assert sum(map(len, crowds)) > 50 and any(count > 1 for crowd in crowds for count in crowd.values())
+    assert sum(map(len, crowds)) > 50 and any(
+        count > 1 for crowd in crowds for count in crowd.values()
+    )
     assert sum((truth.pixels == 0).any() for truth, _ in pairs) > 50
 
 
@@ -123,8 +136,12 @@ def test_pq_is_that_of_panopticapi(tmp_path, seed):
     stock = dict(type='CocoPanopticMetric', **truth_files(tmp_path))
     content = panoptic_content([truth for truth, _ in pairs])
     for entry in content['annotations']:  # mmdet looks for maps by the names of images
-        (tmp_path / 'maps' / entry['file_name']).rename(tmp_path / f'maps/{entry["image_id"] - 100}.png')
-    assert evaluate(stock, [prediction(i, guessed) for i, (_, guessed) in enumerate(pairs)]) == pytest.approx(ours)
+        (tmp_path / 'maps' / entry['file_name']).rename(
+            tmp_path / f'maps/{entry["image_id"] - 100}.png'
+        )
+    assert evaluate(
+        stock, [prediction(i, guessed) for i, (_, guessed) in enumerate(pairs)]
+    ) == pytest.approx(ours)
 
 
 def test_the_truth_itself_has_pq_100(tmp_path):
@@ -143,7 +160,10 @@ def test_areas_are_those_of_the_file_or_counted(tmp_path):
             del segment['area']
     write_panoptic(tmp_path / 'without', [truth for truth, _ in pairs], content)
     metric = dict(type='PanopticQualityMetric', **truth_files(tmp_path / 'without'))
-    assert evaluate(metric, [prediction(i, guessed) for i, (_, guessed) in enumerate(pairs)]) == expected
+    assert (
+        evaluate(metric, [prediction(i, guessed) for i, (_, guessed) in enumerate(pairs)])
+        == expected
+    )
 
 
 def test_classes_that_nobody_sees_do_not_count(tmp_path):
@@ -188,7 +208,9 @@ def test_files_for_a_test_server(tmp_path):
     entries = json.loads(prefix.with_name('test-dev.panoptic.json').read_text())['annotations']
     assert [entry['image_id'] for entry in entries] == [100 + i for i in range(6)]
     for entry, (_, guessed) in zip(entries, pairs, strict=True):
-        blue, green, red = cv2.imread(str(tmp_path / 'out/test-dev.panoptic' / entry['file_name'])).astype(int).T
+        blue, green, red = (
+            cv2.imread(str(tmp_path / 'out/test-dev.panoptic' / entry['file_name'])).astype(int).T
+        )
         ids = (red + 256 * green + 65536 * blue).T
         assert ((ids == 0) == (guessed.pixels == 0)).all()
         named = {segment['id']: segment['category_id'] for segment in entry['segments_info']}
@@ -243,22 +265,34 @@ def test_what_cannot_be_compared_is_named(tmp_path):
 
 
 def test_keys_are_those_of_mmdet(tmp_path):
-    keys = {f'coco_panoptic/{name}{kind}' for name in ('PQ', 'SQ', 'RQ') for kind in ('', '_th', '_st')}
+    keys = {
+        f'coco_panoptic/{name}{kind}' for name in ('PQ', 'SQ', 'RQ') for kind in ('', '_th', '_st')
+    }
     assert set(score(tmp_path, random_pairs(0, count=5))) == keys
     assert len(THINGS) == 3
 
 
 def test_the_truth_is_perfect_under_any_ids(tmp_path):
     """PQ, mIoU and AP of things and of stuff, with odd but legal ids of images, categories and segments."""
-    numberings = [lambda i: i, lambda i: f'n{i * 7}', lambda i: -5 * i, lambda i: 2**40 + i, lambda i: i + 0.5]
-    truths = [truth for truth, _ in random_pairs(0) if sum(truth.crowds) == 0 and min(truth.pixels.shape)][:4]
+    numberings = [
+        lambda i: i,
+        lambda i: f'n{i * 7}',
+        lambda i: -5 * i,
+        lambda i: 2**40 + i,
+        lambda i: i + 0.5,
+    ]
+    truths = [
+        truth for truth, _ in random_pairs(0) if sum(truth.crowds) == 0 and min(truth.pixels.shape)
+    ][:4]
     kinds = ('PanopticQualityMetric', 'PanopticIoUMetric', 'ThingAPMetric', 'StuffAPMetric')
     for turn, numbering in enumerate(numberings):
         content = panoptic_content(truths)
         renumber_panoptic(content, numbering, numberings[turn - 1])
         folder = tmp_path / str(turn)
         write_panoptic(folder, truths, content)
-        options = dict(ThingAPMetric=dict(metric=['bbox', 'segm']), StuffAPMetric=dict(metric=['segm']))
+        options = dict(
+            ThingAPMetric=dict(metric=['bbox', 'segm']), StuffAPMetric=dict(metric=['segm'])
+        )
         metrics = [dict(type=kind, **truth_files(folder)) | options.get(kind, {}) for kind in kinds]
         samples = [perfect_sample(i, truth, numbering) for i, truth in enumerate(truths)]
         figures = evaluate(metrics, samples)

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 import torch
-from helpers.panoptic_folder import THINGS, Picture, evaluate, prediction, random_picture, truth_files, write_panoptic
+from helpers.panoptic_folder import (
+    THINGS,
+    Picture,
+    evaluate,
+    prediction,
+    random_picture,
+    truth_files,
+    write_panoptic,
+)
 from mmengine.structures import InstanceData
 
 from mask_dino.messages import DataError
@@ -22,7 +30,9 @@ def instances(picture: Picture, stuff: bool) -> InstanceData:
     """Return the segments of a picture that are no crowds, as found with certainty."""
     numbers = [
         number
-        for number, (label, crowd) in enumerate(zip(picture.labels, picture.crowds, strict=True), start=1)
+        for number, (label, crowd) in enumerate(
+            zip(picture.labels, picture.crowds, strict=True), start=1
+        )
         if (label >= len(THINGS)) == stuff and not crowd
     ]
     masks = torch.from_numpy(picture.pixels == np.array(numbers, int).reshape(-1, 1, 1))
@@ -43,20 +53,28 @@ def samples(pictures: list[Picture]) -> list:
 
 def test_the_truth_has_ap_1(tmp_path, pictures):
     write_panoptic(tmp_path, pictures)
-    results = evaluate([metric | truth_files(tmp_path) for metric in (THING, STUFF)], samples(pictures))
+    results = evaluate(
+        [metric | truth_files(tmp_path) for metric in (THING, STUFF)], samples(pictures)
+    )
     keys = [('coco', 'bbox'), ('coco', 'segm'), ('coco_stuff', 'segm')]
-    expected = {f'{where}/{what}_{item}': 1 for where, what in keys for item in ('mAP', 'mAP_50', 'mAP_75')}
+    expected = {
+        f'{where}/{what}_{item}': 1 for where, what in keys for item in ('mAP', 'mAP_50', 'mAP_75')
+    }
     assert {key: value for key, value in results.items() if 'copypaste' not in key} == expected
 
 
-@pytest.mark.parametrize(('metric', 'field'), [(THING, 'pred_instances'), (STUFF, 'pred_stuff_instances')])
+@pytest.mark.parametrize(
+    ('metric', 'field'), [(THING, 'pred_instances'), (STUFF, 'pred_stuff_instances')]
+)
 def test_what_is_not_found_costs_its_own_kind_alone(tmp_path, pictures, metric, field):
     write_panoptic(tmp_path, pictures)
     damaged = samples(pictures)
     for sample in damaged[::2]:
         setattr(sample, field, getattr(sample, field)[:0])
     results = evaluate([m | truth_files(tmp_path) for m in (THING, STUFF)], damaged)
-    scores = dict(pred_instances=results['coco/segm_mAP'], pred_stuff_instances=results['coco_stuff/segm_mAP'])
+    scores = dict(
+        pred_instances=results['coco/segm_mAP'], pred_stuff_instances=results['coco_stuff/segm_mAP']
+    )
     assert {name for name, value in scores.items() if value < 0.9} == {field}
 
 
@@ -72,4 +90,8 @@ def test_where_nothing_is_found_every_ap_is_0(tmp_path, pictures):
     for sample in empty:
         sample.pred_instances = sample.pred_instances[:0]
     results = evaluate(THING | truth_files(tmp_path), empty)
-    assert results == {f'coco/{what}_{item}': 0 for what in ('bbox', 'segm') for item in ('mAP', 'mAP_50', 'mAP_75')}
+    assert results == {
+        f'coco/{what}_{item}': 0
+        for what in ('bbox', 'segm')
+        for item in ('mAP', 'mAP_50', 'mAP_75')
+    }

@@ -34,18 +34,29 @@ def sample(index: int, labels: np.ndarray):
 def test_miou_is_that_of_all_pixels_together(tmp_path, seed):
     rng = np.random.default_rng(seed)
     truths = [random_picture(rng, 4) for _ in range(6)]
-    found = [np.where(labels == VOID, 0, labels) for labels in (classes(guess(rng, truth)) for truth in truths)]
+    found = [
+        np.where(labels == VOID, 0, labels)
+        for labels in (classes(guess(rng, truth)) for truth in truths)
+    ]
     write_panoptic(tmp_path, truths)
     results = evaluate(
-        dict(type='PanopticIoUMetric', **truth_files(tmp_path)), [sample(i, labels) for i, labels in enumerate(found)]
+        dict(type='PanopticIoUMetric', **truth_files(tmp_path)),
+        [sample(i, labels) for i, labels in enumerate(found)],
     )
-    true, guessed = (np.concatenate([labels.ravel() for labels in maps]) for maps in (map(classes, truths), found))
+    true, guessed = (
+        np.concatenate([labels.ravel() for labels in maps])
+        for maps in (map(classes, truths), found)
+    )
     true, guessed = true[true != VOID], guessed[true != VOID]
     shown = np.unique(true)
-    ious = [((true == c) & (guessed == c)).sum() / ((true == c) | (guessed == c)).sum() for c in shown]
+    ious = [
+        ((true == c) & (guessed == c)).sum() / ((true == c) | (guessed == c)).sum() for c in shown
+    ]
     accuracies = [(guessed[true == c] == c).mean() for c in shown]
     expected = dict(mIoU=np.mean(ious), mAcc=np.mean(accuracies), aAcc=(true == guessed).mean())
-    assert results == pytest.approx({f'coco_semantic/{name}': 100 * value for name, value in expected.items()})
+    assert results == pytest.approx(
+        {f'coco_semantic/{name}': 100 * value for name, value in expected.items()}
+    )
 
 
 def test_crowds_count_as_their_class_and_absent_classes_not(tmp_path):

@@ -6,7 +6,14 @@ pytest.importorskip('onnxruntime')
 from helpers.exported import PANOPTIC, SEMANTIC, EagerNetwork, load, read_config
 
 from mask_dino.export import rules
-from mask_dino.export.exporter import Options, ParityError, build_network, check_options, check_parity, example_images
+from mask_dino.export.exporter import (
+    Options,
+    ParityError,
+    build_network,
+    check_options,
+    check_parity,
+    example_images,
+)
 from mask_dino.export.packages import ExportError
 from mask_dino.export.parity import compare_outputs
 from mask_dino.runtime.metadata import ModelFileError, ResizeRule, read_info
@@ -51,7 +58,11 @@ def test_transforms_that_the_runtime_lacks_are_refused():
     resize = dict(type='Resize', scale=(1333, 800), keep_ratio=True)
     first = dict(type='LoadImageFromFile')
     assert rules.resize_rule([first, resize]) == ResizeRule((1333, 800), keep_ratio=True)
-    unknown = [dict(type='Pad', size=(64, 64))], [dict(resize, interpolation='nearest')], [resize, resize]
+    unknown = (
+        [dict(type='Pad', size=(64, 64))],
+        [dict(resize, interpolation='nearest')],
+        [resize, resize],
+    )
     for transforms in unknown:
         with pytest.raises(ExportError, match='runtime'):
             rules.resize_rule([first, *transforms])

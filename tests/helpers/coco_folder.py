@@ -27,7 +27,9 @@ def coco_content(num_images: int = 3) -> dict:
     boxes = ((8, 10, 24, 20), (16, 10, 24, 20))
     names = [f'{index}.jpg' for index in range(num_images)]
     return dict(
-        images=[dict(id=i, file_name=name, width=WIDTH, height=HEIGHT) for i, name in enumerate(names)],
+        images=[
+            dict(id=i, file_name=name, width=WIDTH, height=HEIGHT) for i, name in enumerate(names)
+        ],
         annotations=[
             dict(
                 id=2 * i + label,
@@ -51,7 +53,9 @@ def write_coco(folder: Path, content: dict, file: str = 'train.json') -> None:
     for image in content['images']:
         path = folder / 'images' / image['file_name']
         if not path.exists():
-            cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8))
+            cv2.imwrite(
+                str(path), np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+            )
     (folder / file).write_text(json.dumps(content))
 
 

@@ -15,7 +15,9 @@ from mask_dino.models import MaskDINOCriterion
 from mask_dino.models.criterion import denoising_sets, matching_sets
 from mask_dino.structures import Outputs, Predictions, Targets
 
-SetMatches = list[tuple[Tensor, Tensor]]  # of one set of predictions: query and target indices (M,) of each image
+SetMatches = list[
+    tuple[Tensor, Tensor]
+]  # of one set of predictions: query and target indices (M,) of each image
 
 
 def at_points(maps: Tensor, points: Tensor) -> Tensor:
@@ -26,7 +28,12 @@ def at_points(maps: Tensor, points: Tensor) -> Tensor:
 def mask_losses(logits: Tensor, masks: Tensor, num_points: int) -> tuple[Tensor, Tensor]:
     """Point-wise cross-entropy and dice, summed over masks (N, h, w), by the original's importance sampling."""
     candidates = torch.rand(len(logits), 3 * num_points, 2, device=logits.device)
-    uncertain = at_points(logits, candidates).abs().topk(int(0.75 * num_points), dim=1, largest=False).indices
+    uncertain = (
+        at_points(logits, candidates)
+        .abs()
+        .topk(int(0.75 * num_points), dim=1, largest=False)
+        .indices
+    )
     chosen = torch.stack([c[i] for c, i in zip(candidates, uncertain, strict=True)])
     points = torch.cat((chosen, torch.rand_like(candidates[:, : num_points - chosen.shape[1]])), 1)
     guess, truth = at_points(logits, points), at_points(masks.float(), points)
@@ -51,10 +58,16 @@ def corners(boxes: Tensor) -> Tensor:
 
 
 def losses(
-    predictions: Predictions, masks: Tensor, targets: list[Targets], matches: SetMatches, num_points: int
+    predictions: Predictions,
+    masks: Tensor,
+    targets: list[Targets],
+    matches: SetMatches,
+    num_points: int,
 ) -> dict[str, Tensor]:
     """Weighted losses of one set of predictions with mask logits (B, Q, h, w), as published."""
-    totals = dict.fromkeys(('loss_cls', 'loss_bbox', 'loss_iou', 'loss_mask', 'loss_dice'), masks.new_zeros(()))
+    totals = dict.fromkeys(
+        ('loss_cls', 'loss_bbox', 'loss_iou', 'loss_mask', 'loss_dice'), masks.new_zeros(())
+    )
     for i, (target, (query, index)) in enumerate(zip(targets, matches, strict=True)):
         wanted = torch.zeros_like(predictions.logits[i], dtype=torch.bool)
         wanted[query, target.labels[index]] = True
@@ -86,7 +99,9 @@ def mask_costs(logits: Tensor, masks: Tensor, num_points: int) -> tuple[Tensor, 
     guess = at_points(logits, points.expand(len(logits), -1, -1))
     truth = at_points(masks.float(), points.expand(len(masks), -1, -1))
     if_inside = F.binary_cross_entropy_with_logits(guess, torch.ones_like(guess), reduction='none')
-    if_outside = F.binary_cross_entropy_with_logits(guess, torch.zeros_like(guess), reduction='none')
+    if_outside = F.binary_cross_entropy_with_logits(
+        guess, torch.zeros_like(guess), reduction='none'
+    )
     cross_entropy = (if_inside @ truth.T + if_outside @ (1 - truth).T) / num_points
     probability = guess.sigmoid()
     dice = 1 - (2 * probability @ truth.T + 1) / (probability.sum(1)[:, None] + truth.sum(1) + 1)
@@ -100,13 +115,23 @@ class DenseMatcher:
         self.num_points = num_points
 
     @torch.no_grad()
-    def __call__(self, predictions: Predictions, masks: Tensor, targets: list[Targets]) -> SetMatches:
+    def __call__(
+        self, predictions: Predictions, masks: Tensor, targets: list[Targets]
+    ) -> SetMatches:
         matches = []
-        for logits, boxes, image_masks, target in zip(*predictions[:2], masks, targets, strict=True):
+        for logits, boxes, image_masks, target in zip(
+            *predictions[:2], masks, targets, strict=True
+        ):
             cross_entropy, dice = mask_costs(image_masks, target.masks, self.num_points)
             overlap = bbox_overlaps(corners(boxes), corners(target.boxes), mode='giou')
             distance = torch.cdist(boxes, target.boxes, p=1)
-            cost = 4 * focal_costs(logits)[:, target.labels] + 5 * distance - 2 * overlap + 5 * cross_entropy + 5 * dice
+            cost = (
+                4 * focal_costs(logits)[:, target.labels]
+                + 5 * distance
+                - 2 * overlap
+                + 5 * cross_entropy
+                + 5 * dice
+            )
             pairs = linear_sum_assignment(cost.cpu())
             matches.append(tuple(torch.as_tensor(x, device=cost.device) for x in pairs))
         return matches
@@ -128,10 +153,18 @@ class DenseCriterion(MaskDINOCriterion):
     def forward(self, outputs: Outputs, targets: list[Targets]) -> dict[str, Tensor]:
         names, matching = matching_sets(outputs)
         known_names, denoising, known = denoising_sets(outputs)
-        sets = [Predictions(*x) for part in (matching, denoising) for x in zip(*(y.float() for y in part), strict=True)]
+        sets = [
+            Predictions(*x)
+            for part in (matching, denoising)
+            for x in zip(*(y.float() for y in part), strict=True)
+        ]
         masks = self.decode(sets, outputs.mask_features.float())
-        matches = [self.matcher(*one, targets) for one in zip(sets[: len(names)], masks, strict=False)]
-        matches += [[(query[i], index[i]) for query, index in known] for i in range(len(known_names))]
+        matches = [
+            self.matcher(*one, targets) for one in zip(sets[: len(names)], masks, strict=False)
+        ]
+        matches += [
+            [(query[i], index[i]) for query, index in known] for i in range(len(known_names))
+        ]
         return self.all_losses([*names, *known_names], sets, masks, targets, matches)
 
     def decode(self, sets: list[Predictions], features: Tensor) -> list[Tensor]:

@@ -30,7 +30,10 @@ class EagerNetwork:
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         self.sizes.append(images.shape)
         values = self.network(torch.from_numpy(images))
-        return {output.name: value.numpy() for output, value in zip(self.info.outputs, values, strict=True)}
+        return {
+            output.name: value.numpy()
+            for output, value in zip(self.info.outputs, values, strict=True)
+        }
 
 
 def read_config(name: str, **options: object) -> Config:

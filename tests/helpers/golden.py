@@ -60,7 +60,9 @@ def ground_truth(objects, height, width):
         if kind == 'rect':
             mask = (xs > x1) & (xs < x2) & (ys > y1) & (ys < y2)
         else:
-            mask = ((xs - (x1 + x2) / 2) / ((x2 - x1) / 2)) ** 2 + ((ys - (y1 + y2) / 2) / ((y2 - y1) / 2)) ** 2 < 1
+            mask = ((xs - (x1 + x2) / 2) / ((x2 - x1) / 2)) ** 2 + (
+                (ys - (y1 + y2) / 2) / ((y2 - y1) / 2)
+            ) ** 2 < 1
         labels.append(label)
         boxes.append((x1, y1, x2, y2))
         masks.append(mask)

@@ -60,7 +60,9 @@ class NoisyLine(Line):
 
     def forward(self, points, mode='tensor'):
         if mode == 'loss':
-            points = [point + random.random() + np.random.rand() + torch.rand(2) for point in points]
+            points = [
+                point + random.random() + np.random.rand() + torch.rand(2) for point in points
+            ]
         return super().forward(points, mode)
 
 
@@ -79,10 +81,16 @@ CONFIG = Path(__file__).parents[1] / 'tools/configs/line.py'
 numbers = itertools.count()
 
 
-def line_config(work_dir: Path, max_iters: int, checkpoint: dict | None = None, **options: object) -> Config:
+def line_config(
+    work_dir: Path, max_iters: int, checkpoint: dict | None = None, **options: object
+) -> Config:
     """Return the config of a training that validates and saves after every iteration, to be run in this process."""
     config = Config.fromfile(CONFIG)
-    config.merge_from_dict(dict(work_dir=str(work_dir), experiment_name=f'line{next(numbers)}', **options))
+    config.merge_from_dict(
+        dict(work_dir=str(work_dir), experiment_name=f'line{next(numbers)}', **options)
+    )
     config.train_cfg.update(max_iters=max_iters, val_interval=1)
-    config.default_hooks.checkpoint = checkpoint or dict(type='CheckpointHook', by_epoch=False, interval=1)
+    config.default_hooks.checkpoint = checkpoint or dict(
+        type='CheckpointHook', by_epoch=False, interval=1
+    )
     return config

@@ -20,7 +20,9 @@ def config(**head: object) -> Config:
     """Return a config of a small model with a backbone like that of the published R50 models."""
     model = tiny_config(**dict(pixel_decoder=dict(in_channels=[32, 64, 128, 256])) | head)
     model.backbone.depth = 50
-    dataset = dict(type='CocoDataset', ann_file='none.json', metainfo=dict(classes=CLASSES), pipeline=PIPELINE)
+    dataset = dict(
+        type='CocoDataset', ann_file='none.json', metainfo=dict(classes=CLASSES), pipeline=PIPELINE
+    )
     settings = dict(default_scope='mmdet', model=model, test_dataloader=dict(dataset=dataset))
     return Config(settings | dict(visualizer=dict(type='DetLocalVisualizer')))
 

@@ -24,7 +24,10 @@ HEIGHT, WIDTH = 24, 32
 PIPELINE = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadCocoPanopticAnnotations'),
-    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
+    dict(
+        type='PackDetInputs',
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
+    ),
 ]
 
 
@@ -54,7 +57,9 @@ def random_picture(rng: np.random.Generator, segments: int) -> Picture:
 def guess(rng: np.random.Generator, truth: Picture) -> Picture:
     """Shift and damage a picture, so that some of its segments are found again."""
     pixels = np.roll(truth.pixels, rng.integers(-2, 3, size=2), (0, 1))
-    labels = [label if rng.random() < 0.8 else int(rng.integers(len(CLASSES))) for label in truth.labels]
+    labels = [
+        label if rng.random() < 0.8 else int(rng.integers(len(CLASSES))) for label in truth.labels
+    ]
     y, x = rng.integers((HEIGHT, WIDTH))
     pixels[y : y + 8, x : x + 8] = rng.integers(len(labels) + 1)
     # Stuff of one class is one segment, as a model would have it.
@@ -63,7 +68,9 @@ def guess(rng: np.random.Generator, truth: Picture) -> Picture:
     numbers |= {number: first.get(label, number) for number, label in enumerate(labels, start=1)}
     pixels = np.vectorize(numbers.get)(pixels)
     # Some void is claimed.
-    return Picture(np.where((pixels == 0) & (rng.random() < 0.5), min(1, len(labels)), pixels), labels, [])
+    return Picture(
+        np.where((pixels == 0) & (rng.random() < 0.5), min(1, len(labels)), pixels), labels, []
+    )
 
 
 def panoptic_content(pictures: Sequence[Picture]) -> dict:
@@ -76,7 +83,10 @@ def panoptic_content(pictures: Sequence[Picture]) -> dict:
         dict(image_id=100 + i, file_name=f'map{i}.png', segments_info=segments(picture))
         for i, picture in enumerate(pictures)
     ]
-    categories = [dict(id=CATEGORY[i], name=name, isthing=int(name in THINGS)) for i, name in enumerate(CLASSES)]
+    categories = [
+        dict(id=CATEGORY[i], name=name, isthing=int(name in THINGS))
+        for i, name in enumerate(CLASSES)
+    ]
     return dict(images=images, annotations=annotations, categories=categories)
 
 
@@ -88,11 +98,19 @@ def segment_id(number: int) -> int:
 def segments(picture: Picture) -> list[dict]:
     """Return segments_info of a picture."""
     infos = []
-    for number, (label, crowd) in enumerate(zip(picture.labels, picture.crowds, strict=True), start=1):
+    for number, (label, crowd) in enumerate(
+        zip(picture.labels, picture.crowds, strict=True), start=1
+    ):
         ys, xs = np.nonzero(picture.pixels == number)
         x, y = int(xs.min()), int(ys.min())
         box = [x, y, int(xs.max()) + 1 - x, int(ys.max()) + 1 - y]
-        info = dict(id=segment_id(number), category_id=CATEGORY[label], iscrowd=int(crowd), bbox=box, area=len(ys))
+        info = dict(
+            id=segment_id(number),
+            category_id=CATEGORY[label],
+            iscrowd=int(crowd),
+            bbox=box,
+            area=len(ys),
+        )
         infos.append(info)
     return infos
 
@@ -103,9 +121,15 @@ def write_panoptic(folder: Path, pictures: Sequence[Picture], content: dict | No
         (folder / name).mkdir(parents=True, exist_ok=True)
     for i, picture in enumerate(pictures):
         ids = np.where(picture.pixels > 0, segment_id(picture.pixels), 0)
-        cv2.imwrite(str(folder / f'images/{i}.jpg'), np.full((*ids.shape, 3), 40 * i % 255, np.uint8))
-        cv2.imwrite(str(folder / f'maps/map{i}.png'), np.stack([ids >> 16, ids >> 8 & 255, ids & 255], 2))
-    (folder / 'panoptic.json').write_text(json.dumps(panoptic_content(pictures) if content is None else content))
+        cv2.imwrite(
+            str(folder / f'images/{i}.jpg'), np.full((*ids.shape, 3), 40 * i % 255, np.uint8)
+        )
+        cv2.imwrite(
+            str(folder / f'maps/map{i}.png'), np.stack([ids >> 16, ids >> 8 & 255, ids & 255], 2)
+        )
+    (folder / 'panoptic.json').write_text(
+        json.dumps(panoptic_content(pictures) if content is None else content)
+    )
 
 
 def dataset_config(folder: Path, **options: object) -> dict:
@@ -128,7 +152,9 @@ def build_dataset(folder: Path, **options: object):
 
 def encode(picture: Picture) -> torch.Tensor:
     """Return mmdet's panoptic map (H, W)."""
-    things = [label + INSTANCE_OFFSET * number for number, label in enumerate(picture.labels, start=1)]
+    things = [
+        label + INSTANCE_OFFSET * number for number, label in enumerate(picture.labels, start=1)
+    ]
     values = [v if v % INSTANCE_OFFSET < len(THINGS) else v % INSTANCE_OFFSET for v in things]
     return torch.tensor([len(CLASSES), *values])[torch.from_numpy(picture.pixels)]
 
@@ -145,7 +171,9 @@ def truth_files(folder: Path) -> dict:
     return dict(ann_file=str(folder / 'panoptic.json'), seg_prefix=str(folder / 'maps'))
 
 
-def evaluate(metrics: dict | list[dict], samples: Sequence[DetDataSample], meta: dict = META) -> dict[str, float]:
+def evaluate(
+    metrics: dict | list[dict], samples: Sequence[DetDataSample], meta: dict = META
+) -> dict[str, float]:
     """Run metrics over data samples, one by one."""
     evaluator = Evaluator(metrics)
     evaluator.dataset_meta = meta

@@ -19,7 +19,8 @@ def perfect(dataset: BaseDataset, index: int) -> DetDataSample:
     segments = [Segment(part['id'], part['category'], part['iscrowd'], None) for part in infos]
     found = read_map(info['seg_map_path'], segments, size)
     values = [
-        label + INSTANCE_OFFSET * number * (label < things) for number, label in enumerate(found.labels.tolist(), 1)
+        label + INSTANCE_OFFSET * number * (label < things)
+        for number, label in enumerate(found.labels.tolist(), 1)
     ]
     panoptic = np.array([len(classes), *values])[found.pixels]
     chosen = np.array([i for i, part in enumerate(infos) if not part['iscrowd']], int)

@@ -18,7 +18,9 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)
     forward = Line.forward
 
-    def run(broken: dict[int, float], steps: int, max_steps: int = 3, interval: int = 100) -> list[str]:
+    def run(
+        broken: dict[int, float], steps: int, max_steps: int = 3, interval: int = 100
+    ) -> list[str]:
         step = 0
 
         def broken_forward(self: Line, points: object, mode: str = 'tensor') -> object:
@@ -27,7 +29,10 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             if mode != 'loss':
                 return output
             step += 1
-            return dict(loss_good=output['loss'], loss_bad=output['loss'].detach() * 0 + broken.get(step, 0.0))
+            return dict(
+                loss_good=output['loss'],
+                loss_bad=output['loss'].detach() * 0 + broken.get(step, 0.0),
+            )
 
         monkeypatch.setattr(Line, 'forward', broken_forward)
         hooks = [dict(type='CheckLossHook', max_steps=max_steps)]
@@ -36,7 +41,9 @@ def train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         config.train_cfg.val_interval = 100
         runner = Runner.from_cfg(config)
         logged: list[str] = []
-        monkeypatch.setattr(runner.logger, 'warning', lambda message, *args: logged.append(str(message)))
+        monkeypatch.setattr(
+            runner.logger, 'warning', lambda message, *args: logged.append(str(message))
+        )
         runner.train()
         return [message for message in logged if 'NaN' in message]
 
@@ -48,8 +55,16 @@ def test_a_training_that_cannot_recover_ends(train, value):
     with pytest.raises(LossError) as failure:
         train(dict.fromkeys(range(2, 20), value), steps=19)
     message = str(failure.value)
-    assert message.startswith('step 4: ') and 'loss, loss_bad' in message and 'loss_good' not in message
-    assert '3 steps in a row' in message and 'optim_wrapper.optimizer.lr' in message and '\n' not in message
+    assert (
+        message.startswith('step 4: ')
+        and 'loss, loss_bad' in message
+        and 'loss_good' not in message
+    )
+    assert (
+        '3 steps in a row' in message
+        and 'optim_wrapper.optimizer.lr' in message
+        and '\n' not in message
+    )
 
 
 def test_single_steps_are_survived_and_told_once_in_fifty_steps(train):
@@ -70,6 +85,8 @@ def test_weights_that_are_no_numbers_do_not_replace_a_good_checkpoint(train, tmp
 
     poison.left = 3
     monkeypatch.setattr(torch.optim.AdamW, 'step', poison)
-    with pytest.raises(LossError, match=r'step 4: 1 tensor of weights .*linear\.weight.* not saved'):
+    with pytest.raises(
+        LossError, match=r'step 4: 1 tensor of weights .*linear\.weight.* not saved'
+    ):
         train({}, steps=9, max_steps=9, interval=1)
     assert find_newest_checkpoint(tmp_path) == (tmp_path / 'iter_3.pth', [])

@@ -26,7 +26,9 @@ from mask_dino.messages import DataError, error
 numbers = itertools.count()
 
 
-def make_runner(folder: Path, classes: tuple[str, ...] = CLASSES, stop: bool = True, **options: object) -> Runner:
+def make_runner(
+    folder: Path, classes: tuple[str, ...] = CLASSES, stop: bool = True, **options: object
+) -> Runner:
     """Return the runner of two steps on the data set in a folder, with the messages it logs in ``logged``."""
     count = len(classes)
     model = tiny_config(num_things_classes=count)
@@ -41,7 +43,9 @@ def make_runner(folder: Path, classes: tuple[str, ...] = CLASSES, stop: bool = T
         train_dataloader=dict(batch_size=2, num_workers=0, sampler=sampler, dataset=dataset),
         train_cfg=dict(type='IterBasedTrainLoop', max_iters=2),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.0)),
-        test_dataloader=dict(batch_size=1, num_workers=0, sampler=sampler, dataset=dataset | dict(test_mode=True)),
+        test_dataloader=dict(
+            batch_size=1, num_workers=0, sampler=sampler, dataset=dataset | dict(test_mode=True)
+        ),
         test_cfg=dict(type='TestLoop'),
         test_evaluator=dict(type='DumpResults', out_file_path=str(folder / 'results.pkl')),
         default_hooks=dict(
@@ -113,10 +117,17 @@ def test_training_survives_what_is_skipped(folder):
     losses = []
     runner.model.register_forward_hook(lambda module, inputs, output: losses.append(output))
     runner.train()
-    assert all(value.isfinite().all() for output in losses for value in output.values() if isinstance(value, Tensor))
+    assert all(
+        value.isfinite().all()
+        for output in losses
+        for value in output.values()
+        if isinstance(value, Tensor)
+    )
     assert len(losses) == 2 and (folder / 'work/iter_2.pth').exists()
     assert sum('annotation (id' in message for message in runner.logged) == len(damages)
-    assert '4 images, 3 of them without objects; 2 objects of 2 of 2 classes' in logged(runner, 'train_dataloader:')
+    assert '4 images, 3 of them without objects; 2 objects of 2 of 2 classes' in logged(
+        runner, 'train_dataloader:'
+    )
 
 
 def test_an_error_in_the_data_stops_before_the_first_step(folder):
@@ -163,20 +174,27 @@ def test_all_processes_stop_for_what_the_main_one_finds(monkeypatch, main):
 
 
 def test_fine_tuning_takes_what_fits_and_reports_the_rest(folder, checkpoint, birds):
-    runner = make_runner(folder, birds, load_from=str(checkpoint), custom_hooks=[dict(type='EMAHook')])
+    runner = make_runner(
+        folder, birds, load_from=str(checkpoint), custom_hooks=[dict(type='EMAHook')]
+    )
     runner.model.init_weights()
     initial = {name: value.clone() for name, value in runner.model.state_dict().items()}
     runner.model.init_weights = lambda: None
     runner.train()
     given = torch.load(checkpoint)['state_dict']
     reshaped = {name for name in given if given[name].shape != initial[name].shape}
-    assert {name.rpartition('.')[2] for name in reshaped} == {'weight', 'bias'} and len(reshaped) == 3
+    assert {name.rpartition('.')[2] for name in reshaped} == {'weight', 'bias'} and len(
+        reshaped
+    ) == 3
     for name, value in runner.model.state_dict().items():
         expected = initial[name] if name in reshaped else given[name]
         torch.testing.assert_close(value, expected, msg=name)
     message = logged(runner, f'{len(given) - 3} tensors fit')
     assert str(checkpoint) in message and '3 of another shape' in message
-    assert all(f'{name} {tuple(given[name].shape)} -> {tuple(initial[name].shape)}' in message for name in reshaped)
+    assert all(
+        f'{name} {tuple(given[name].shape)} -> {tuple(initial[name].shape)}' in message
+        for name in reshaped
+    )
 
 
 @pytest.mark.parametrize('resume', [False, True])
@@ -192,7 +210,10 @@ def test_a_checkpoint_of_the_same_model_is_reported_in_a_line(folder, resume):
 def test_tests_and_resumed_trainings_need_all_tensors(folder, checkpoint, birds):
     with pytest.raises(CheckpointError, match='under test') as failure:
         make_runner(folder, birds, load_from=str(checkpoint)).test()
-    assert all(part in str(failure.value) for part in (str(checkpoint), 'class_embed', 'Test with the config'))
+    assert all(
+        part in str(failure.value)
+        for part in (str(checkpoint), 'class_embed', 'Test with the config')
+    )
     with pytest.raises(CheckpointError, match='load_from=CHECKPOINT'):
         make_runner(folder, birds, load_from=str(checkpoint), resume=True).train()
 
@@ -202,7 +223,10 @@ def test_tests_and_resumed_trainings_need_all_tensors(folder, checkpoint, birds)
     [
         (dict(state_dict={'bbox_head.fc.weight': torch.zeros(3, 2)}), 'bbox_head.fc'),
         (dict(epoch=7), 'another model'),
-        (dict(model={'sem_seg_head.predictor.query_feat.weight': torch.zeros(3, 2)}), 'maskdino_to_mmdet.py'),
+        (
+            dict(model={'sem_seg_head.predictor.query_feat.weight': torch.zeros(3, 2)}),
+            'maskdino_to_mmdet.py',
+        ),
         ({'sem_seg_head.predictor.query_feat.weight': torch.zeros(3, 2)}, 'maskdino_to_mmdet.py'),
     ],
     ids=['other', 'none', 'original', 'bare original'],
@@ -225,7 +249,10 @@ def write_with_classes(path: Path, content: dict, **meta: object) -> None:
 @pytest.mark.parametrize(
     ('meta', 'message'),
     [
-        (dict(dataset_meta=dict(classes=('dog', 'cat'))), r"metainfo=dict\(classes=\('dog', 'cat'\)\)"),
+        (
+            dict(dataset_meta=dict(classes=('dog', 'cat'))),
+            r"metainfo=dict\(classes=\('dog', 'cat'\)\)",
+        ),
         (
             dict(dataset_meta=dict(CLASSES=['cup', 'fork'])),
             "class 0 is 'cup' in the checkpoint and 'cat' in the data set",
@@ -238,13 +265,22 @@ def test_a_model_of_other_classes_is_not_tested(folder, checkpoint, meta, messag
     write_with_classes(folder / 'other.pth', torch.load(checkpoint), **meta)
     with pytest.raises(CheckpointError, match=message) as failure:
         make_runner(folder, load_from=str(folder / 'other.pth')).test()
-    assert all(part in str(failure.value) for part in (str(folder / 'other.pth'), 'test_dataloader.dataset'))
+    assert all(
+        part in str(failure.value)
+        for part in (str(folder / 'other.pth'), 'test_dataloader.dataset')
+    )
     assert not (folder / 'results.pkl').exists()
 
 
 @pytest.mark.parametrize(
     'dataset_meta',
-    [dict(classes=CLASSES, palette=[(1, 2, 3)]), dict(classes=list(CLASSES)), dict(CLASSES=CLASSES), dict(), None],
+    [
+        dict(classes=CLASSES, palette=[(1, 2, 3)]),
+        dict(classes=list(CLASSES)),
+        dict(CLASSES=CLASSES),
+        dict(),
+        None,
+    ],
 )
 def test_the_same_classes_are_tested_without_a_word(folder, checkpoint, dataset_meta):
     write_with_classes(folder / 'same.pth', torch.load(checkpoint), dataset_meta=dataset_meta)
@@ -254,7 +290,9 @@ def test_the_same_classes_are_tested_without_a_word(folder, checkpoint, dataset_
 
 
 def test_another_spelling_is_reported_and_tested(folder, checkpoint):
-    write_with_classes(folder / 'spelled.pth', torch.load(checkpoint), dataset_meta=dict(classes=('Cat', ' dog')))
+    write_with_classes(
+        folder / 'spelled.pth', torch.load(checkpoint), dataset_meta=dict(classes=('Cat', ' dog'))
+    )
     runner = make_runner(folder, load_from=str(folder / 'spelled.pth'))
     runner.test()
     assert 'differ in spelling only' in logged(runner, 'other classes')
@@ -263,8 +301,12 @@ def test_another_spelling_is_reported_and_tested(folder, checkpoint):
 def test_a_training_is_not_resumed_with_other_classes(folder):
     make_runner(folder).train()
     path = folder / 'work/iter_2.pth'
-    write_with_classes(path, torch.load(path, weights_only=False), dataset_meta=dict(classes=('dog', 'cat')))
-    runner = make_runner(folder, resume=True, train_cfg=dict(type='IterBasedTrainLoop', max_iters=4))
+    write_with_classes(
+        path, torch.load(path, weights_only=False), dataset_meta=dict(classes=('dog', 'cat'))
+    )
+    runner = make_runner(
+        folder, resume=True, train_cfg=dict(type='IterBasedTrainLoop', max_iters=4)
+    )
     with pytest.raises(CheckpointError, match=r'train_dataloader\.dataset') as failure:
         runner.train()
     assert str(path) in str(failure.value)

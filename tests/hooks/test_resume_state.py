@@ -19,7 +19,9 @@ def warnings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def run(**options: object) -> list[str]:
         runner = Runner.from_cfg(line_config(tmp_path, 3, **END | options))
         logged: list[str] = []
-        monkeypatch.setattr(runner.logger, 'warning', lambda message, *args: logged.append(str(message)))
+        monkeypatch.setattr(
+            runner.logger, 'warning', lambda message, *args: logged.append(str(message))
+        )
         runner.train()
         return [message for message in logged if 'load_from=' in message]
 
@@ -41,16 +43,26 @@ def optimizer(**settings: object) -> dict:
     ],
     ids=['learning rate', 'weight decay', 'betas', 'milestones', 'warm-up'],
 )
-def test_a_setting_without_effect_is_named_with_the_way_to_change_it(warnings, options, setting, configured, saved):
-    messages = [text for text in warnings(resume=True, **options) if text.startswith(f'{setting} = ')]
+def test_a_setting_without_effect_is_named_with_the_way_to_change_it(
+    warnings, options, setting, configured, saved
+):
+    messages = [
+        text for text in warnings(resume=True, **options) if text.startswith(f'{setting} = ')
+    ]
     [message] = messages
-    assert f'{setting} = {configured} of the config has no effect: the checkpoint goes on with {saved};' in message
+    assert (
+        f'{setting} = {configured} of the config has no effect: the checkpoint goes on with {saved};'
+        in message
+    )
     assert 'resume=False' in message
 
 
 def test_another_batch_size_does_not_change_the_learning_rate(warnings):
     [message] = warnings(resume=True, train_dataloader=dict(batch_size=4))
-    assert 'the batch size is 4, but the learning rate stays' in message and 'trained with 2 images' in message
+    assert (
+        'the batch size is 4, but the learning rate stays' in message
+        and 'trained with 2 images' in message
+    )
 
 
 def test_another_schedule_is_named(warnings):

@@ -54,7 +54,9 @@ def checkpoints(tmp_path_factory) -> Path:
 def folder(checkpoints, tmp_path) -> Path:
     """A copy of these checkpoints; the newest file is the oldest checkpoint."""
     for iteration in (4, 3, 2, 1):
-        (tmp_path / f'iter_{iteration}.pth').write_bytes((checkpoints / f'iter_{iteration}.pth').read_bytes())
+        (tmp_path / f'iter_{iteration}.pth').write_bytes(
+            (checkpoints / f'iter_{iteration}.pth').read_bytes()
+        )
     return tmp_path
 
 
@@ -62,8 +64,12 @@ def test_configs_that_name_mmengines_hook_get_the_durable_one():
     assert HOOKS.get('CheckpointHook') is DurableCheckpointHook
 
 
-@pytest.mark.parametrize('options', [{}, dict(save_best='line/height', rule='greater')], ids=['last', 'best'])
-def test_a_training_killed_while_it_saves_leaves_the_checkpoint_before(tmp_path, monkeypatch, options):
+@pytest.mark.parametrize(
+    'options', [{}, dict(save_best='line/height', rule='greater')], ids=['last', 'best']
+)
+def test_a_training_killed_while_it_saves_leaves_the_checkpoint_before(
+    tmp_path, monkeypatch, options
+):
     """At every single moment of saving, of all files: what was saved last, or before, can be read."""
     replace = os.replace
     for moment in range(12):
@@ -100,14 +106,18 @@ def test_older_checkpoints_are_removed_and_leftovers_of_a_killed_training_too(tm
     assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'iter_4.pth')
 
 
-@pytest.mark.parametrize('note', [None, '', 'gone/iter_9.pth', '\0\0\0'], ids=['missing', 'empty', 'dangling', 'zeros'])
+@pytest.mark.parametrize(
+    'note', [None, '', 'gone/iter_9.pth', '\0\0\0'], ids=['missing', 'empty', 'dangling', 'zeros']
+)
 def test_last_checkpoint_is_not_needed(folder, note):
     if note is not None:
         (folder / 'last_checkpoint').write_text(note)
     assert find_newest_checkpoint(folder) == (folder / 'iter_4.pth', [])
     runner = Runner.from_cfg(line_config(folder, max_iters=5, resume=True))
     runner.train()
-    assert runner.iter == 5 and (folder / 'last_checkpoint').read_text() == str(folder / 'iter_5.pth')
+    assert runner.iter == 5 and (folder / 'last_checkpoint').read_text() == str(
+        folder / 'iter_5.pth'
+    )
 
 
 @pytest.mark.parametrize(
@@ -127,13 +137,17 @@ def test_damaged_files_are_skipped_and_named(folder, damage):
         path.write_bytes(damage(path.read_bytes()))
     newest, skipped = find_newest_checkpoint(folder)
     assert newest == folder / 'iter_2.pth'
-    assert [file.split(' ')[0] for file in skipped] == [str(folder / f'iter_{i}.pth') for i in (3, 4)]
+    assert [file.split(' ')[0] for file in skipped] == [
+        str(folder / f'iter_{i}.pth') for i in (3, 4)
+    ]
 
 
 def test_weights_without_a_state_are_skipped_and_named(folder):
     torch.save(dict(state_dict={}), folder / 'weights.pth')
     newest, [skipped] = find_newest_checkpoint(folder)
-    assert newest == folder / 'iter_4.pth' and 'weights.pth (it holds weights, but no state' in skipped
+    assert (
+        newest == folder / 'iter_4.pth' and 'weights.pth (it holds weights, but no state' in skipped
+    )
 
 
 def test_without_a_readable_checkpoint_nothing_is_started_over(folder):
@@ -176,7 +190,9 @@ def test_a_failed_write_says_why_and_leaves_the_old_file(tmp_path, monkeypatch, 
     monkeypatch.setattr(durable_files.os, 'fsync', fail)
     with pytest.raises(StorageError, match=remedy) as failure:
         write_durably(path, b'new')
-    assert str(failure.value).startswith(f'{path} cannot be written') and '\n' not in str(failure.value)
+    assert str(failure.value).startswith(f'{path} cannot be written') and '\n' not in str(
+        failure.value
+    )
     assert path.read_bytes() == b'old' and names(tmp_path) == ['file']
 
 

@@ -29,7 +29,9 @@ def some_matches(targets, generator, queries=20):
     pairs = []
     for t in targets:
         count = len(t.labels)
-        pairs.append((torch.randperm(queries, generator=generator)[None, :count], torch.arange(count)[None]))
+        pairs.append(
+            (torch.randperm(queries, generator=generator)[None, :count], torch.arange(count)[None])
+        )
     return pairs
 
 
@@ -45,12 +47,16 @@ def test_losses_equal_the_dense_ones_in_expectation(head, feats, targets, genera
 
         def ours():
             points = criterion.sample_points(features, targets)
-            return criterion.losses(LossInputs([''], predictions, matches, normalizer), targets, points)
+            return criterion.losses(
+                LossInputs([''], predictions, matches, normalizer), targets, points
+            )
 
         def yardstick():
             last = Predictions(*(x[0] for x in predictions))
             masks = last.decode(features).masks
-            return dense.losses(last, masks, targets, [(q[0], t[0]) for q, t in matches], NUM_POINTS)
+            return dense.losses(
+                last, masks, targets, [(q[0], t[0]) for q, t in matches], NUM_POINTS
+            )
 
         runs = 60
         drawn, expected = [ours() for _ in range(runs)], [yardstick() for _ in range(runs)]
@@ -70,7 +76,9 @@ def test_the_criterion_equals_the_dense_one_in_expectation(head, feats, targets)
     with torch.no_grad():
         outputs = head(feats, targets)
         runs = 12
-        drawn, expected = ([side(outputs, targets) for _ in range(runs)] for side in (head.criterion, yardstick))
+        drawn, expected = (
+            [side(outputs, targets) for _ in range(runs)] for side in (head.criterion, yardstick)
+        )
     assert drawn[0].keys() == expected[0].keys() == expected_names()
     for name in drawn[0]:
         a, b = (torch.stack([losses[name] for losses in side]) for side in (drawn, expected))
@@ -81,11 +89,15 @@ def test_the_criterion_equals_the_dense_one_in_expectation(head, feats, targets)
 def expected_names(layers=2):
     kinds = ('loss_cls', 'loss_bbox', 'loss_iou', 'loss_mask', 'loss_dice')
     prefixes = [*(f'd{i}.' for i in range(layers)), '']
-    return {f'{p}{dn}{k}' for p in prefixes for dn in ('', 'dn_') for k in kinds} | {f'enc_{k}' for k in kinds}
+    return {f'{p}{dn}{k}' for p in prefixes for dn in ('', 'dn_') for k in kinds} | {
+        f'enc_{k}' for k in kinds
+    }
 
 
 @pytest.mark.parametrize('counts', [(3, 4), (0, 2), (0, 0), (1, 1), (30, 25)])
-def test_any_number_of_objects_gives_the_same_losses_and_a_gradient_everywhere(counts, images, generator):
+def test_any_number_of_objects_gives_the_same_losses_and_a_gradient_everywhere(
+    counts, images, generator
+):
     model = build()
     targets = [random_targets(n, generator) for n in counts]
     losses = model.panoptic_head.loss(model.extract_feat(images), targets)
@@ -108,7 +120,12 @@ def test_learned_queries_have_no_denoising_loss_before_the_first_layer(images, g
 
 
 def test_softmax_classes_average_over_queries(images, targets):
-    loss = dict(_delete_=True, type='CrossEntropyLoss', loss_weight=4.0, class_weight=[1.0] * NUM_CLASSES + [0.1])
+    loss = dict(
+        _delete_=True,
+        type='CrossEntropyLoss',
+        loss_weight=4.0,
+        class_weight=[1.0] * NUM_CLASSES + [0.1],
+    )
     head = build(criterion=dict(loss_cls=loss)).panoptic_head
     assert head.prediction.class_embed.out_features == NUM_CLASSES + 1
     criterion = head.criterion
@@ -120,7 +137,9 @@ def test_softmax_classes_average_over_queries(images, targets):
     for i, t in enumerate(targets):
         classes[i, : len(t.labels)] = t.labels
     weight = torch.tensor([1.0] * NUM_CLASSES + [0.1])
-    expected = 4 * torch.nn.functional.cross_entropy(logits.flatten(0, 1), classes.flatten(), weight)
+    expected = 4 * torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1), classes.flatten(), weight
+    )
     torch.testing.assert_close(value, expected)
 
 
@@ -150,7 +169,10 @@ def test_stuff_has_no_box_loss(feats, targets, generator):
         for name in ('loss_cls', 'loss_mask', 'loss_dice'):
             torch.testing.assert_close(of_all[name], plain[name])
         count = sum(q.shape[1] for q, _ in things)
-        assert decoupled.criterion.normalizers(targets, outputs.denoising_matches)[0].tolist() == [7, count]
+        assert decoupled.criterion.normalizers(targets, outputs.denoising_matches)[0].tolist() == [
+            7,
+            count,
+        ]
 
 
 def test_boxes_alone_train(images, generator):
@@ -160,9 +182,14 @@ def test_boxes_alone_train(images, generator):
         matcher=dict(num_points=0, match_costs=[dict(type='FocalLossCost', weight=4.0)]),
     )
     model = build(queries=dict(boxes_from_masks=False), criterion=criterion)
-    targets = [random_targets(n, generator)._replace(masks=torch.zeros(n, 0, 0, dtype=torch.bool)) for n in (2, 3)]
+    targets = [
+        random_targets(n, generator)._replace(masks=torch.zeros(n, 0, 0, dtype=torch.bool))
+        for n in (2, 3)
+    ]
     losses = model.panoptic_head.loss(model.extract_feat(images), targets)
-    assert losses.keys() == {name for name in expected_names() if not name.endswith(('mask', 'dice'))}
+    assert losses.keys() == {
+        name for name in expected_names() if not name.endswith(('mask', 'dice'))
+    }
     sum(losses.values()).backward()
     assert all((p.grad is not None) == p.requires_grad for p in model.panoptic_head.parameters())
 

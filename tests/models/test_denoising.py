@@ -7,7 +7,9 @@ from mask_dino.models.denoising import UnifiedDenoising, attention_mask
 from mask_dino.structures import Targets
 
 
-def denoising(noise_scale: float = 0.4, num_queries: int = 12, flip_prob: float | None = None) -> UnifiedDenoising:
+def denoising(
+    noise_scale: float = 0.4, num_queries: int = 12, flip_prob: float | None = None
+) -> UnifiedDenoising:
     torch.manual_seed(0)
     return UnifiedDenoising(NUM_CLASSES, num_queries, noise_scale, flip_prob, embed_dims=32)
 
@@ -23,8 +25,12 @@ def test_matches_pair_each_copy_with_its_target(counts, generator):
         assert len(query) == groups * counts[i]
         assert query.unique().numel() == len(query)
         # without noise, a query is its target
-        torch.testing.assert_close(noised.queries.reference[i, query], inverse_sigmoid(targets[i].boxes[index]))
-        torch.testing.assert_close(noised.queries.content[i, query], module.label_embed(targets[i].labels[index]))
+        torch.testing.assert_close(
+            noised.queries.reference[i, query], inverse_sigmoid(targets[i].boxes[index])
+        )
+        torch.testing.assert_close(
+            noised.queries.content[i, query], module.label_embed(targets[i].labels[index])
+        )
         padding = torch.ones(noised.queries.content.shape[1], dtype=torch.bool)
         padding[query] = False
         assert not noised.queries.content[i, padding].any()
@@ -46,7 +52,9 @@ def test_labels_flip_with_half_the_noise_or_as_asked(flip_prob, expected):
     labels = torch.full((1, 200_000), 2)
     flipped = denoising(noise_scale=0.4, flip_prob=flip_prob).flip(labels)
     # one draw in NUM_CLASSES gives the label back
-    assert (flipped != labels).float().mean().item() == pytest.approx(expected * (1 - 1 / NUM_CLASSES), abs=0.005)
+    assert (flipped != labels).float().mean().item() == pytest.approx(
+        expected * (1 - 1 / NUM_CLASSES), abs=0.005
+    )
     others = flipped[flipped != labels].bincount(minlength=NUM_CLASSES).float()
     assert others[2] == 0
     assert others[others > 0].min() > 0.9 * others.max()
@@ -70,7 +78,9 @@ def test_noised_boxes_stay_in_the_image():
 
 
 def test_no_object_at_all_is_one_padding_query():
-    empty = Targets(torch.zeros(0, dtype=torch.long), torch.zeros(0, 4), torch.zeros(0, 8, 8, dtype=torch.bool))
+    empty = Targets(
+        torch.zeros(0, dtype=torch.long), torch.zeros(0, 4), torch.zeros(0, 8, 8, dtype=torch.bool)
+    )
     module = denoising(num_queries=1)
     noised = module([empty, empty], num_matching=4)
     assert noised.queries.content.shape == (2, 1, 32)

@@ -17,7 +17,12 @@ from torch.utils._pytree import tree_leaves
 from mask_dino.models.matcher import HybridMatcher
 from mask_dino.structures import QueryPredictions
 
-CROSS_ENTROPY = dict(_delete_=True, type='CrossEntropyLoss', loss_weight=4.0, class_weight=[1.0] * NUM_CLASSES + [0.1])
+CROSS_ENTROPY = dict(
+    _delete_=True,
+    type='CrossEntropyLoss',
+    loss_weight=4.0,
+    class_weight=[1.0] * NUM_CLASSES + [0.1],
+)
 NO_MASKS = dict(
     loss_mask=None,
     loss_dice=None,
@@ -75,7 +80,11 @@ def model_and_batch(task, generator):
         target = random_targets(count, generator)
         known = torch.ones(SIZE, dtype=torch.bool)
         targets.append(target._make(x.to('meta') for x in (*target[:3], known)))
-    return build(**deepcopy(TASKS[task])).to('meta'), torch.empty(2, 3, *SIZE, device='meta'), targets
+    return (
+        build(**deepcopy(TASKS[task])).to('meta'),
+        torch.empty(2, 3, *SIZE, device='meta'),
+        targets,
+    )
 
 
 @pytest.mark.parametrize('task', TASKS)
@@ -113,7 +122,9 @@ def test_instances_and_semantic_maps_are_made_on_the_device(rescale, monkeypatch
     monkeypatch.setattr(torch.Tensor, 'unique', keep_all)
     shapes = ((1, 20, NUM_CLASSES), (1, 20, 4), (1, 20, 16, 24))
     predictions = QueryPredictions(*(torch.empty(shape, device='meta') for shape in shapes))
-    sample = DetDataSample(metainfo=dict(batch_input_shape=SIZE, img_shape=(60, 90), ori_shape=(120, 180)))
+    sample = DetDataSample(
+        metainfo=dict(batch_input_shape=SIZE, img_shape=(60, 90), ori_shape=(120, 180))
+    )
     with torch.no_grad(), MixedDevices() as mode:
         [results] = head.predict(predictions, [sample], rescale)
     assert results['ins_results'].masks.is_meta and results['sem_results'].sem_seg.is_meta

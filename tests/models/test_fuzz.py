@@ -17,7 +17,8 @@ def features(height: int, width: int, batch: int, generator: torch.Generator) ->
     sizes = [(math.ceil(height / stride), math.ceil(width / stride)) for stride in (4, 8, 16, 32)]
     channels = (8, 16, 32, 64)
     return tuple(
-        torch.randn(batch, channel, *size, generator=generator) for channel, size in zip(channels, sizes, strict=True)
+        torch.randn(batch, channel, *size, generator=generator)
+        for channel, size in zip(channels, sizes, strict=True)
     )
 
 
@@ -30,7 +31,9 @@ def draw(limit: int, generator: torch.Generator) -> int:
 def test_any_batch_makes_a_step(poisoned, monkeypatch):
     head = build(embed_dims=64).panoptic_head.train()
     warnings: list[int] = []
-    monkeypatch.setattr('mask_dino.models.matcher.print_log', lambda *args, level, **options: warnings.append(level))
+    monkeypatch.setattr(
+        'mask_dino.models.matcher.print_log', lambda *args, level, **options: warnings.append(level)
+    )
     generator = torch.Generator().manual_seed(int(poisoned))
     names: set[tuple[str, ...]] = set()
     for index in range(BATCHES // 2):
@@ -50,7 +53,9 @@ def test_any_batch_makes_a_step(poisoned, monkeypatch):
         if index % 10 == 0:
             total.backward()
             gradients = [parameter.grad for parameter in head.parameters()]
-            assert poisoned or all(gradient.isfinite().all() for gradient in gradients if gradient is not None)
+            assert poisoned or all(
+                gradient.isfinite().all() for gradient in gradients if gradient is not None
+            )
             head.zero_grad()
     assert len(names) == 1
     assert all(level == logging.WARNING for level in warnings)

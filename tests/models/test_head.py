@@ -22,7 +22,9 @@ def test_prediction_is_the_last_layer_of_training(model, images, generator):
 def test_matching_queries_do_not_see_the_ground_truth(model, images, generator):
     with torch.no_grad():
         feats = model.extract_feat(images)
-        first, second = (model.panoptic_head(feats, [random_targets(n, generator)] * 2).layers for n in (2, 5))
+        first, second = (
+            model.panoptic_head(feats, [random_targets(n, generator)] * 2).layers for n in (2, 5)
+        )
         torch.testing.assert_close(first.logits, second.logits, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(first.boxes, second.boxes, atol=1e-5, rtol=1e-5)
 
@@ -38,9 +40,12 @@ def test_a_denoising_group_does_not_see_another(model, images, generator):
             content = noised.queries.content.clone()
             content[:, :3] += change  # the first of four groups
             joined = Queries(
-                torch.cat((content, queries.content), 1), torch.cat((noised.queries.reference, queries.reference), 1)
+                torch.cat((content, queries.content), 1),
+                torch.cat((noised.queries.reference, queries.reference), 1),
             )
-            results.append(head.decoder(joined, memory, head.prediction, noised.attn_mask)[-1].content)
+            results.append(
+                head.decoder(joined, memory, head.prediction, noised.attn_mask)[-1].content
+            )
         same = torch.isclose(*results, atol=1e-5).all(-1).all(0)
         assert not same[:3].any()
         assert same[3:].all()
@@ -104,7 +109,9 @@ def test_settings_that_do_not_fit_are_named(config, message):
 
 def test_maps_of_another_backbone_are_named(images):
     model = build(pixel_decoder=dict(in_channels=[8, 16, 32, 128]))
-    with pytest.raises(ValueError, match=r'in_channels=\[8, 16, 32, 128\].*\[8, 16, 32, 64\] channels'):
+    with pytest.raises(
+        ValueError, match=r'in_channels=\[8, 16, 32, 128\].*\[8, 16, 32, 64\] channels'
+    ):
         model(images, mode='tensor')
 
 
@@ -135,12 +142,17 @@ def test_no_weights_are_used_without_gradients_in_training(images, generator):
     careless = set()
 
     def watch(module, *_):
-        if any(p.requires_grad for p in module.parameters(recurse=False)) and not torch.is_grad_enabled():
+        if (
+            any(p.requires_grad for p in module.parameters(recurse=False))
+            and not torch.is_grad_enabled()
+        ):
             careless.add(module)
 
     for module in model.modules():
         module.register_forward_hook(watch)
-    model.panoptic_head.loss(model.extract_feat(images), [random_targets(n, generator) for n in (2, 3)])
+    model.panoptic_head.loss(
+        model.extract_feat(images), [random_targets(n, generator) for n in (2, 3)]
+    )
     assert not careless
 
 

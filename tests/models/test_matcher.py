@@ -39,7 +39,10 @@ def test_the_assignment_is_the_cheapest(generator, features):
             query, index = (x[layer] for x in matches[i])
             count = len(target.labels)
             assert index.sort().values.tolist() == list(range(count))
-            least = min(sum(cost[q, t] for t, q in enumerate(p)) for p in permutations(range(len(cost)), count))
+            least = min(
+                sum(cost[q, t] for t, q in enumerate(p))
+                for p in permutations(range(len(cost)), count)
+            )
             torch.testing.assert_close(cost[query, index].sum(), least)
 
 
@@ -49,14 +52,18 @@ def test_chunks_change_no_cost(generator, features, monkeypatch):
     for size in (2**22, 128 * 4):
         monkeypatch.setattr('mask_dino.models.matcher.MAX_POINT_LOGITS', size)
         torch.manual_seed(1)
-        costs.append(match.costs(Predictions(*(x[:, 0] for x in layers)), features[0], target, NUM_CLASSES))
+        costs.append(
+            match.costs(Predictions(*(x[:, 0] for x in layers)), features[0], target, NUM_CLASSES)
+        )
     torch.testing.assert_close(*costs)
 
 
 def test_perfect_predictions_find_their_targets(generator):
     target = random_targets(4, generator)
     order = torch.tensor([2, 0, 3, 1])
-    features = torch.nn.functional.interpolate(target.masks[None].float(), (16, 24), mode='area') * 20 - 10
+    features = (
+        torch.nn.functional.interpolate(target.masks[None].float(), (16, 24), mode='area') * 20 - 10
+    )
     logits = torch.full((1, 1, 4, NUM_CLASSES), -6.0)
     logits[0, 0, torch.arange(4), target.labels[order]] = 6.0
     layer = Predictions(logits, target.boxes[order][None, None], torch.eye(4)[order][None, None])
@@ -84,7 +91,9 @@ def test_matching_survives_when_no_cost_is_finite(generator, features):
 
 
 def test_more_objects_than_queries_match_every_query(generator, features):
-    matches = matcher()(predictions(generator), features, [random_targets(9, generator)] * 2, NUM_CLASSES)
+    matches = matcher()(
+        predictions(generator), features, [random_targets(9, generator)] * 2, NUM_CLASSES
+    )
     assert all(query[0].tolist() == list(range(6)) for query, _ in matches)
 
 

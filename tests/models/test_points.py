@@ -23,7 +23,9 @@ def test_sampling_features_and_multiplying_is_sampling_masks():
     points = random_points(100, features.device)
     masks = torch.einsum('qc,chw->qhw', embed, features)
     expected = grid_sample(masks[:, None], points)[:, 0]
-    torch.testing.assert_close(embed @ sample_features(features, points), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        embed @ sample_features(features, points), expected, atol=1e-5, rtol=1e-5
+    )
 
 
 def test_no_mask_gives_no_value():

@@ -11,7 +11,15 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from mask_dino.models.matcher import HybridMatcher
 from mask_dino.ops.sparse_sampling import sample_sparse
 
-WAITING = {'_local_scalar_dense', 'nonzero', 'unique_dim', '_unique2', 'masked_select', 'bincount', 'equal'}
+WAITING = {
+    '_local_scalar_dense',
+    'nonzero',
+    'unique_dim',
+    '_unique2',
+    'masked_select',
+    'bincount',
+    'equal',
+}
 TO_HOST = {'cpu', 'numpy', 'tolist'}
 
 

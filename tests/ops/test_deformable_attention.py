@@ -28,7 +28,9 @@ def pair():
 
 def inputs(coordinates):
     torch.manual_seed(0)
-    query, value, query_pos = (torch.randn(2, n, CHANNELS, requires_grad=True) for n in (QUERIES, LENGTH, QUERIES))
+    query, value, query_pos = (
+        torch.randn(2, n, CHANNELS, requires_grad=True) for n in (QUERIES, LENGTH, QUERIES)
+    )
     points = torch.rand(2, QUERIES, len(SIZES), coordinates, requires_grad=True)
     return dict(query=query, value=value, query_pos=query_pos, reference_points=points)
 
@@ -74,7 +76,13 @@ def test_arguments_that_would_change_the_result_are_not_ignored():
     tensors = inputs(4)
     memory = Memory(tensors['value'], SIZES, SHAPES, STARTS)
     with pytest.raises(TypeError, match='key_padding_mask'):
-        ours(tensors['query'], tensors['query_pos'], tensors['reference_points'], memory, key_padding_mask=None)
+        ours(
+            tensors['query'],
+            tensors['query_pos'],
+            tensors['reference_points'],
+            memory,
+            key_padding_mask=None,
+        )
 
 
 def test_channels_that_no_head_shares_are_refused():
@@ -99,7 +107,9 @@ def test_the_sampling_stays_in_float32():
 def test_a_device_without_a_kernel_is_served_and_told_once(monkeypatch):
     """The meta device has no kernel, as a GPU has none under an mmcv that was built for CPUs."""
     messages = []
-    monkeypatch.setattr(deformable_attention, 'print_log', lambda message, **_: messages.append(message))
+    monkeypatch.setattr(
+        deformable_attention, 'print_log', lambda message, **_: messages.append(message)
+    )
     has_kernel.cache_clear()
     ours = DeformableAttention(**OPTIONS).to('meta')
     tensors = {name: x.detach().to('meta') for name, x in inputs(4).items()}
@@ -109,7 +119,10 @@ def test_a_device_without_a_kernel_is_served_and_told_once(monkeypatch):
         assert output.shape == (2, QUERIES, CHANNELS) and output.is_meta
     has_kernel.cache_clear()
     [message] = messages
-    assert 'no compiled deformable attention for meta' in message and 'build mmcv from source' in message
+    assert (
+        'no compiled deformable attention for meta' in message
+        and 'build mmcv from source' in message
+    )
 
 
 @pytest.mark.parametrize('value', [1.0, 0.0])

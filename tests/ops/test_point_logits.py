@@ -18,7 +18,10 @@ def test_values_and_gradients_are_those_of_the_whole_product(count, limit, monke
     monkeypatch.setattr(point_logits, 'MAX_LOGITS', limit)
     torch.manual_seed(0)
     sampler = PointSampler(num_points=40)
-    embed, features = torch.randn(count, 8, requires_grad=True), torch.randn(8, 130, requires_grad=True)
+    embed, features = (
+        torch.randn(count, 8, requires_grad=True),
+        torch.randn(8, 130, requires_grad=True),
+    )
     logits, chosen = picked(sampler, embed, features)
     everywhere = embed @ features
     index = sampler.choose_points(everywhere.detach())

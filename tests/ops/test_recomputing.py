@@ -19,12 +19,15 @@ def model(swin, with_cp):
     """The small detector, on a ResNet or a Swin transformer, the same at every call."""
     if not swin:
         detector = build(pixel_decoder=dict(with_cp=with_cp), decoder=dict(with_cp=with_cp))
-        for block in (block for name, block in detector.backbone.named_modules() if hasattr(block, 'with_cp')):
+        for block in (
+            block for name, block in detector.backbone.named_modules() if hasattr(block, 'with_cp')
+        ):
             block.with_cp = with_cp
         return detector
     build()
     settings = tiny_config(
-        pixel_decoder=dict(in_channels=[12, 24, 48, 96], with_cp=with_cp), decoder=dict(with_cp=with_cp)
+        pixel_decoder=dict(in_channels=[12, 24, 48, 96], with_cp=with_cp),
+        decoder=dict(with_cp=with_cp),
     )
     settings.backbone = dict(BACKBONE, with_cp=with_cp)
     torch.manual_seed(0)
@@ -58,5 +61,7 @@ def test_losses_and_gradients_are_equal_and_memory_is_saved(swin, images, genera
     for name, value in gradients.items():
         assert (value is None) == (regained[name] is None), name
         if value is not None:  # several gradients of one tensor may be added up in another order
-            torch.testing.assert_close(regained[name], value, rtol=0, atol=float(1e-5 * value.abs().max()))
+            torch.testing.assert_close(
+                regained[name], value, rtol=0, atol=float(1e-5 * value.abs().max())
+            )
     assert less < 0.7 * kept

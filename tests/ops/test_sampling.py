@@ -2,7 +2,10 @@
 
 import pytest
 import torch
-from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction, multi_scale_deformable_attn_pytorch
+from mmcv.ops.multi_scale_deform_attn import (
+    MultiScaleDeformableAttnFunction,
+    multi_scale_deformable_attn_pytorch,
+)
 
 from mask_dino.ops.deformable_attention import IM2COL_STEP, sample_grid
 from mask_dino.ops.sparse_sampling import sample_sparse
@@ -80,6 +83,8 @@ def test_places_that_are_no_numbers_read_nothing_from_elsewhere(place, generator
 @pytest.mark.parametrize('sample', FORMS)
 def test_images_and_heads_do_not_see_each_other(sample, generator):
     values, locations, weights = inputs(generator)
-    sample(values, SIZES, locations, weights).unflatten(2, (HEADS, CHANNELS))[1, :, 2].sum().backward()
+    sample(values, SIZES, locations, weights).unflatten(2, (HEADS, CHANNELS))[
+        1, :, 2
+    ].sum().backward()
     seen = values.grad.abs().sum((1, 3)) > 0  # (B, heads)
     assert seen.nonzero().tolist() == [[1, 2]]

@@ -3,7 +3,10 @@
 import pytest
 import torch
 from mmcv.cnn.bricks.transformer import FFN, MultiheadAttention
-from mmdet.models.layers import DeformableDetrTransformerDecoderLayer, DeformableDetrTransformerEncoderLayer
+from mmdet.models.layers import (
+    DeformableDetrTransformerDecoderLayer,
+    DeformableDetrTransformerEncoderLayer,
+)
 
 from mask_dino.ops import transformer_layers as layers
 from mask_dino.ops.transformer_layers import (
@@ -20,7 +23,9 @@ from mask_dino.structures import Memory
 def kept(function, *inputs):
     """The elements of the largest tensor that a call keeps for the backward pass."""
     sizes = [0]
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: sizes.append(t.numel()) or t, lambda t: t):
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda t: sizes.append(t.numel()) or t, lambda t: t
+    ):
         function(*inputs)
     return max(sizes)
 
@@ -46,7 +51,9 @@ def test_feed_forward_networks_are_those_of_mmcv(kind, max_tokens, monkeypatch):
     x = torch.randn(2, 10, 8, requires_grad=True)
     values, expected = ours(x), theirs(x)
     torch.testing.assert_close(values, expected)
-    assert_same_gradients(values, expected, [x], [list(module.parameters()) for module in (ours, theirs)])
+    assert_same_gradients(
+        values, expected, [x], [list(module.parameters()) for module in (ours, theirs)]
+    )
     with torch.no_grad():
         torch.testing.assert_close(ours(x), expected)
 
@@ -67,7 +74,9 @@ def test_self_attention_is_that_of_mmcv(blocked):
     values = ours(x, position, mask)
     expected = theirs(x, query_pos=position, attn_mask=mask)
     torch.testing.assert_close(values, expected)
-    assert_same_gradients(values, expected, [x, position], [list(module.parameters()) for module in (ours, theirs)])
+    assert_same_gradients(
+        values, expected, [x, position], [list(module.parameters()) for module in (ours, theirs)]
+    )
 
 
 def test_attention_weights_are_not_kept():
@@ -108,6 +117,11 @@ def test_layers_compute_what_those_of_mmdet_do(kind):
         mask = (torch.rand(7, 7) < 0.5).fill_diagonal_(False)
         output = ours(content, position[:, :7], boxes, memory, mask)
         expected = theirs(
-            content, value=tokens, query_pos=position[:, :7], self_attn_mask=mask, reference_points=boxes, **levels
+            content,
+            value=tokens,
+            query_pos=position[:, :7],
+            self_attn_mask=mask,
+            reference_points=boxes,
+            **levels,
         )
     torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-4)

@@ -26,12 +26,16 @@ def test_no_kind_of_result_is_made_of_them(field, kind, value):
     test_cfg.update({name: name == kind for name in SWITCHES})
     head = dict(type='mmdet.MaskDINOFusionHead', num_things_classes=3, num_stuff_classes=2)
     fusion = MODELS.build(head | dict(test_cfg=ConfigDict(test_cfg)))
-    predictions = QueryPredictions(torch.zeros(3, 7, 5), torch.full((3, 7, 4), 0.5), torch.zeros(3, 7, 16, 16))
+    predictions = QueryPredictions(
+        torch.zeros(3, 7, 5), torch.full((3, 7, 4), 0.5), torch.zeros(3, 7, 16, 16)
+    )
     samples = [DetDataSample(metainfo=META | dict(img_path=f'photos/{name}.jpg')) for name in 'abc']
     fusion.predict(predictions, samples)
     for image in (1, 2):
         getattr(predictions, field)[image, 4].view(-1)[-1] = value
-    with pytest.raises(PredictionError, match=rf'photos/b\.jpg: the predicted {field} are NaN or infinite.*lr'):
+    with pytest.raises(
+        PredictionError, match=rf'photos/b\.jpg: the predicted {field} are NaN or infinite.*lr'
+    ):
         fusion.predict(predictions, samples)
 
 
@@ -44,16 +48,23 @@ def spoil(model: torch.nn.Module) -> torch.nn.Module:
 
 
 def images(kind: type, count: int = 2) -> dict:
-    samples = [kind(metainfo=META | dict(img_path=f'photos/{i}.jpg', scale_factor=(1, 1))) for i in range(count)]
+    samples = [
+        kind(metainfo=META | dict(img_path=f'photos/{i}.jpg', scale_factor=(1, 1)))
+        for i in range(count)
+    ]
     return dict(inputs=[torch.zeros(3, 64, 64, dtype=torch.uint8)] * count, data_samples=samples)
 
 
 def test_a_detector_of_nans_is_refused():
-    with pytest.raises(PredictionError, match=r'photos/0\.jpg: the predicted logits and boxes and masks'):
+    with pytest.raises(
+        PredictionError, match=r'photos/0\.jpg: the predicted logits and boxes and masks'
+    ):
         spoil(tiny.build()).test_step(images(DetDataSample))
 
 
-@pytest.mark.parametrize('options', [dict(), dict(mode='slide', crop_size=(32, 32), stride=(32, 32))])
+@pytest.mark.parametrize(
+    'options', [dict(), dict(mode='slide', crop_size=(32, 32), stride=(32, 32))]
+)
 def test_a_segmentor_of_nans_is_refused(options):
     init_default_scope('mmseg')
     config = Config.fromfile('configs/_base_/models/maskdino_tiny_semantic.py')
@@ -63,5 +74,11 @@ def test_a_segmentor_of_nans_is_refused(options):
 
 
 def test_whole_numbers_and_nothing_are_finite():
-    check_finite('a.jpg', dict(labels=torch.ones(3, dtype=torch.int64), inside=torch.ones(2, dtype=torch.bool)))
-    check_finite('a.jpg', dict(scores=torch.zeros(0), masks=torch.full((2, 3, 4), -3e38), half=torch.ones(2).half()))
+    check_finite(
+        'a.jpg',
+        dict(labels=torch.ones(3, dtype=torch.int64), inside=torch.ones(2, dtype=torch.bool)),
+    )
+    check_finite(
+        'a.jpg',
+        dict(scores=torch.zeros(0), masks=torch.full((2, 3, 4), -3e38), half=torch.ones(2).half()),
+    )

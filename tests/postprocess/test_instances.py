@@ -29,13 +29,19 @@ def test_chunks_of_masks_change_no_result(max_pixels):
 @pytest.mark.parametrize('max_pixels', [1, 3 * 80 * 120, 10**9])
 def test_instances_are_sorted_whole_also_where_queries_have_several_classes(max_pixels):
     generator = torch.Generator().manual_seed(0)
-    masks, boxes = torch.randn(7, 12, 16, generator=generator), torch.rand(7, 4, generator=generator)
+    masks, boxes = (
+        torch.randn(7, 12, 16, generator=generator),
+        torch.rand(7, 4, generator=generator),
+    )
     sizes = ImageSizes((48, 64), (40, 60), (80, 120))
-    pairs = Pairs(torch.rand(6, generator=generator), torch.tensor([3, 1, 3, 6, 1, 3]), torch.arange(6))
+    pairs = Pairs(
+        torch.rand(6, generator=generator), torch.tensor([3, 1, 3, 6, 1, 3]), torch.arange(6)
+    )
     found = make_instances(pairs, boxes, masks, sizes, max_pixels)
     logits = enlarge_masks(masks, sizes)
     scores = [
-        score * logits[q].sigmoid()[logits[q] > 0].mean() for score, q in zip(pairs.scores, pairs.query, strict=True)
+        score * logits[q].sigmoid()[logits[q] > 0].mean()
+        for score, q in zip(pairs.scores, pairs.query, strict=True)
     ]
     order = torch.stack(scores).argsort(descending=True)
     assert found.labels.equal(order)
@@ -46,7 +52,9 @@ def test_instances_are_sorted_whole_also_where_queries_have_several_classes(max_
 
 def test_an_empty_mask_scores_zero():
     binary, first = torch.ones(1, 16, 16, dtype=torch.bool), torch.tensor([0])
-    quality = binarise_masks(torch.full((1, 4, 4), -5.0), first, ImageSizes(*[(16, 16)] * 3), 10**6, binary)
+    quality = binarise_masks(
+        torch.full((1, 4, 4), -5.0), first, ImageSizes(*[(16, 16)] * 3), 10**6, binary
+    )
     assert not binary.any()
     assert quality.tolist() == [0]
 
@@ -54,7 +62,11 @@ def test_an_empty_mask_scores_zero():
 def test_the_best_pairs_of_query_and_class():
     logits = torch.tensor([[0.0, 3.0], [2.0, -1.0], [1.0, -5.0]])
     pairs = select_best_pairs(logits, 3)
-    assert list(zip(pairs.query.tolist(), pairs.labels.tolist(), strict=True)) == [(0, 1), (1, 0), (2, 0)]
+    assert list(zip(pairs.query.tolist(), pairs.labels.tolist(), strict=True)) == [
+        (0, 1),
+        (1, 0),
+        (2, 0),
+    ]
     torch.testing.assert_close(pairs.scores, torch.tensor([3.0, 2.0, 1.0]).sigmoid())
     assert len(select_best_pairs(logits, 100).scores) == 6
     chosen = pairs.where(pairs.labels < 1)
@@ -64,7 +76,11 @@ def test_the_best_pairs_of_query_and_class():
 def test_no_pair_is_no_instance():
     pairs = select_best_pairs(torch.zeros(3, 2), 4)
     found = make_instances(
-        pairs.where(pairs.labels > 5), torch.rand(3, 4), torch.randn(3, 4, 4), ImageSizes(*[(16, 16)] * 3), 99
+        pairs.where(pairs.labels > 5),
+        torch.rand(3, 4),
+        torch.randn(3, 4, 4),
+        ImageSizes(*[(16, 16)] * 3),
+        99,
     )
     assert [len(x) for x in found] == [0] * 4
     assert found.masks.shape == (0, 16, 16)

@@ -34,7 +34,9 @@ def test_it_equals_the_plain_computation(seed, max_pixels, overlap):
     scores = torch.rand(12, generator=generator)
     labels = torch.randint(NUM_THINGS + 2, (12,), generator=generator)
     expected = plain(scores, labels, masks, overlap)
-    found = merge_masks(Pairs(scores, torch.arange(12), labels), masks, SIZES, max_pixels, NUM_THINGS, overlap)
+    found = merge_masks(
+        Pairs(scores, torch.arange(12), labels), masks, SIZES, max_pixels, NUM_THINGS, overlap
+    )
     assert found.labels == expected.labels
     assert found.pixels.equal(expected.pixels)
     assert set(found.pixels.unique().tolist()) - {-1} == set(range(len(found.labels)))
@@ -48,7 +50,9 @@ def test_queries_that_take_no_part_are_as_if_they_were_not_there(max_pixels):
     masks = 3 * torch.randn(12, 6, 8, generator=generator)
     query = torch.tensor([1, 4, 5, 9])
     pairs = Pairs(torch.rand(4, generator=generator), query, torch.tensor([0, 4, 1, 4]))
-    alone = merge_masks(pairs._replace(query=torch.arange(4)), masks[query], SIZES, max_pixels, NUM_THINGS, 0.0)
+    alone = merge_masks(
+        pairs._replace(query=torch.arange(4)), masks[query], SIZES, max_pixels, NUM_THINGS, 0.0
+    )
     found = merge_masks(pairs, masks, SIZES, max_pixels, NUM_THINGS, 0.0)
     assert found.labels == alone.labels
     assert found.pixels.equal(alone.pixels)

@@ -16,7 +16,9 @@ def test_strips_of_masks_are_rows_of_the_whole(sizes, max_pixels):
     assert rows[-1].stop == sizes.output[0]
     parts = [enlarge_rows(masks, sizes, r) for r in rows]
     assert max(part.numel() for part in parts) <= max(max_pixels, 5 * sizes.output[1])
-    torch.testing.assert_close(torch.cat(parts).permute(2, 0, 1), enlarge_masks(masks, sizes), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        torch.cat(parts).permute(2, 0, 1), enlarge_masks(masks, sizes), atol=1e-5, rtol=1e-5
+    )
 
 
 def test_a_strip_is_the_same_to_the_bit_however_the_rows_are_cut():
@@ -29,7 +31,9 @@ def test_a_strip_is_the_same_to_the_bit_however_the_rows_are_cut():
 def test_only_the_wanted_masks_are_enlarged():
     masks = torch.randn(5, 12, 16, generator=torch.Generator().manual_seed(0))
     rows, query = slice(20, 33), torch.tensor([3, 0, 3])
-    torch.testing.assert_close(enlarge_rows(masks, LARGER, rows, query), enlarge_rows(masks, LARGER, rows)[..., query])
+    torch.testing.assert_close(
+        enlarge_rows(masks, LARGER, rows, query), enlarge_rows(masks, LARGER, rows)[..., query]
+    )
 
 
 def test_boxes_leave_through_the_padded_size():

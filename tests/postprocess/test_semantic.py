@@ -9,7 +9,10 @@ SIZES = ImageSizes((48, 64), (40, 60), (57, 71))
 @pytest.mark.parametrize('max_pixels', [1, 12 * 71 * 7, 10**9])
 def test_a_budget_changes_no_label(max_pixels):
     generator = torch.Generator().manual_seed(0)
-    masks, logits = torch.randn(12, 6, 8, generator=generator), torch.randn(12, 5, generator=generator)
+    masks, logits = (
+        torch.randn(12, 6, 8, generator=generator),
+        torch.randn(12, 5, generator=generator),
+    )
     classes = sharpen_classes(logits, 0.06)
     votes = torch.einsum('qc,qhw->chw', classes, enlarge_masks(masks, SIZES).sigmoid())
     labels = label_pixels(classes, masks, SIZES, max_pixels)

@@ -30,12 +30,26 @@ def test_pixels_are_resized_as_opencv_does_bit_by_bit():
 @pytest.mark.parametrize(('height', 'width'), [(2, 2), (64, 96), (31, 64), (480, 33)])
 def test_halves_doubles_and_single_axes_are_resized_as_opencv_does(height, width):
     image = random_image(np.random.default_rng(1), height, width)
-    for size in ((height // 2, width // 2), (height * 2, width * 2), (height, width // 2), (height // 2, width)):
+    for size in (
+        (height // 2, width // 2),
+        (height * 2, width * 2),
+        (height, width // 2),
+        (height // 2, width),
+    ):
         expected = cv2.resize(image, size[::-1], interpolation=cv2.INTER_LINEAR)
         assert (resize_image(image, *size) == expected).all()
 
 
-SIZES = [(480, 640), (640, 480), (427, 640), (1, 500), (333, 500), (3000, 4000), (612, 612), (13, 17)]
+SIZES = [
+    (480, 640),
+    (640, 480),
+    (427, 640),
+    (1, 500),
+    (333, 500),
+    (3000, 4000),
+    (612, 612),
+    (13, 17),
+]
 
 
 @pytest.mark.parametrize(
@@ -47,7 +61,10 @@ SIZES = [(480, 640), (640, 480), (427, 640), (1, 500), (333, 500), (3000, 4000),
         (ResizeRule(factor=(0.3, 0.7)), Resize(scale_factor=(0.3, 0.7))),
         (ResizeRule(factor=(0.3, 0.3), keep_ratio=True), Resize(scale_factor=0.3, keep_ratio=True)),
         (ResizeRule(shortest_edge=64, max_size=100), ResizeShortestEdge(scale=64, max_size=100)),
-        (ResizeRule(shortest_edge=33, max_size=1000), ResizeShortestEdge(scale=(90, 33), max_size=1000)),
+        (
+            ResizeRule(shortest_edge=33, max_size=1000),
+            ResizeShortestEdge(scale=(90, 33), max_size=1000),
+        ),
     ],
 )
 def test_sizes_are_those_of_the_frameworks(rule, transform):

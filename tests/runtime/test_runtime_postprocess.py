@@ -8,7 +8,13 @@ pytest.importorskip('onnxruntime')
 from mask_dino import postprocess
 from mask_dino.runtime.enlarge import Enlargement, ImageSizes, interpolation
 from mask_dino.runtime.postprocess import Competitors, Pairs, make_instances, make_panoptic
-from mask_dino.runtime.semantic import average_windows, make_semantic, place_windows, resize_scores, score_pixels
+from mask_dino.runtime.semantic import (
+    average_windows,
+    make_semantic,
+    place_windows,
+    resize_scores,
+    score_pixels,
+)
 
 SIZES = [
     ImageSizes((64, 96), (64, 96), (64, 96)),
@@ -40,7 +46,9 @@ def test_masks_are_enlarged_as_torch_does_in_two_steps(sizes):
     height, width = sizes.output
     np.testing.assert_allclose(way.part(masks.numpy(), slice(0, height)), expected, atol=1e-4)
     rows, columns = slice(height // 3, height // 2), slice(width // 4, width - 1)
-    np.testing.assert_allclose(way.part(masks.numpy(), rows, columns), expected[:, rows, columns], atol=1e-4)
+    np.testing.assert_allclose(
+        way.part(masks.numpy(), rows, columns), expected[:, rows, columns], atol=1e-4
+    )
 
 
 @pytest.mark.parametrize('align', [False, True])
@@ -48,7 +56,9 @@ def test_corners_can_be_aligned(align):
     values = torch.rand(1, 1, 7, 5)
     expected = F.interpolate(values, (20, 13), mode='bilinear', align_corners=align)[0, 0].numpy()
     down, across = interpolation(7, 20, align), interpolation(5, 13, align)
-    np.testing.assert_allclose(down.apply(across.apply(values[0, 0].numpy(), -1), -2), expected, atol=1e-5)
+    np.testing.assert_allclose(
+        down.apply(across.apply(values[0, 0].numpy(), -1), -2), expected, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize('sizes', SIZES)
@@ -98,7 +108,9 @@ def test_panoptic_maps_are_those_of_the_model(sizes, overlap):
         things += label < 2
         values.append(label + 1000 * things * (label < 2))
     expected = np.array([*values, 4])[segments.pixels.numpy()]
-    made = make_panoptic(Competitors(weights.numpy(), labels.numpy(), masks.numpy()), sizes, 2, 4, overlap)
+    made = make_panoptic(
+        Competitors(weights.numpy(), labels.numpy(), masks.numpy()), sizes, 2, 4, overlap
+    )
     assert (made == expected).mean() > 0.999
     assert set(np.unique(made)) == set(np.unique(expected))
 
@@ -109,7 +121,9 @@ def test_semantic_maps_are_those_of_the_model_whatever_the_budget(sizes, max_pix
     masks = smooth_masks(6, sizes)
     classes = torch.rand(6, 4).softmax(-1)
     expected = postprocess.label_pixels(classes, masks, torch_sizes(sizes), 2**22).numpy()
-    assert (make_semantic(classes.numpy(), masks.numpy(), sizes, max_pixels) == expected).mean() > 0.999
+    assert (
+        make_semantic(classes.numpy(), masks.numpy(), sizes, max_pixels) == expected
+    ).mean() > 0.999
 
 
 @pytest.mark.parametrize('sizes', SIZES)

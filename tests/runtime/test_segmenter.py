@@ -17,7 +17,9 @@ KEEP_RATIO = dict(type='Resize', scale=(140, 90), keep_ratio=True)
 
 
 def inferencer_result(config, folder, image):
-    inferencer = DetInferencer(config, str(folder / 'weights.pth'), device='cpu', show_progress=False)
+    inferencer = DetInferencer(
+        config, str(folder / 'weights.pth'), device='cpu', show_progress=False
+    )
     return inferencer(str(image), return_datasamples=True, no_save_vis=True)['predictions'][0]
 
 
@@ -33,7 +35,9 @@ def check_instances(result, expected):
     assert (result.masks[order] == masks).mean() > 0.9999
 
 
-@pytest.mark.parametrize(('resize', 'size'), [(KEEP_SIZE, (70, 100)), (KEEP_RATIO, (61, 83)), (KEEP_RATIO, (300, 170))])
+@pytest.mark.parametrize(
+    ('resize', 'size'), [(KEEP_SIZE, (70, 100)), (KEEP_RATIO, (61, 83)), (KEEP_RATIO, (300, 170))]
+)
 def test_results_are_those_of_mmdets_inferencer(tmp_path, resize, size):
     config = read_config(PANOPTIC, model__test_cfg__iou_thr=0.05)
     config.test_dataloader.dataset.pipeline[1] = resize
@@ -77,7 +81,9 @@ WHOLE = dict(mode='whole')
 SLIDE = dict(mode='slide', crop_size=(64, 64), stride=(40, 48))
 
 
-@pytest.mark.parametrize(('mode', 'resize'), [(WHOLE, SHORTEST_EDGE), (SLIDE, SHORTEST_EDGE), (SLIDE, KEEP_SIZE)])
+@pytest.mark.parametrize(
+    ('mode', 'resize'), [(WHOLE, SHORTEST_EDGE), (SLIDE, SHORTEST_EDGE), (SLIDE, KEEP_SIZE)]
+)
 def test_semantic_maps_are_those_of_mmseg(tmp_path, mode, resize):
     config = read_config(SEMANTIC, model__test_cfg=mode)
     config.test_dataloader.dataset.pipeline[1] = resize
@@ -85,7 +91,9 @@ def test_semantic_maps_are_those_of_mmseg(tmp_path, mode, resize):
     image = write_image(tmp_path / 'image.jpg', 90, 131)
     result = Segmenter(EagerNetwork(load(config, tmp_path)))(image)
     with DefaultScope.overwrite_default_scope('mmseg'):
-        expected = inference_model(init_model(config, str(tmp_path / 'weights.pth'), 'cpu'), str(image))
+        expected = inference_model(
+            init_model(config, str(tmp_path / 'weights.pth'), 'cpu'), str(image)
+        )
     expected = expected.pred_sem_seg.data[0].numpy()
     assert len(np.unique(expected)) > 2
     assert (result.semantic == expected).mean() > 0.999
@@ -113,7 +121,9 @@ def test_a_batch_gives_what_single_images_give(tmp_path, trained):
 
 
 @pytest.mark.parametrize(('embedded', 'batches'), [(False, [3]), (True, [1, 1, 1])])
-def test_images_of_several_sizes_share_a_batch_where_they_can_be_padded(tmp_path, trained, embedded, batches):
+def test_images_of_several_sizes_share_a_batch_where_they_can_be_padded(
+    tmp_path, trained, embedded, batches
+):
     images = [write_image(tmp_path / f'{height}.png', height, 96) for height in (64, 60, 33)]
     network = EagerNetwork(trained, tasks=('detection',), embedded=embedded)
     results = Segmenter(network)(images, batch_size=3)

@@ -22,9 +22,18 @@ from mask_dino.structures import QueryPredictions
 NUM_CLASSES = 8
 IGNORED = 255
 FOCAL = dict(
-    queries=dict(_delete_=True, type='QuerySelection', num_queries=10, anchor_sizes=[0.1, 0.2, 0.4]),
+    queries=dict(
+        _delete_=True, type='QuerySelection', num_queries=10, anchor_sizes=[0.1, 0.2, 0.4]
+    ),
     criterion=dict(
-        loss_cls=dict(_delete_=True, type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=4.0)
+        loss_cls=dict(
+            _delete_=True,
+            type='FocalLoss',
+            use_sigmoid=True,
+            gamma=2.0,
+            alpha=0.25,
+            loss_weight=4.0,
+        )
     ),
 )
 
@@ -46,7 +55,11 @@ def batch(*maps: torch.Tensor) -> dict:
     samples = [
         SegDataSample(
             gt_sem_seg=PixelData(data=labels[None]),
-            metainfo=dict(img_shape=tuple(labels.shape), ori_shape=tuple(labels.shape), seg_map_path='a/map.png'),
+            metainfo=dict(
+                img_shape=tuple(labels.shape),
+                ori_shape=tuple(labels.shape),
+                seg_map_path='a/map.png',
+            ),
         )
         for labels in maps
     ]
@@ -64,10 +77,14 @@ def losses(model: torch.nn.Module, *maps: torch.Tensor) -> dict[str, torch.Tenso
     return model.train()(**model.data_preprocessor(batch(*maps), True), mode='loss')
 
 
-def predict(model: torch.nn.Module, size: tuple[int, int], output: tuple[int, int] | None = None) -> SegDataSample:
+def predict(
+    model: torch.nn.Module, size: tuple[int, int], output: tuple[int, int] | None = None
+) -> SegDataSample:
     torch.manual_seed(0)
     sample = SegDataSample(metainfo=dict(img_shape=size, ori_shape=output or size))
-    [result] = model.test_step(dict(inputs=[torch.randint(0, 256, (3, *size)).to(torch.uint8)], data_samples=[sample]))
+    [result] = model.test_step(
+        dict(inputs=[torch.randint(0, 256, (3, *size)).to(torch.uint8)], data_samples=[sample])
+    )
     return result
 
 
@@ -77,7 +94,9 @@ def test_targets_are_one_mask_and_box_to_a_class():
     target = to_targets(sample, NUM_CLASSES, IGNORED)
     assert target.labels.tolist() == [2, 5]
     assert target.masks.sum((1, 2)).tolist() == [64 * 64, 64 * 32]
-    torch.testing.assert_close(target.boxes, torch.tensor([[2 / 3, 0.5, 2 / 3, 1], [1 / 6, 0.5, 1 / 3, 1]]))
+    torch.testing.assert_close(
+        target.boxes, torch.tensor([[2 / 3, 0.5, 2 / 3, 1], [1 / 6, 0.5, 1 / 3, 1]])
+    )
     assert target.known is None
 
 
@@ -100,7 +119,11 @@ def test_labels_that_no_class_has_are_named(label):
 @pytest.mark.parametrize('head', [None, FOCAL], ids=['cross-entropy', 'focal'])
 def test_every_parameter_learns_whatever_the_maps(head):
     names = set()
-    for maps in ((halves(0, 7), halves(3, IGNORED)), (halves(4, 4),), (halves(IGNORED, IGNORED),) * 2):
+    for maps in (
+        (halves(0, 7), halves(3, IGNORED)),
+        (halves(4, 4),),
+        (halves(IGNORED, IGNORED),) * 2,
+    ):
         model = build(head)
         found = losses(model, *maps)
         total, _ = model.parse_losses(found)
@@ -109,7 +132,12 @@ def test_every_parameter_learns_whatever_the_maps(head):
         assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
         names.add(frozenset(found))
     assert len(names) == 1
-    assert {'decode.loss_cls', 'decode.loss_dice', 'decode.d0.loss_mask', 'decode.dn_loss_bbox'} <= next(iter(names))
+    assert {
+        'decode.loss_cls',
+        'decode.loss_dice',
+        'decode.d0.loss_mask',
+        'decode.dn_loss_bbox',
+    } <= next(iter(names))
 
 
 def test_an_image_that_is_wholly_ignored_changes_no_mask_loss():
@@ -127,9 +155,13 @@ def test_scores_are_those_of_the_plain_computation_whatever_the_budget(head, max
     with torch.no_grad():
         logits, _, masks = model(images, mode='tensor')
         found = model.encode_decode(images, [dict(pad_shape=(64, 96), img_shape=(60, 90))] * 2)
-    classes = (logits.sigmoid() / 0.06).softmax(-1) if head else logits.softmax(-1)[..., :NUM_CLASSES]
+    classes = (
+        (logits.sigmoid() / 0.06).softmax(-1) if head else logits.softmax(-1)[..., :NUM_CLASSES]
+    )
     masks = F.interpolate(masks, (64, 96), mode='bilinear', align_corners=False).sigmoid()
-    torch.testing.assert_close(found, torch.einsum('bqc,bqhw->bchw', classes, masks), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        found, torch.einsum('bqc,bqhw->bchw', classes, masks), atol=1e-5, rtol=1e-5
+    )
 
 
 @pytest.mark.parametrize('size', [(64, 96), (50, 77), (131, 33)])
@@ -144,7 +176,9 @@ def test_results_have_the_size_of_the_original_image(size, align_corners):
 
 def test_one_window_over_all_is_the_whole():
     whole = predict(build(), (64, 96)).seg_logits.data
-    slide = predict(build(mode='slide', crop_size=(64, 96), stride=(40, 40)), (64, 96)).seg_logits.data
+    slide = predict(
+        build(mode='slide', crop_size=(64, 96), stride=(40, 40)), (64, 96)
+    ).seg_logits.data
     torch.testing.assert_close(slide, whole)
 
 
@@ -165,7 +199,10 @@ def augmented(image: torch.Tensor) -> dict:
     """Return an image, and its mirror image, as a data loader delivers them."""
     meta = dict(img_shape=image.shape[1:], ori_shape=image.shape[1:], img_path='an/image.jpg')
     metas = (meta | dict(flip=False), meta | dict(flip=True, flip_direction='horizontal'))
-    return dict(inputs=[[image], [image.flip(2)]], data_samples=[[SegDataSample(metainfo=meta)] for meta in metas])
+    return dict(
+        inputs=[[image], [image.flip(2)]],
+        data_samples=[[SegDataSample(metainfo=meta)] for meta in metas],
+    )
 
 
 def test_scores_of_augmented_images_are_averaged():
@@ -203,7 +240,11 @@ def test_both_shells_name_their_parameters_alike():
 
     segmentor = names(build(FOCAL), 'decode_head')
     assert segmentor
-    parts = dict(pixel_decoder=dict(num_levels=3), decoder=dict(num_layers=3), queries=dict(anchor_sizes=[0.1] * 3))
+    parts = dict(
+        pixel_decoder=dict(num_levels=3),
+        decoder=dict(num_layers=3),
+        queries=dict(anchor_sizes=[0.1] * 3),
+    )
     assert segmentor == names(tiny.build(**parts), 'panoptic_head')
 
 
@@ -223,7 +264,9 @@ def test_a_shell_does_without_the_other(shell, missing):
 def test_another_precision_is_refused_with_the_way_to_get_it():
     model = build()
     for convert in (model.half, model.bfloat16, model.double, lambda: model.to(torch.float16)):
-        with pytest.raises(TypeError, match=r'MaskDINODecodeHead stays in float32.*autocast.*--amp'):
+        with pytest.raises(
+            TypeError, match=r'MaskDINODecodeHead stays in float32.*autocast.*--amp'
+        ):
             convert()
     with torch.autocast('cpu', torch.bfloat16):
         assert predict(build(), (64, 96)).seg_logits.data.isfinite().all()

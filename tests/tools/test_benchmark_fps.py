@@ -39,7 +39,10 @@ def test_generated_images(tmp_path):
 def test_batches_are_counted_after_warming_up():
     subject = Subject(Config(dict(default_scope='mmdet', model=tiny_config())), torch.device('cpu'))
     batches = generate_batches(subject, Load(64, 128, 1, 1))
-    assert measure_fps(subject, [next(batches) for _ in range(4)], images=None, warmup=1)['images'] == 3
+    assert (
+        measure_fps(subject, [next(batches) for _ in range(4)], images=None, warmup=1)['images']
+        == 3
+    )
     with pytest.raises(ValueError, match='warm-up'):
         measure_fps(subject, [], images=2, warmup=1)
 
@@ -50,7 +53,9 @@ def test_the_data_of_the_config_are_read_one_by_one(tmp_path):
     pipeline = config.test_dataloader.dataset.pipeline
     config.test_dataloader.update(num_workers=0, persistent_workers=False)
     config.test_dataloader.dataset = dataset_config(tmp_path, test_mode=True, pipeline=pipeline)
-    found = measure_fps(Subject(config, torch.device('cpu')), load_batches(config), images=None, warmup=1)
+    found = measure_fps(
+        Subject(config, torch.device('cpu')), load_batches(config), images=None, warmup=1
+    )
     assert found['images'] == 2
 
 

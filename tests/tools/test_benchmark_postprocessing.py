@@ -24,10 +24,18 @@ def test_every_kind_is_measured_on_both_sides(tmp_path):
         '--threads',
         '1',
     ]
-    line = [sys.executable, ROOT / 'tools/analysis_tools/benchmark_postprocessing.py', *options, '--out', out]
+    line = [
+        sys.executable,
+        ROOT / 'tools/analysis_tools/benchmark_postprocessing.py',
+        *options,
+        '--out',
+        out,
+    ]
     printed = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     records = json.loads(out.read_text())['records']
-    kinds = [(kind, side) for kind in ('instance', 'panoptic', 'semantic') for side in ('ours', 'theirs')]
+    kinds = [
+        (kind, side) for kind in ('instance', 'panoptic', 'semantic') for side in ('ours', 'theirs')
+    ]
     assert [(record['mode'], record['model']) for record in records] == kinds
     for record in records:
         assert len(record['seconds']) == 2 and min(record['seconds']) > 0
@@ -36,6 +44,11 @@ def test_every_kind_is_measured_on_both_sides(tmp_path):
 
 
 def test_wrong_sizes_are_named():
-    line = [sys.executable, ROOT / 'tools/analysis_tools/benchmark_postprocessing.py', '--size', 'large']
+    line = [
+        sys.executable,
+        ROOT / 'tools/analysis_tools/benchmark_postprocessing.py',
+        '--size',
+        'large',
+    ]
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2 and 'HEIGHTxWIDTH' in done.stderr

@@ -72,14 +72,20 @@ def test_the_tool(tmp_path):
     line = [sys.executable, tool, config, *options.split(), '--out', out]
     printed = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     content = json.loads(out.read_text())
-    assert content['threads'] == 1 and content['device'] and content['versions']['torch'] == torch.__version__
+    assert (
+        content['threads'] == 1
+        and content['device']
+        and content['versions']['torch'] == torch.__version__
+    )
     assert len(content['records']) == 2 * 2 * 2
     for record in content['records']:
         assert record['model'] == 'maskdino_tiny_shapes'
         assert len(record['seconds']) == 2
         assert record['memory'] is None or record['memory'] > 0
         for turn, seconds in enumerate(record['seconds']):
-            assert sum(values[turn] for values in record['parts'].values()) == pytest.approx(seconds)
+            assert sum(values[turn] for values in record['parts'].values()) == pytest.approx(
+                seconds
+            )
         assert set(record['parts']) <= {*PARTS, BACKWARD, OPTIMISER, OTHER}
     rows = [line for line in printed.splitlines() if line.startswith('| maskdino_tiny_shapes')]
     assert len(rows) == 8 and sum('32 x 64' in row for row in rows) == 4
@@ -95,7 +101,9 @@ def test_the_tool(tmp_path):
 )
 def test_wrong_arguments_are_named(options, message):
     tool = ROOT / 'tools/analysis_tools/benchmark_step.py'
-    done = subprocess.run([sys.executable, tool, *options], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, tool, *options], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 2 and message in done.stderr
 
 

@@ -35,7 +35,12 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_demo_trains_tests_and_draws_and_does_not_train_twice(small, capsys):
     demo.main()
     first = capsys.readouterr().out
-    assert [line[:5] for line in first.splitlines() if line.startswith('[')] == ['[1/4]', '[2/4]', '[3/4]', '[4/4]']
+    assert [line[:5] for line in first.splitlines() if line.startswith('[')] == [
+        '[1/4]',
+        '[2/4]',
+        '[3/4]',
+        '[4/4]',
+    ]
     assert 'step 4/4' in first
     for metric in ('box AP', 'mask AP', 'PQ', 'mIoU'):
         assert metric in first
@@ -49,7 +54,9 @@ def test_the_demo_trains_tests_and_draws_and_does_not_train_twice(small, capsys)
 
 
 def test_a_failed_training_shows_the_end_of_its_log(small, monkeypatch):
-    Path('config.py').write_text(Path('config.py').read_text() + 'model = dict(backbone=dict(depth=19))\n')
+    Path('config.py').write_text(
+        Path('config.py').read_text() + 'model = dict(backbone=dict(depth=19))\n'
+    )
     with pytest.raises(SystemExit, match='depth 19'):
         demo.main()
     assert not (small / 'weights.pth').exists()

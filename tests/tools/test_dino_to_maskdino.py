@@ -38,7 +38,10 @@ def files(tmp_path):
     queries = dict(boxes_from_masks=False, learned_content=True, separate_branches=True)
     settings = config(queries=queries)
     settings.dump(tmp_path / 'config.py')
-    ours = {name.removeprefix('panoptic_head.'): v for name, v in build_model(settings).state_dict().items()}
+    ours = {
+        name.removeprefix('panoptic_head.'): v
+        for name, v in build_model(settings).state_dict().items()
+    }
     pairs = [*MMDET.backbone, *MMDET.list_names(NUM_LAYERS)]
     extra = list_extra_levels(['neck.extra_convs.0.conv.weight'], 3)
     detector = rename(ours, [pair.reverse() for pair in [*extra, *pairs]]).state

@@ -11,7 +11,15 @@ pytest.importorskip('onnxscript')
 pytest.importorskip('onnxruntime')
 
 import onnx
-from helpers.exported import INSTANCE, PANOPTIC, EagerNetwork, load, read_config, save_weights, write_image
+from helpers.exported import (
+    INSTANCE,
+    PANOPTIC,
+    EagerNetwork,
+    load,
+    read_config,
+    save_weights,
+    write_image,
+)
 
 from mask_dino.export.formats import OpenVINONetwork, write_openvino
 from mask_dino.runtime import ModelFileError, OnnxNetwork, Segmenter
@@ -48,7 +56,9 @@ runpy.run_module('mask_dino.runtime', run_name='__main__')
 
 
 def run_tool(*arguments):
-    return subprocess.run([sys.executable, TOOL, *map(str, arguments)], capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, TOOL, *map(str, arguments)], capture_output=True, text=True
+    )
 
 
 def fail(*arguments):
@@ -70,7 +80,9 @@ def folder(tmp_path_factory, config):
     folder = tmp_path_factory.mktemp('export')
     save_weights(config, folder / 'weights.pth')
     options = ('--size', '64x96', '--cfg-options', *SETTINGS, 'model.test_cfg.iou_thr=0.05')
-    process = run_tool(f'configs/maskdino/{PANOPTIC}', folder / 'weights.pth', folder / 'model.onnx', *options)
+    process = run_tool(
+        f'configs/maskdino/{PANOPTIC}', folder / 'weights.pth', folder / 'model.onnx', *options
+    )
     assert process.returncode == 0, process.stderr
     (folder / 'log.txt').write_text(process.stdout)
     return folder
@@ -81,9 +93,15 @@ def test_the_command_compares_the_file_with_the_model(folder):
     compared = [line for line in lines if 'largest differences' in line]
     assert any('2 x 3 x 64 x 96' in line for line in compared)
     assert any('1 x 3 x 96 x 64' in line for line in compared)
-    assert all(float(value) <= 1e-3 for line in compared for value in re.findall(r'\d\.\de[+-]\d+', line))
+    assert all(
+        float(value) <= 1e-3 for line in compared for value in re.findall(r'\d\.\de[+-]\d+', line)
+    )
     assert 'instance, panoptic, semantic of 8 classes' in lines[-1]
-    assert sorted(path.name for path in folder.iterdir()) == ['log.txt', 'model.onnx', 'weights.pth']
+    assert sorted(path.name for path in folder.iterdir()) == [
+        'log.txt',
+        'model.onnx',
+        'weights.pth',
+    ]
 
 
 @pytest.mark.parametrize('size', [(70, 100), (200, 90)])
@@ -132,14 +150,24 @@ def test_the_command_of_the_runtime_needs_neither_torch_nor_openmmlab(folder, tm
     image = write_image(tmp_path / 'image.png', 64, 90)
     bad = tmp_path / 'bad.png'
     bad.write_text('no image')
-    arguments = [folder / 'model.onnx', image, bad, '--out-dir', tmp_path / 'out', '--score-thr', '0']
+    arguments = [
+        folder / 'model.onnx',
+        image,
+        bad,
+        '--out-dir',
+        tmp_path / 'out',
+        '--score-thr',
+        '0',
+    ]
     process = subprocess.run(
         [sys.executable, '-c', WITHOUT_TORCH, *map(str, arguments)], capture_output=True, text=True
     )
     assert process.returncode == 1, process.stderr
     assert 'bad.png cannot be read' in process.stdout and '1 of 2 images failed' in process.stderr
     names = sorted(path.name for path in (tmp_path / 'out').iterdir())
-    assert names == [f'image.{end}' for end in ('jpg', 'json', 'masks.png', 'panoptic.png', 'semantic.png')]
+    assert names == [
+        f'image.{end}' for end in ('jpg', 'json', 'masks.png', 'panoptic.png', 'semantic.png')
+    ]
 
 
 def test_a_file_that_was_cut_short_is_refused(folder, tmp_path):
@@ -155,10 +183,15 @@ def test_files_of_other_programs_are_refused(tmp_path):
     identity = onnx.helper.make_node('Identity', ['x'], ['y'])
     value = onnx.helper.make_tensor_value_info
     graph = onnx.helper.make_graph(
-        [identity], 'other', [value('x', onnx.TensorProto.FLOAT, [1])], [value('y', onnx.TensorProto.FLOAT, [1])]
+        [identity],
+        'other',
+        [value('x', onnx.TensorProto.FLOAT, [1])],
+        [value('y', onnx.TensorProto.FLOAT, [1])],
     )
     opset = onnx.helper.make_opsetid('', 18)
-    onnx.save(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=9), tmp_path / 'other.onnx')
+    onnx.save(
+        onnx.helper.make_model(graph, opset_imports=[opset], ir_version=9), tmp_path / 'other.onnx'
+    )
     with pytest.raises(ModelFileError, match='another program'):
         Segmenter(tmp_path / 'other.onnx')
     with pytest.raises(ModelFileError, match='does not exist'):
@@ -176,6 +209,8 @@ def test_missing_packages_are_named_before_anything_is_built(tmp_path):
     hide = "import sys; sys.modules['onnxscript'] = None; sys.argv = sys.argv[1:]; import runpy; "
     code = hide + "runpy.run_path(sys.argv[0], run_name='__main__')"
     arguments = [TOOL, 'missing_config.py', 'missing.pth', str(tmp_path / 'model.onnx')]
-    process = subprocess.run([sys.executable, '-c', code, *arguments], capture_output=True, text=True)
+    process = subprocess.run(
+        [sys.executable, '-c', code, *arguments], capture_output=True, text=True
+    )
     assert process.returncode == 1
     assert 'onnxscript' in process.stderr and "pip install 'mask_dino[export]'" in process.stderr

@@ -54,7 +54,10 @@ def test_with_a_config(run, files):
     assert 'ignored, without a place in the model (1): criterion.empty_weight' in printed
     assert 'derived from the config: nothing' in printed
     assert 'queries.boxes_from_masks=True, queries.pixel_exact=False' in printed
-    assert 'levels in the file: fine to coarse (low2high), as the channels of their projections show' in printed
+    assert (
+        'levels in the file: fine to coarse (low2high), as the channels of their projections show'
+        in printed
+    )
     assert f'wrote {destination}' in printed
     detector = init_detector(str(settings), str(destination), device='cpu')
     assert detector.dataset_meta['classes'] == CLASSES
@@ -63,7 +66,9 @@ def test_with_a_config(run, files):
     assert found.masks.shape[1:] == (64, 96)
     # The file alone is enough, as README says.
     alone = DetInferencer(weights=str(destination), device='cpu')
-    again = alone(np.zeros((64, 96, 3), np.uint8), return_datasamples=True)['predictions'][0].pred_instances
+    again = alone(np.zeros((64, 96, 3), np.uint8), return_datasamples=True)['predictions'][
+        0
+    ].pred_instances
     assert torch.equal(again.bboxes, found.bboxes)
 
 
@@ -100,7 +105,8 @@ def test_other_forms_of_a_checkpoint(run, files, form):
 
 
 @pytest.mark.parametrize(
-    'reason', ['missing', 'truncated', 'text', 'no config', 'another config', 'no model', 'unknown tensor']
+    'reason',
+    ['missing', 'truncated', 'text', 'no config', 'another config', 'no model', 'unknown tensor'],
 )
 def test_failures_name_the_file_and_leave_nothing(run, files, reason):
     settings, source, destination = files
@@ -177,5 +183,7 @@ def test_the_written_file_is_verified(run, files):
     broken = torch.load(destination, weights_only=True)
     del broken['state_dict']['backbone.conv1.weight']
     torch.save(broken, destination)
-    with pytest.raises(CheckpointError, match=r'(?s)does not fit its config.*backbone\.conv1\.weight'):
+    with pytest.raises(
+        CheckpointError, match=r'(?s)does not fit its config.*backbone\.conv1\.weight'
+    ):
         compute_fingerprint(destination)

@@ -36,7 +36,9 @@ def converted(tmp_path):
     model = build_model(settings)
     original = state_for(model)
     path = tmp_path / 'ours.pth'
-    write_checkpoint(make_checkpoint(settings, from_original(original, model).state, Path('original.pth')), path)
+    write_checkpoint(
+        make_checkpoint(settings, from_original(original, model).state, Path('original.pth')), path
+    )
     return path, original
 
 
@@ -55,7 +57,9 @@ def test_what_cannot_be_converted_is_said(run, converted, tmp_path):
     path, original = converted
     torch.save(dict(model=original), tmp_path / 'original.pth')
     assert 'has no state_dict' in run(tmp_path / 'original.pth', tmp_path / 'back.pth')
-    torch.save(dict(state_dict=torch.load(path, weights_only=True)['state_dict']), tmp_path / 'bare.pth')
+    torch.save(
+        dict(state_dict=torch.load(path, weights_only=True)['state_dict']), tmp_path / 'bare.pth'
+    )
     assert 'give it with --config' in run(tmp_path / 'bare.pth', tmp_path / 'back.pth')
     assert 'same file' in run(path, path)
     assert not (tmp_path / 'back.pth').exists()

@@ -27,10 +27,20 @@ CONFIGS = HERE / 'configs'
 def run(*command, code=0, **environment):
     """Run a tool and return what it wrote."""
     path = os.pathsep.join([str(TOOLS.parent), str(HERE.parent), os.environ.get('PYTHONPATH', '')])
-    environment = {**os.environ, 'PYTHONPATH': path, 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1', **environment}
+    environment = {
+        **os.environ,
+        'PYTHONPATH': path,
+        'PYTHON': sys.executable,
+        'OMP_NUM_THREADS': '1',
+        **environment,
+    }
     start = ['bash'] if str(command[0]).endswith('.sh') else [sys.executable]
     done = subprocess.run(
-        [*start, *map(str, command)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [*start, *map(str, command)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     assert done.returncode == code, done.stdout[-4000:]
     return done.stdout
@@ -60,7 +70,9 @@ def trained(tmp_path_factory):
 
 def test_a_resumed_training_ends_where_an_uninterrupted_one_does(trained, tmp_path):
     whole = read_checkpoint(trained / 'iter_4.pth')
-    (tmp_path / 'last_checkpoint').write_text('/gone/iter_2.pth')  # the working directory has moved since
+    (tmp_path / 'last_checkpoint').write_text(
+        '/gone/iter_2.pth'
+    )  # the working directory has moved since
     (tmp_path / 'iter_2.pth').write_bytes((trained / 'iter_2.pth').read_bytes())
     log = run(TOOLS / 'train.py', CONFIGS / 'line.py', '--work-dir', tmp_path, '--resume')
     assert 'resumed epoch: 0, iter: 2' in log
@@ -70,9 +82,12 @@ def test_a_resumed_training_ends_where_an_uninterrupted_one_does(trained, tmp_pa
     assert resumed['param_schedulers'] == whole['param_schedulers']
     for name, history in whole['message_hub']['log_scalars'].items():
         if 'time' not in name:
-            assert np.array_equal(resumed['message_hub']['log_scalars'][name].data, history.data), name
+            assert np.array_equal(resumed['message_hub']['log_scalars'][name].data, history.data), (
+                name
+            )
     assert torch.equal(
-        resumed['ema_state_dict']['module.linear.weight'], whole['ema_state_dict']['module.linear.weight']
+        resumed['ema_state_dict']['module.linear.weight'],
+        whole['ema_state_dict']['module.linear.weight'],
     )
 
 
@@ -85,7 +100,14 @@ def test_two_processes_train_as_one_with_their_batches_together(trained, tmp_pat
 
 
 def test_two_processes_test_as_one(trained, tmp_path):
-    log = run(TOOLS / 'dist_test.sh', CONFIGS / 'line.py', trained / 'iter_4.pth', 2, '--work-dir', tmp_path)
+    log = run(
+        TOOLS / 'dist_test.sh',
+        CONFIGS / 'line.py',
+        trained / 'iter_4.pth',
+        2,
+        '--work-dir',
+        tmp_path,
+    )
     assert 'the process group was left behind' not in log
     slope, offset, bias = weights(trained / 'iter_4.pth')[-3:]
     assert metrics(tmp_path)['line/height'] == pytest.approx(float(slope * 3.5 / 8 + offset + bias))
@@ -104,9 +126,13 @@ class Attack:
 def test_a_malicious_checkpoint_is_refused(trained, tmp_path):
     state = {**read_checkpoint(trained / 'iter_4.pth'), 'hidden': Attack(tmp_path / 'trace')}
     torch.save(state, tmp_path / 'bad.pth')
-    log = run(TOOLS / 'test.py', CONFIGS / 'line.py', tmp_path / 'bad.pth', '--work-dir', tmp_path, code=1)
+    log = run(
+        TOOLS / 'test.py', CONFIGS / 'line.py', tmp_path / 'bad.pth', '--work-dir', tmp_path, code=1
+    )
     last = log.strip().splitlines()[-1]
-    assert last.startswith(f'error: checkpoint {tmp_path / "bad.pth"} was refused. Found in it: io.open')
+    assert last.startswith(
+        f'error: checkpoint {tmp_path / "bad.pth"} was refused. Found in it: io.open'
+    )
     assert not (tmp_path / 'trace').exists()
 
 
@@ -121,7 +147,9 @@ def data(tmp_path_factory):
         classes = np.zeros((64, 64), np.uint8)
         classes[8:32, 8 + index : 32] = 1
         cv2.imwrite(str(root / f'semantic/{index}.png'), classes)
-        cv2.imwrite(str(root / f'images/{index}.png'), np.repeat(60 + 100 * classes[..., None], 3, axis=2))
+        cv2.imwrite(
+            str(root / f'images/{index}.png'), np.repeat(60 + 100 * classes[..., None], 3, axis=2)
+        )
         images.append({'id': index, 'file_name': f'{index}.png', 'width': 64, 'height': 64})
         box = {'bbox': [8 + index, 8, 24 - index, 24], 'area': 24 * (24 - index), 'iscrowd': 0}
         annotations.append({'id': index + 1, 'image_id': index, 'category_id': 1, **box})
@@ -135,20 +163,39 @@ def test_a_detector_is_trained_and_tested(data, tmp_path):
     options = ['--work-dir', tmp_path / 'train', '--auto-scale-lr']
     run(TOOLS / 'train.py', CONFIGS / 'det.py', *options, DATA=str(data))
     (group,) = read_checkpoint(tmp_path / 'train/epoch_1.pth')['optimizer']['param_groups']
-    assert group['lr'] == pytest.approx(0.001 * 2 / 16), 'batches of 2, where the config is meant for 16'
-    results, drawn, checkpoint = tmp_path / 'results.pkl', tmp_path / 'drawn', tmp_path / 'train/epoch_1.pth'
+    assert group['lr'] == pytest.approx(0.001 * 2 / 16), (
+        'batches of 2, where the config is meant for 16'
+    )
+    results, drawn, checkpoint = (
+        tmp_path / 'results.pkl',
+        tmp_path / 'drawn',
+        tmp_path / 'train/epoch_1.pth',
+    )
     options = ['--tta', '--out', results, '--show-dir', drawn, '--work-dir', tmp_path / 'test']
     run(TOOLS / 'test.py', CONFIGS / 'det.py', checkpoint, *options, DATA=str(data))
     predictions = pickle.loads(results.read_bytes())
     assert [Path(p['img_path']).name for p in predictions] == [f'{index}.png' for index in range(4)]
-    assert all(len(p['pred_instances']['scores']) == 3 for p in predictions), 'max_per_img of the tta_model'
+    assert all(len(p['pred_instances']['scores']) == 3 for p in predictions), (
+        'max_per_img of the tta_model'
+    )
     assert sorted(path.name for path in drawn.iterdir()) == [f'{index}.png' for index in range(4)]
     assert 'coco/bbox_mAP' in metrics(tmp_path / 'test')
 
 
 def test_a_segmentor_is_trained_and_tested(data, tmp_path):
-    run(TOOLS / 'train.py', CONFIGS / 'seg.py', '--work-dir', tmp_path / 'train', '--amp', DATA=str(data))
-    classes, drawn, checkpoint = tmp_path / 'classes', tmp_path / 'drawn', tmp_path / 'train/iter_2.pth'
+    run(
+        TOOLS / 'train.py',
+        CONFIGS / 'seg.py',
+        '--work-dir',
+        tmp_path / 'train',
+        '--amp',
+        DATA=str(data),
+    )
+    classes, drawn, checkpoint = (
+        tmp_path / 'classes',
+        tmp_path / 'drawn',
+        tmp_path / 'train/iter_2.pth',
+    )
     options = ['--tta', '--out', classes, '--show-dir', drawn, '--work-dir', tmp_path / 'test']
     run(TOOLS / 'test.py', CONFIGS / 'seg.py', checkpoint, *options, DATA=str(data))
     assert sorted(path.name for path in classes.iterdir()) == [f'{index}.png' for index in range(4)]
@@ -162,8 +209,14 @@ def test_a_segmentor_is_trained_and_tested(data, tmp_path):
     [
         (['gone.py'], 'config gone.py does not exist'),
         ([CONFIGS / 'det.py', '--launcher', 'pytorch'], 'start tools/dist_train.sh'),
-        ([CONFIGS / 'det.py', '--resume', 'gone.pth'], '--resume: checkpoint gone.pth does not exist'),
-        ([CONFIGS / 'det.py', '--cfg-options', 'load_from=gone.pth'], 'load_from: checkpoint gone.pth does not exist'),
+        (
+            [CONFIGS / 'det.py', '--resume', 'gone.pth'],
+            '--resume: checkpoint gone.pth does not exist',
+        ),
+        (
+            [CONFIGS / 'det.py', '--cfg-options', 'load_from=gone.pth'],
+            'load_from: checkpoint gone.pth does not exist',
+        ),
     ],
 )
 def test_a_wrong_command_line_is_explained(monkeypatch, capsys, arguments, message):
@@ -176,7 +229,9 @@ def test_a_wrong_command_line_is_explained(monkeypatch, capsys, arguments, messa
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize('script', ['dist_train.sh', 'dist_test.sh', 'slurm_train.sh', 'slurm_test.sh'])
+@pytest.mark.parametrize(
+    'script', ['dist_train.sh', 'dist_test.sh', 'slurm_train.sh', 'slurm_test.sh']
+)
 def test_scripts_say_how_to_use_them(script):
     assert f'tools/{script}' in run(TOOLS / script, code=2)
 
@@ -185,9 +240,17 @@ def test_scripts_say_how_to_use_them(script):
     ('on_cpu', 'wrapper', 'expected'),
     [
         (True, {}, {'type': 'BFloat16OptimWrapper'}),
-        (True, {'type': 'AmpOptimWrapper', 'dtype': 'float16', 'loss_scale': 512.0}, {'type': 'BFloat16OptimWrapper'}),
+        (
+            True,
+            {'type': 'AmpOptimWrapper', 'dtype': 'float16', 'loss_scale': 512.0},
+            {'type': 'BFloat16OptimWrapper'},
+        ),
         (False, {'type': 'OptimWrapper'}, {'type': 'AmpOptimWrapper', 'loss_scale': 'dynamic'}),
-        (False, {'type': 'AmpOptimWrapper', 'dtype': 'bfloat16'}, {'type': 'AmpOptimWrapper', 'dtype': 'bfloat16'}),
+        (
+            False,
+            {'type': 'AmpOptimWrapper', 'dtype': 'bfloat16'},
+            {'type': 'AmpOptimWrapper', 'dtype': 'bfloat16'},
+        ),
     ],
 )
 def test_amp_suits_the_machine(monkeypatch, on_cpu, wrapper, expected):
@@ -210,7 +273,9 @@ def test_bfloat16_trains():
     assert torch.allclose(model.weight, before - 0.3)
 
 
-@pytest.mark.parametrize('config', [{}, {'optim_wrapper': {'type': 'OptimWrapperDict', 'optimizer': {}}}])
+@pytest.mark.parametrize(
+    'config', [{}, {'optim_wrapper': {'type': 'OptimWrapperDict', 'optimizer': {}}}]
+)
 def test_amp_without_an_optimizer_to_wrap_is_refused(config):
     with pytest.raises(UsageError, match='--amp'):
         training.enable_amp(Config(config))
@@ -240,7 +305,9 @@ def test_resuming_what_cannot_be_resumed_is_refused(tmp_path):
         training.resume(config, 'nowhere.pth')
 
 
-def test_resuming_takes_the_newest_readable_checkpoint_and_says_so(trained, tmp_path, capsys, monkeypatch):
+def test_resuming_takes_the_newest_readable_checkpoint_and_says_so(
+    trained, tmp_path, capsys, monkeypatch
+):
     monkeypatch.setenv('MASK_DINO_TRUSTED_PACKAGES', 'helpers')  # the package of the model
     config = Config({'work_dir': str(tmp_path)})
     (tmp_path / 'last_checkpoint').write_text('/gone/iter_4.pth')
@@ -259,9 +326,16 @@ def test_drawing_adds_what_the_config_lacks():
     testing.draw(config, False, 'drawn', 0)
     assert config.default_hooks.visualization.type == 'SegVisualizationHook'
     assert config.visualizer.type == 'SegLocalVisualizer'
-    config = Config({'default_scope': 'mmdet', 'default_hooks': {'visualization': {'type': 'MyHook'}}})
+    config = Config(
+        {'default_scope': 'mmdet', 'default_hooks': {'visualization': {'type': 'MyHook'}}}
+    )
     testing.draw(config, True, None, 3)
-    assert config.default_hooks.visualization == {'type': 'MyHook', 'draw': True, 'show': True, 'wait_time': 3}
+    assert config.default_hooks.visualization == {
+        'type': 'MyHook',
+        'draw': True,
+        'show': True,
+        'wait_time': 3,
+    }
 
 
 def test_testing_refuses_what_the_config_cannot_do():
@@ -270,4 +344,6 @@ def test_testing_refuses_what_the_config_cannot_do():
     with pytest.raises(UsageError, match='default_scope is None'):
         testing.draw(Config({}), True, None, 0)
     with pytest.raises(UsageError, match=r'\.pkl'):
-        testing.save_predictions(Config({'default_scope': 'mmdet', 'test_evaluator': {}}), 'results.json')
+        testing.save_predictions(
+            Config({'default_scope': 'mmdet', 'test_evaluator': {}}), 'results.json'
+        )

@@ -1,7 +1,16 @@
 """The tables of published figures in the pages are those of the metafile."""
 
 import pytest
-from dev.write_tables import METRICS, PAGES, ROOT, TABLE, fill_tables, make_figures, make_released, read_models
+from dev.write_tables import (
+    METRICS,
+    PAGES,
+    ROOT,
+    TABLE,
+    fill_tables,
+    make_figures,
+    make_released,
+    read_models,
+)
 
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -15,7 +24,9 @@ def test_the_project_page_has_every_table():
 
 def test_every_model_with_figures_is_in_one_table():
     names = [row[0] for table in METRICS for row in make_figures(table, PAGES[0])[1:]]
-    assert sorted(names) == sorted(f'[{model["Name"]}]({model["Config"]})' for model in read_models())
+    assert sorted(names) == sorted(
+        f'[{model["Name"]}]({model["Config"]})' for model in read_models()
+    )
 
 
 @pytest.mark.parametrize('page', PAGES[:2], ids=lambda page: str(page.relative_to(ROOT)))

@@ -23,11 +23,19 @@ CLASSES = tuple(f'class {number}' for number in range(80))
 def arguments() -> argparse.ArgumentParser:
     """Declare the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--images', type=int, default=500, help='number of images (default: %(default)s)')
-    parser.add_argument('--results', type=int, default=100, help='results of an image (default: %(default)s)')
-    parser.add_argument('--objects', type=int, default=7, help='objects of an image (default: %(default)s)')
+    parser.add_argument(
+        '--images', type=int, default=500, help='number of images (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--results', type=int, default=100, help='results of an image (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--objects', type=int, default=7, help='objects of an image (default: %(default)s)'
+    )
     metrics = ['CompleteCocoMetric', 'CocoMetric']
-    parser.add_argument('--metric', choices=metrics, default=metrics[0], help='our metric, or the one of mmdet')
+    parser.add_argument(
+        '--metric', choices=metrics, default=metrics[0], help='our metric, or the one of mmdet'
+    )
     return parser
 
 
@@ -50,16 +58,30 @@ def make_annotation(number: int, image: int, rng: np.random.Generator) -> dict:
     mask = dict(size=code['size'], counts=code['counts'].decode())
     area = float(coco_masks.area(code))
     category = int(rng.integers(len(CLASSES)))
-    return dict(id=number, image_id=image, category_id=category, bbox=box, area=area, iscrowd=0, segmentation=mask)
+    return dict(
+        id=number,
+        image_id=image,
+        category_id=category,
+        bbox=box,
+        area=area,
+        iscrowd=0,
+        segmentation=mask,
+    )
 
 
-def make_sample(image: int, annotations: list[dict], results: int, rng: np.random.Generator) -> dict:
+def make_sample(
+    image: int, annotations: list[dict], results: int, rng: np.random.Generator
+) -> dict:
     """Return a data sample in which most objects are found several times, among random results."""
     boxes, labels, masks = [], [], []
     for number in range(results):
         if annotations and number % 3 == 0:
             annotation = annotations[number % len(annotations)]
-            mask, box, label = annotation['segmentation'], annotation['bbox'], annotation['category_id']
+            mask, box, label = (
+                annotation['segmentation'],
+                annotation['bbox'],
+                annotation['category_id'],
+            )
         else:
             mask, box = draw_mask(rng)
             label = int(rng.integers(len(CLASSES)))
@@ -73,7 +95,9 @@ def make_sample(image: int, annotations: list[dict], results: int, rng: np.rando
         scores=torch.from_numpy(rng.random(results)).float(),
         masks=masks,
     )
-    return dict(img_id=image, img_path=f'{image}.jpg', ori_shape=(HEIGHT, WIDTH), pred_instances=instances)
+    return dict(
+        img_id=image, img_path=f'{image}.jpg', ori_shape=(HEIGHT, WIDTH), pred_instances=instances
+    )
 
 
 def write_annotations(path: Path, images: int, objects: int) -> list[list[dict]]:
@@ -83,17 +107,23 @@ def write_annotations(path: Path, images: int, objects: int) -> list[list[dict]]
     for image in range(images):
         first = image * objects + 1  # mmdet's metric needs ids other than 0
         by_image.append([make_annotation(first + number, image, rng) for number in range(objects)])
-    described = [dict(id=i, file_name=f'{i}.jpg', height=HEIGHT, width=WIDTH) for i in range(images)]
+    described = [
+        dict(id=i, file_name=f'{i}.jpg', height=HEIGHT, width=WIDTH) for i in range(images)
+    ]
     categories = [dict(id=number, name=name) for number, name in enumerate(CLASSES)]
     annotations = [annotation for annotations in by_image for annotation in annotations]
-    path.write_text(json.dumps(dict(images=described, annotations=annotations, categories=categories)))
+    path.write_text(
+        json.dumps(dict(images=described, annotations=annotations, categories=categories))
+    )
     return by_image
 
 
 def measure(args: argparse.Namespace, path: Path) -> None:
     """Evaluate made-up results of the annotations that are written to ``path``, and print two lines."""
     annotations = write_annotations(path, args.images, args.objects)
-    metric: BaseMetric = METRICS.build(dict(type=args.metric, ann_file=str(path), metric=['bbox', 'segm']))
+    metric: BaseMetric = METRICS.build(
+        dict(type=args.metric, ann_file=str(path), metric=['bbox', 'segm'])
+    )
     metric.dataset_meta = dict(classes=CLASSES)
     rng = np.random.default_rng(1)
     with peak_memory(torch.device('cpu')) as held:
@@ -103,7 +133,11 @@ def measure(args: argparse.Namespace, path: Path) -> None:
     with peak_memory(torch.device('cpu')) as computing:
         figures = metric.evaluate(args.images)
     seconds = time.perf_counter() - start
-    print(', '.join(f'{name} {value:.3f}' for name, value in figures.items() if 'copypaste' not in name))
+    print(
+        ', '.join(
+            f'{name} {value:.3f}' for name, value in figures.items() if 'copypaste' not in name
+        )
+    )
     memory = ' and '.join(f'{(peak.value or 0) / MEGABYTE:.0f} MB' for peak in (held, computing))
     print(
         f'{args.metric}: {args.images} images with {args.results} results each in {seconds:.1f} s; results and their '

@@ -23,13 +23,24 @@ def arguments() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file, or a config of mmdet: mmdet::FOLDER/NAME.py')
-    parser.add_argument('checkpoint', nargs='?', help='weights (default: random weights; the speed hardly changes)')
-    parser.add_argument('--data', action='store_true', help="use the config's test data instead of generated images")
     parser.add_argument(
-        '--size', type=benchmarks.size, default=(800, 1333), help='size of generated images (default: 800x1333)'
+        'checkpoint', nargs='?', help='weights (default: random weights; the speed hardly changes)'
     )
-    parser.add_argument('--images', type=int, help='how many (default: 50 generated images, or all test data)')
-    parser.add_argument('--warmup', type=int, default=2, help='images before the measured ones (default: 2)')
+    parser.add_argument(
+        '--data', action='store_true', help="use the config's test data instead of generated images"
+    )
+    parser.add_argument(
+        '--size',
+        type=benchmarks.size,
+        default=(800, 1333),
+        help='size of generated images (default: 800x1333)',
+    )
+    parser.add_argument(
+        '--images', type=int, help='how many (default: 50 generated images, or all test data)'
+    )
+    parser.add_argument(
+        '--warmup', type=int, default=2, help='images before the measured ones (default: 2)'
+    )
     benchmarks.add_arguments(parser)
     return parser
 
@@ -49,10 +60,16 @@ def main() -> None:
     if args.checkpoint:
         register()
         load_checkpoint(subject.model, args.checkpoint, map_location='cpu')
-    batches = load_batches(config) if args.data else generate_batches(subject, Load(*args.size, objects=1, batch=1))
+    batches = (
+        load_batches(config)
+        if args.data
+        else generate_batches(subject, Load(*args.size, objects=1, batch=1))
+    )
     found = measure_fps(subject, batches, args.images or (None if args.data else 50), args.warmup)
     header = ['model', 'images', 'images/s', 'without post-processing', 'median seconds']
-    figures = [f'{found[name]:.3f}' for name in ('fps', 'fps_without_postprocessing', 'median_seconds')]
+    figures = [
+        f'{found[name]:.3f}' for name in ('fps', 'fps_without_postprocessing', 'median_seconds')
+    ]
     name = Path(args.config).stem
     print(format_table(header, [[name, str(found['images']), *figures]]))
     if args.out:

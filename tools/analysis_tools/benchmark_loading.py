@@ -26,7 +26,9 @@ def arguments() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file, or a config of mmdet: mmdet::FOLDER/NAME.py')
-    parser.add_argument('--size', type=benchmarks.size, default=(480, 640), help='of the images (default: 480x640)')
+    parser.add_argument(
+        '--size', type=benchmarks.size, default=(480, 640), help='of the images (default: 480x640)'
+    )
     parser.add_argument('--objects', type=int, default=7, help='per image (default: 7)')
     parser.add_argument('--images', type=int, default=50, help='(default: 50)')
     benchmarks.add_arguments(parser)
@@ -89,18 +91,27 @@ def main() -> None:
     np.random.seed(0)
     transforms = Compose(config.train_dataloader.dataset.pipeline).transforms
     with tempfile.TemporaryDirectory() as folder:
-        infos = [make_image(Path(folder), args.size, args.objects, number) for number in range(args.images)]
+        infos = [
+            make_image(Path(folder), args.size, args.objects, number)
+            for number in range(args.images)
+        ]
         parts = measure(transforms, infos)
     total = sum(parts.values())
-    rows = [[name, f'{seconds / args.images * 1000:.1f}', f'{seconds / total:.0%}'] for name, seconds in parts.items()]
+    rows = [
+        [name, f'{seconds / args.images * 1000:.1f}', f'{seconds / total:.0%}']
+        for name, seconds in parts.items()
+    ]
     print(
         format_table(
-            ['transform', 'ms per image', 'share'], [*rows, ['all', f'{total / args.images * 1000:.1f}', '100%']]
+            ['transform', 'ms per image', 'share'],
+            [*rows, ['all', f'{total / args.images * 1000:.1f}', '100%']],
         )
     )
     print(f'{args.images / total:.1f} images per second in one worker')
     if args.out:
-        record = dict(model=Path(args.config).stem, images=args.images, objects=args.objects, parts=parts)
+        record = dict(
+            model=Path(args.config).stem, images=args.images, objects=args.objects, parts=parts
+        )
         save(args.out, torch.device('cpu'), [record])
 
 

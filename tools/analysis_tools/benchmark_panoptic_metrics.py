@@ -22,8 +22,12 @@ SIZE = (480, 640)
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--images', type=int, default=200, help='images to make and evaluate (default: %(default)s)')
-    parser.add_argument('--segments', type=int, default=15, help='segments of an image (default: %(default)s)')
+    parser.add_argument(
+        '--images', type=int, default=200, help='images to make and evaluate (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--segments', type=int, default=15, help='segments of an image (default: %(default)s)'
+    )
     return parser.parse_args()
 
 
@@ -58,10 +62,19 @@ def write(folder: Path, images: int, segments: int) -> list[dict]:
         things = labels < len(THINGS)
         values = labels + INSTANCE_OFFSET * np.arange(1, segments + 1) * things
         found = torch.from_numpy(np.roll(pixels, 5, 1) - 1)
-        maps = dict(pred_panoptic_seg=torch.from_numpy(values)[found], pred_sem_seg=torch.from_numpy(labels)[found])
-        samples.append(dict(img_id=image) | {name: dict(sem_seg=value[None]) for name, value in maps.items()})
-    described = [dict(id=i, file_name=f'{i}.jpg', height=SIZE[0], width=SIZE[1]) for i in range(images)]
-    categories = [dict(id=i, name=name, isthing=int(name in THINGS)) for i, name in enumerate(CLASSES)]
+        maps = dict(
+            pred_panoptic_seg=torch.from_numpy(values)[found],
+            pred_sem_seg=torch.from_numpy(labels)[found],
+        )
+        samples.append(
+            dict(img_id=image) | {name: dict(sem_seg=value[None]) for name, value in maps.items()}
+        )
+    described = [
+        dict(id=i, file_name=f'{i}.jpg', height=SIZE[0], width=SIZE[1]) for i in range(images)
+    ]
+    categories = [
+        dict(id=i, name=name, isthing=int(name in THINGS)) for i, name in enumerate(CLASSES)
+    ]
     content = dict(images=described, annotations=annotations, categories=categories)
     (folder / 'panoptic.json').write_text(json.dumps(content))
     return samples

@@ -42,10 +42,16 @@ class Guess(NamedTuple):
 def arguments() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--size', type=benchmarks.size, default=(800, 1333), help='of the image (default: 800x1333)')
+    parser.add_argument(
+        '--size', type=benchmarks.size, default=(800, 1333), help='of the image (default: 800x1333)'
+    )
     parser.add_argument('--queries', type=int, default=300, help='(default: 300)')
-    parser.add_argument('--found', type=int, default=100, help='queries with a high score (default: 100)')
-    parser.add_argument('--rounds', type=int, default=5, help='how often each is timed (default: 5)')
+    parser.add_argument(
+        '--found', type=int, default=100, help='queries with a high score (default: 100)'
+    )
+    parser.add_argument(
+        '--rounds', type=int, default=5, help='how often each is timed (default: 5)'
+    )
     benchmarks.add_arguments(parser)
     return parser
 
@@ -86,13 +92,17 @@ def theirs(kind: str, given: Guess) -> None:
     sample, masks = given.sample, given.predictions.masks
     enlarged = F.interpolate(masks, sample.batch_input_shape, mode='bilinear', align_corners=False)
     if kind != 'semantic':
-        cfg = ConfigDict(panoptic_on=kind == 'panoptic', instance_on=kind == 'instance', max_per_image=100)
+        cfg = ConfigDict(
+            panoptic_on=kind == 'panoptic', instance_on=kind == 'instance', max_per_image=100
+        )
         cfg.update(object_mask_thr=0.8, iou_thr=0.8, filter_low_score=True)
         head = MaskFormerFusionHead(THINGS, STUFF, test_cfg=cfg)
         head.predict(given.softmax_logits, enlarged, [sample], rescale=True)
         return
     height, width = sample.img_shape
-    resized = F.interpolate(enlarged[..., :height, :width], sample.ori_shape, mode='bilinear', align_corners=False)
+    resized = F.interpolate(
+        enlarged[..., :height, :width], sample.ori_shape, mode='bilinear', align_corners=False
+    )
     classes = given.softmax_logits.softmax(-1)[..., :-1]
     torch.einsum('bqc,bqhw->bchw', classes, resized.sigmoid()).argmax(1)
 
@@ -124,7 +134,11 @@ def main() -> None:
         parser.error(str(error))
     load = Load(*args.size, args.found, 1)
     given = guess(load, args.queries, device)
-    runs = {(kind, side.__name__): partial(side, kind, given) for kind in KINDS for side in (ours, theirs)}
+    runs = {
+        (kind, side.__name__): partial(side, kind, given)
+        for kind in KINDS
+        for side in (ours, theirs)
+    }
     memory = {name: peak(run, device) for name, run in runs.items()}
     keep_as_usual()
     times = [{name: seconds(run, device) for name, run in runs.items()} for _ in range(args.rounds)]

@@ -21,15 +21,28 @@ def arguments() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        'configs', nargs='+', metavar='CONFIG', help='config file, or a config of mmdet: mmdet::FOLDER/NAME.py'
+        'configs',
+        nargs='+',
+        metavar='CONFIG',
+        help='config file, or a config of mmdet: mmdet::FOLDER/NAME.py',
     )
     parser.add_argument(
-        '--sizes', nargs='+', type=benchmarks.size, default=[(512, 512)], help='512 or 800x1333 (default: 512)'
+        '--sizes',
+        nargs='+',
+        type=benchmarks.size,
+        default=[(512, 512)],
+        help='512 or 800x1333 (default: 512)',
     )
-    parser.add_argument('--objects', nargs='+', type=int, default=[10], help='per image (default: 10)')
+    parser.add_argument(
+        '--objects', nargs='+', type=int, default=[10], help='per image (default: 10)'
+    )
     parser.add_argument('--batch', type=int, default=1, help='images (default: 1)')
-    parser.add_argument('--modes', nargs='+', choices=[TRAIN, TEST], default=[TRAIN, TEST], help='(default: both)')
-    parser.add_argument('--rounds', type=int, default=5, help='how often each is timed (default: 5)')
+    parser.add_argument(
+        '--modes', nargs='+', choices=[TRAIN, TEST], default=[TRAIN, TEST], help='(default: both)'
+    )
+    parser.add_argument(
+        '--rounds', type=int, default=5, help='how often each is timed (default: 5)'
+    )
     benchmarks.add_arguments(parser)
     return parser
 
@@ -40,11 +53,15 @@ def main() -> None:
     args = parser.parse_args()
     try:
         device = benchmarks.prepare(args)
-        configs = {Path(name).stem: benchmarks.read_config(name, args.cfg_options) for name in args.configs}
+        configs = {
+            Path(name).stem: benchmarks.read_config(name, args.cfg_options) for name in args.configs
+        }
     except UsageError as error:
         parser.error(str(error))
     subjects = {name: Subject(config, device, args.amp) for name, config in configs.items()}
-    loads = [Load(*size, objects, args.batch) for size, objects in product(args.sizes, args.objects)]
+    loads = [
+        Load(*size, objects, args.batch) for size, objects in product(args.sizes, args.objects)
+    ]
     cases = [Case(name, mode, load) for mode, load, name in product(args.modes, loads, subjects)]
     records = [found.record() for found in measure(subjects, cases, args.rounds)]
     print('\n\n'.join(step_tables(records)))

@@ -17,10 +17,18 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file, or a config of mmdet: mmdet::FOLDER/NAME.py')
     parser.add_argument(
-        '--size', type=benchmarks.size, default=(512, 512), help='512 or 800x1333, a multiple of 32 (default: 512)'
+        '--size',
+        type=benchmarks.size,
+        default=(512, 512),
+        help='512 or 800x1333, a multiple of 32 (default: 512)',
     )
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE', help='settings to override'
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='settings to override',
     )
     return parser
 

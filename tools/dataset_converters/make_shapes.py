@@ -12,11 +12,23 @@ def parse_args() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('folder', type=Path, help='folder to write, for example data/shapes')
-    parser.add_argument('--train', type=int, default=World.train, help='training images (default: %(default)s)')
-    parser.add_argument('--val', type=int, default=World.val, help='validation images (default: %(default)s)')
-    parser.add_argument('--size', type=int, default=World.size, help='width = height in pixels (default: %(default)s)')
     parser.add_argument(
-        '--seed', type=int, default=World.seed, help='seed of the random numbers (default: %(default)s)'
+        '--train', type=int, default=World.train, help='training images (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--val', type=int, default=World.val, help='validation images (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--size',
+        type=int,
+        default=World.size,
+        help='width = height in pixels (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--seed',
+        type=int,
+        default=World.seed,
+        help='seed of the random numbers (default: %(default)s)',
     )
     parser.add_argument(
         '--max-objects',
@@ -41,7 +53,9 @@ def main() -> None:
         parser.error(f'{args.folder}: cannot be written: {error}' if error.errno else str(error))
     if made:
         seconds = time.perf_counter() - start
-        print(f'{args.folder}: wrote {world.train} training and {world.val} validation images in {seconds:.1f} s')
+        print(
+            f'{args.folder}: wrote {world.train} training and {world.val} validation images in {seconds:.1f} s'
+        )
     else:
         print(f'{args.folder}: up to date')
 

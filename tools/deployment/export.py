@@ -27,7 +27,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='its weights')
     parser.add_argument(
-        'output', type=Path, help='file to write: model.onnx, model.xml (OpenVINO) or model.pt2 (torch)'
+        'output',
+        type=Path,
+        help='file to write: model.onnx, model.xml (OpenVINO) or model.pt2 (torch)',
     )
     parser.add_argument('--format', choices=list(PACKAGES), default='onnx', help='default: onnx')
     parser.add_argument(
@@ -45,7 +47,11 @@ def arguments() -> argparse.ArgumentParser:
         metavar='HEIGHTxWIDTH',
         help='size at which the network is traced (default: 512); the file takes any size, except with --static',
     )
-    parser.add_argument('--static', action='store_true', help='fix the size of the input, and its batch to one image')
+    parser.add_argument(
+        '--static',
+        action='store_true',
+        help='fix the size of the input, and its batch to one image',
+    )
     parser.add_argument(
         '--raw',
         action='store_true',
@@ -57,7 +63,9 @@ def arguments() -> argparse.ArgumentParser:
         help='normalise and pad in the file, which then takes (batch, height, width, 3) uint8 RGB '
         '(default: padded, normalised (batch, 3, height, width) float32)',
     )
-    parser.add_argument('--opset', type=int, default=20, help="version of ONNX's operators (default: 20)")
+    parser.add_argument(
+        '--opset', type=int, default=20, help="version of ONNX's operators (default: 20)"
+    )
     parser.add_argument(
         '--tolerance',
         type=float,
@@ -66,7 +74,12 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument('--image', type=Path, help='image to compare on (default: a generated one)')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE', help='settings to override'
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='settings to override',
     )
     return parser
 
@@ -97,7 +110,9 @@ def run(args: argparse.Namespace) -> None:
     say(f'loading {args.checkpoint}')
     info = export(load_model(config, args.checkpoint), args.output, options, say)
     made = ', '.join(info.tasks) or 'raw predictions'
-    say(f'wrote {args.output}, {args.output.stat().st_size / 1e6:.1f} MB: {made} of {len(info.classes)} classes')
+    say(
+        f'wrote {args.output}, {args.output.stat().st_size / 1e6:.1f} MB: {made} of {len(info.classes)} classes'
+    )
 
 
 def quieten() -> None:

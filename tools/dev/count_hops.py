@@ -58,7 +58,9 @@ class Recorder:
     def follows(self, code: CodeType) -> bool:
         """Whether code is a function or method of the package, and neither a lambda nor a comprehension."""
         file = Path(code.co_filename)
-        inside = file.is_relative_to(PACKAGE) and not any(file.is_relative_to(path) for path in self.skipped)
+        inside = file.is_relative_to(PACKAGE) and not any(
+            file.is_relative_to(path) for path in self.skipped
+        )
         return inside and not code.co_name.startswith('<')
 
     @contextlib.contextmanager
@@ -83,7 +85,9 @@ def run_training_step(recorder: Recorder, folder: Path) -> None:
     labels, _, masks = random_targets(3, torch.Generator().manual_seed(0))[:3]
     boxes = torch.tensor([[0.0, 0.0, 32.0, 32.0]]).repeat(3, 1)
     bitmaps = BitmapMasks(masks.numpy().astype('uint8'), *SIZE)
-    sample = DetDataSample(metainfo=dict(img_shape=SIZE, batch_input_shape=SIZE, ori_shape=SIZE, pad_shape=SIZE))
+    sample = DetDataSample(
+        metainfo=dict(img_shape=SIZE, batch_input_shape=SIZE, ori_shape=SIZE, pad_shape=SIZE)
+    )
     sample.gt_instances = InstanceData(labels=labels, bboxes=boxes, masks=bitmaps)
     with recorder.recording():
         losses = model.loss(torch.randn(1, 3, *SIZE), [sample])
@@ -148,8 +152,12 @@ def name(code: CodeType) -> str:
 
 def main() -> None:
     """Run the journeys and print what was counted."""
-    parser = argparse.ArgumentParser(description='Count how often a reader jumps between files along three journeys.')
-    parser.add_argument('--list', action='store_true', help='also print every hop: caller -> called')
+    parser = argparse.ArgumentParser(
+        description='Count how often a reader jumps between files along three journeys.'
+    )
+    parser.add_argument(
+        '--list', action='store_true', help='also print every hop: caller -> called'
+    )
     args = parser.parse_args()
     for journey in JOURNEYS:
         recorder = Recorder(journey.skipped, journey.end)

@@ -33,13 +33,26 @@ GRACE = 10.0
 
 def arguments() -> argparse.ArgumentParser:
     """Declare the command line."""
-    parser = argparse.ArgumentParser(description='Kill and resume a small training, and check that nothing is lost')
-    parser.add_argument('--kills', type=int, default=10, help='how often to kill it (default: %(default)s)')
-    parser.add_argument('--steps', type=int, default=400, help='steps of the training (default: %(default)s)')
-    parser.add_argument('--workers', type=int, default=2, help='processes that load data (default: %(default)s)')
-    parser.add_argument('--seed', type=int, default=0, help='seed of the moments (default: %(default)s)')
+    parser = argparse.ArgumentParser(
+        description='Kill and resume a small training, and check that nothing is lost'
+    )
     parser.add_argument(
-        '--signal', choices=['SIGKILL', 'SIGTERM'], default='SIGKILL', help='what to send (default: %(default)s)'
+        '--kills', type=int, default=10, help='how often to kill it (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--steps', type=int, default=400, help='steps of the training (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--workers', type=int, default=2, help='processes that load data (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--seed', type=int, default=0, help='seed of the moments (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--signal',
+        choices=['SIGKILL', 'SIGTERM'],
+        default='SIGKILL',
+        help='what to send (default: %(default)s)',
     )
     return parser
 
@@ -56,12 +69,23 @@ def start_training(folder: Path, args: argparse.Namespace, mark: str) -> subproc
         'default_hooks.checkpoint.save_best=None',
     )
     config = ROOT / 'tests' / 'tools' / 'configs' / 'line.py'
-    command = [sys.executable, ROOT / 'tools' / 'train.py', config, '--work-dir', folder, '--resume']
+    command = [
+        sys.executable,
+        ROOT / 'tools' / 'train.py',
+        config,
+        '--work-dir',
+        folder,
+        '--resume',
+    ]
     paths = os.pathsep.join((str(ROOT), str(ROOT / 'tests')))
     environment = os.environ | {'PYTHONPATH': paths, MARK: mark, 'OMP_NUM_THREADS': '1'}
     with (folder / 'output.txt').open('a') as output:
         return subprocess.Popen(
-            [*command, '--cfg-options', *options], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
+            [*command, '--cfg-options', *options],
+            cwd=ROOT,
+            env=environment,
+            stdout=output,
+            stderr=subprocess.STDOUT,
         )
 
 
@@ -112,14 +136,17 @@ def kill_once(folder: Path, args: argparse.Namespace, moments: random.Random) ->
     if after < before:
         problems.append(f'the newest checkpoint went back from iteration {before} to {after}')
     print(
-        f'iteration {before} -> {after}, exit code {code}{"".join(f"; {problem}" for problem in problems)}', flush=True
+        f'iteration {before} -> {after}, exit code {code}{"".join(f"; {problem}" for problem in problems)}',
+        flush=True,
     )
     return problems
 
 
 def is_training(folder: Path, iteration: int) -> bool:
     """Tell whether the training has saved a checkpoint after an iteration."""
-    return any(int(path.stem.removeprefix('iter_')) > iteration for path in folder.glob('iter_*.pth'))
+    return any(
+        int(path.stem.removeprefix('iter_')) > iteration for path in folder.glob('iter_*.pth')
+    )
 
 
 def compare_ends(first: Path, second: Path) -> list[str]:
@@ -156,12 +183,16 @@ def find_problems(args: argparse.Namespace, parent: Path) -> list[str]:
 def main() -> None:
     """Run the kill test."""
     args = arguments().parse_args()
-    os.environ[VARIABLE] = 'helpers'  # the package of the model, which the configs in the checkpoints import
+    os.environ[VARIABLE] = (
+        'helpers'  # the package of the model, which the configs in the checkpoints import
+    )
     with tempfile.TemporaryDirectory() as parent:
         problems = find_problems(args, Path(parent))
     if problems:
         sys.exit('\n'.join(problems))
-    print(f'{args.kills} kills, nothing lost: the weights equal those of an undisturbed training bit by bit')
+    print(
+        f'{args.kills} kills, nothing lost: the weights equal those of an undisturbed training bit by bit'
+    )
 
 
 if __name__ == '__main__':

@@ -60,7 +60,13 @@ def _read_scope(scope: ast.AST, prefix: str, public: bool, docstring: str) -> It
                 line=node.lineno,
                 length=length,
                 density=sum(1 for statement in body for _ in ast.walk(statement)) / length,
-                arguments=len([argument for argument in _arguments(node) if argument.arg not in ('self', 'cls')]),
+                arguments=len(
+                    [
+                        argument
+                        for argument in _arguments(node)
+                        if argument.arg not in ('self', 'cls')
+                    ]
+                ),
                 public=visible,
                 takes_tensors=any(_is_tensor(argument) for argument in _arguments(node)),
                 names_shapes=bool(SHAPE.search(f'{own} {docstring}')),
@@ -81,13 +87,17 @@ def _arguments(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.arg]:
 
 
 def _is_tensor(argument: ast.arg) -> bool:
-    return argument.annotation is not None and bool(TENSORS.search(ast.unparse(argument.annotation)))
+    return argument.annotation is not None and bool(
+        TENSORS.search(ast.unparse(argument.annotation))
+    )
 
 
 def find_dense(functions: list[Function]) -> list[Function]:
     """Return the functions above the limit of density, the densest first."""
     dense = [
-        function for function in functions if function.length >= DENSITY_LINES and function.density > DENSITY_LIMIT
+        function
+        for function in functions
+        if function.length >= DENSITY_LINES and function.density > DENSITY_LIMIT
     ]
     return sorted(dense, key=lambda function: -function.density)
 
@@ -105,16 +115,22 @@ def describe(files: list[Path]) -> str:
     lengths = [len(file.read_text().splitlines()) for file in files]
     functions = [function for file in files for function in read_functions(file)]
     long = [function for function in functions if function.length >= DENSITY_LINES]
-    with_tensors = [function for function in functions if function.public and function.takes_tensors]
+    with_tensors = [
+        function for function in functions if function.public and function.takes_tensors
+    ]
     with_shapes = sum(function.names_shapes for function in with_tensors)
     rows = {
         'lines': str(sum(lengths)),
         'files': f'{len(files)}, {sum(length < 60 for length in lengths)} of them under 60 lines',
         'lines of a file, median, maximum': f'{median(lengths):g}, {max(lengths)}',
         'functions': f'{len(functions)}, {len(long)} of them of {DENSITY_LINES} lines or more',
-        'lines of a function, median, 90 %, maximum': _spread([function.length for function in functions], '.0f'),
+        'lines of a function, median, 90 %, maximum': _spread(
+            [function.length for function in functions], '.0f'
+        ),
         'density, median, 90 %, maximum': _spread([function.density for function in long], '.1f'),
-        'functions above 18, above 20': ', '.join(str(sum(f.density > limit for f in long)) for limit in (18, 20)),
+        'functions above 18, above 20': ', '.join(
+            str(sum(f.density > limit for f in long)) for limit in (18, 20)
+        ),
         'public functions that take tensors': str(len(with_tensors)),
         'of these with shapes in the docstring': f'{with_shapes} ({with_shapes / max(1, len(with_tensors)):.0%})',
     }
@@ -129,9 +145,15 @@ def _spread(values: list[float], form: str) -> str:
 
 def main() -> None:
     """Print the figures of the package and of its core, or of what is named."""
-    parser = argparse.ArgumentParser(description='Print lengths, density and documentation of Python code.')
-    parser.add_argument('paths', nargs='*', type=Path, help='folders and files; default: the package, then its core')
-    parser.add_argument('--dense', action='store_true', help='also list the functions above the limit of density')
+    parser = argparse.ArgumentParser(
+        description='Print lengths, density and documentation of Python code.'
+    )
+    parser.add_argument(
+        'paths', nargs='*', type=Path, help='folders and files; default: the package, then its core'
+    )
+    parser.add_argument(
+        '--dense', action='store_true', help='also list the functions above the limit of density'
+    )
     args = parser.parse_args()
     groups = (
         {'': args.paths}
@@ -146,8 +168,12 @@ def main() -> None:
         print(f'{title}\n{describe(files)}\n' if title else describe(files))
     if args.dense:
         files = find_files(args.paths or [ROOT / 'mask_dino'])
-        for function in find_dense([function for file in files for function in read_functions(file)]):
-            print(f'{function.density:5.1f} {function.length:3d} lines {function.place} (line {function.line})')
+        for function in find_dense(
+            [function for file in files for function in read_functions(file)]
+        ):
+            print(
+                f'{function.density:5.1f} {function.length:3d} lines {function.place} (line {function.line})'
+            )
 
 
 if __name__ == '__main__':

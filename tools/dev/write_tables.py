@@ -16,7 +16,11 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 METAFILE = ROOT / 'projects' / 'mask_dino' / 'metafile.yml'
 DOCS = ROOT / 'docs'
-PAGES = [ROOT / 'README.md', ROOT / 'projects' / 'mask_dino' / 'README.md', *sorted(DOCS.rglob('*.md'))]
+PAGES = [
+    ROOT / 'README.md',
+    ROOT / 'projects' / 'mask_dino' / 'README.md',
+    *sorted(DOCS.rglob('*.md')),
+]
 TABLE = re.compile(r'(<!-- table: (\w+) -->\n).*?(<!-- end of table -->)', re.DOTALL)
 # Table -> the task that its models are trained for, and the metrics in its columns.
 METRICS = {
@@ -38,7 +42,9 @@ def task_of(model: Model) -> str:
     """Return the task that a model is trained for: panoptic models have instance and semantic figures also."""
     tasks = [result['Task'] for result in model['Results']]
     return next(
-        task for task in ('Panoptic Segmentation', 'Instance Segmentation', 'Semantic Segmentation') if task in tasks
+        task
+        for task in ('Panoptic Segmentation', 'Instance Segmentation', 'Semantic Segmentation')
+        if task in tasks
     )
 
 
@@ -60,7 +66,11 @@ def describe_backbone(model: Model) -> str:
 def describe_schedule(model: Model) -> str:
     """Return the length of the training."""
     metadata = model['Metadata']
-    return f'{metadata["Epochs"]} epochs' if 'Epochs' in metadata else f'{metadata["Iterations"] // 1000}k iterations'
+    return (
+        f'{metadata["Epochs"]} epochs'
+        if 'Epochs' in metadata
+        else f'{metadata["Iterations"] // 1000}k iterations'
+    )
 
 
 def link_config(model: Model, page: Path) -> str:
@@ -90,7 +100,9 @@ def make_figures(name: str, page: Path) -> list[list[str]]:
 def make_released(page: Path) -> list[list[str]]:
     """Return the rows of the table of released files, the header first."""
     released = [model for model in read_models() if 'Released File' in model['Metadata']]
-    rows = [[f'`{model["Metadata"]["Released File"]}`', link_config(model, page)] for model in released]
+    rows = [
+        [f'`{model["Metadata"]["Released File"]}`', link_config(model, page)] for model in released
+    ]
     return [['Released file', 'Config'], *rows]
 
 
@@ -103,7 +115,9 @@ def make_table(name: str, page: Path) -> str:
 
 def fill_tables(page: Path) -> str:
     """Return the text of a page with fresh tables."""
-    return TABLE.sub(lambda match: f'{match[1]}{make_table(match[2], page)}{match[3]}', page.read_text())
+    return TABLE.sub(
+        lambda match: f'{match[1]}{make_table(match[2], page)}{match[3]}', page.read_text()
+    )
 
 
 def main() -> None:

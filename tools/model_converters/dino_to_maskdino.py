@@ -31,9 +31,18 @@ def parse_args() -> argparse.Namespace:
         description='Start a Mask DINO from a DINO of MMDetection or of the original '
         '(https://github.com/IDEA-Research/DINO); the mask branch is new and has to be trained'
     )
-    parser.add_argument('source', metavar='SRC', type=Path, help='.pth or .safetensors file; code in it does not run')
-    parser.add_argument('destination', metavar='DST', type=Path, help='file for load_from: .pth, or .safetensors')
-    parser.add_argument('--config', type=Path, help='config of the model (default: the one that fits the detector)')
+    parser.add_argument(
+        'source',
+        metavar='SRC',
+        type=Path,
+        help='.pth or .safetensors file; code in it does not run',
+    )
+    parser.add_argument(
+        'destination', metavar='DST', type=Path, help='file for load_from: .pth, or .safetensors'
+    )
+    parser.add_argument(
+        '--config', type=Path, help='config of the model (default: the one that fits the detector)'
+    )
     add_trust_argument(parser)
     return parser.parse_args()
 
@@ -47,7 +56,9 @@ def convert(state: dict[str, Tensor], source: Path, destination: Path, config_pa
         print(f'{module}: {known} of {total} tensors from the detector')
     print(f'left out ({len(converted.dropped)}): {", ".join(converted.dropped) or "nothing"}')
     if converted.differences:
-        print('before training, the model does not detect as the detector does. It would with panoptic_head:')
+        print(
+            'before training, the model does not detect as the detector does. It would with panoptic_head:'
+        )
         print('  ' + '\n  '.join(converted.differences))
     write_checkpoint(make_checkpoint(config, converted.state, source), destination)
     print(f'wrote {destination}')

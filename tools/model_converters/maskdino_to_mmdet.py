@@ -21,7 +21,11 @@ from mask_dino.checkpoints.io import (
     write_checkpoint,
 )
 from mask_dino.checkpoints.maskdino import from_original
-from mask_dino.checkpoints.select_config import choose_config, list_unseen_settings, read_architecture
+from mask_dino.checkpoints.select_config import (
+    choose_config,
+    list_unseen_settings,
+    read_architecture,
+)
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'maskdino'
 
@@ -33,10 +37,17 @@ def parse_args() -> argparse.Namespace:
         'detrex, for MMDetection or MMSegmentation'
     )
     parser.add_argument(
-        'source', metavar='SRC', type=Path, help='.pth, .pkl or .safetensors file; code in it does not run'
+        'source',
+        metavar='SRC',
+        type=Path,
+        help='.pth, .pkl or .safetensors file; code in it does not run',
     )
-    parser.add_argument('destination', metavar='DST', type=Path, help='file to write: .pth, or .safetensors')
-    parser.add_argument('--config', type=Path, help='config of the model (default: the one that fits the tensors)')
+    parser.add_argument(
+        'destination', metavar='DST', type=Path, help='file to write: .pth, or .safetensors'
+    )
+    parser.add_argument(
+        '--config', type=Path, help='config of the model (default: the one that fits the tensors)'
+    )
     parser.add_argument(
         '--verify',
         action='store_true',
@@ -45,7 +56,9 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def convert(state: dict[str, Tensor], source: Path, destination: Path, config_path: Path | None) -> None:
+def convert(
+    state: dict[str, Tensor], source: Path, destination: Path, config_path: Path | None
+) -> None:
     """Convert and write tensors; print the choice of the config, what is left out, and what no tensor shows."""
     reason = 'as given'
     if config_path is None:
@@ -58,9 +71,13 @@ def convert(state: dict[str, Tensor], source: Path, destination: Path, config_pa
     buffers = Counter(name.rpartition('.')[2] for name in converted.derived)
     derived = ', '.join(f'{count} {name}' for name, count in buffers.items())
     print(f'order of the encoder levels in the file: {converted.levels}')
-    print(f'ignored, without a place in the model ({len(converted.ignored)}): {", ".join(converted.ignored) or "none"}')
+    print(
+        f'ignored, without a place in the model ({len(converted.ignored)}): {", ".join(converted.ignored) or "none"}'
+    )
     print(f'derived from the config: {derived or "nothing"}')
-    print(f'not shown by the tensors, taken from the config: {", ".join(list_unseen_settings(config)) or "nothing"}')
+    print(
+        f'not shown by the tensors, taken from the config: {", ".join(list_unseen_settings(config)) or "nothing"}'
+    )
     write_checkpoint(make_checkpoint(config, converted.state, source), destination)
     print(f'wrote {destination}: {len(converted.state)} tensors')
 
@@ -77,7 +94,9 @@ def main() -> None:
     try:
         convert(state, args.source, args.destination, args.config)
         if args.verify:
-            print(f'verified, mean magnitudes on a seeded image: {compute_fingerprint(args.destination)}')
+            print(
+                f'verified, mean magnitudes on a seeded image: {compute_fingerprint(args.destination)}'
+            )
     except (CheckpointError, OSError) as error:
         sys.exit(f'error: {args.source} was not converted: {error}')
 

@@ -27,14 +27,25 @@ def parse_args() -> argparse.Namespace:
         description='Convert a checkpoint of MMDetection or MMSegmentation for the original Mask DINO '
         '(https://github.com/IDEA-Research/MaskDINO)'
     )
-    parser.add_argument('source', metavar='SRC', type=Path, help='.pth or .safetensors file; code in it does not run')
-    parser.add_argument('destination', metavar='DST', type=Path, help='file to write: .pth, or .safetensors')
-    parser.add_argument('--config', type=Path, help='config of the model (default: the one in the checkpoint)')
+    parser.add_argument(
+        'source',
+        metavar='SRC',
+        type=Path,
+        help='.pth or .safetensors file; code in it does not run',
+    )
+    parser.add_argument(
+        'destination', metavar='DST', type=Path, help='file to write: .pth, or .safetensors'
+    )
+    parser.add_argument(
+        '--config', type=Path, help='config of the model (default: the one in the checkpoint)'
+    )
     add_trust_argument(parser)
     return parser.parse_args()
 
 
-def convert(source: Path, destination: Path, config_path: Path | None, trusted_packages: list[str]) -> None:
+def convert(
+    source: Path, destination: Path, config_path: Path | None, trusted_packages: list[str]
+) -> None:
     """Convert and write the weights of a checkpoint; print what is left out."""
     # Packages that the config of the user imports are trusted in the checkpoint: the config is read first.
     given_config = Config.fromfile(config_path) if config_path else None

@@ -31,7 +31,10 @@ tta_pipeline = [
     dict(
         type='TestTimeAug',
         transforms=[
-            [dict(type='ResizeShortestEdge', scale=side, max_size=3584) for side in (256, 384, 512, 640, 768, 896)],
+            [
+                dict(type='ResizeShortestEdge', scale=side, max_size=3584)
+                for side in (256, 384, 512, 640, 768, 896)
+            ],
             [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
             [dict(type='LoadAnnotations')],
             [dict(type='PackSegInputs')],

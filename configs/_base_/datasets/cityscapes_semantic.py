@@ -31,7 +31,10 @@ tta_pipeline = [
     dict(
         type='TestTimeAug',
         transforms=[
-            [dict(type='ResizeShortestEdge', scale=side, max_size=4096) for side in (512, 768, 1024, 1280, 1536, 1792)],
+            [
+                dict(type='ResizeShortestEdge', scale=side, max_size=4096)
+                for side in (512, 768, 1024, 1280, 1536, 1792)
+            ],
             [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
             [dict(type='LoadAnnotations')],
             [dict(type='PackSegInputs')],

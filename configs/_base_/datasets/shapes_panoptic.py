@@ -26,7 +26,9 @@ metainfo = dict(
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadCocoPanopticAnnotations'),
-    dict(type='RandomFlip', prob=[0.25, 0.25, 0.25], direction=['horizontal', 'vertical', 'diagonal']),
+    dict(
+        type='RandomFlip', prob=[0.25, 0.25, 0.25], direction=['horizontal', 'vertical', 'diagonal']
+    ),
     dict(type='RandomResize', scale=image_size, ratio_range=(0.8, 1.25), keep_ratio=True),
     dict(type='RandomCrop', crop_size=image_size, recompute_bbox=True, allow_negative_crop=True),
     # Images without objects are kept: they teach what is no object.
@@ -39,7 +41,10 @@ test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=image_size, keep_ratio=True),
     dict(type='LoadCocoPanopticAnnotations'),
-    dict(type='PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
+    dict(
+        type='PackDetInputs',
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
+    ),
 ]
 
 train_dataloader = dict(
@@ -73,7 +78,11 @@ panoptic_truth = dict(
 val_evaluator = [
     dict(type='PanopticQualityMetric', **panoptic_truth),
     # Boxes and masks of things.
-    dict(type='CompleteCocoMetric', ann_file=data_root + 'annotations/instances_val.json', metric=['bbox', 'segm']),
+    dict(
+        type='CompleteCocoMetric',
+        ann_file=data_root + 'annotations/instances_val.json',
+        metric=['bbox', 'segm'],
+    ),
     dict(type='PanopticIoUMetric', **panoptic_truth),
     # Masks of stuff. It needs model.test_cfg.stuff_on.
     dict(type='StuffAPMetric', metric=['segm'], **panoptic_truth),

@@ -45,7 +45,9 @@ model = dict(
             boxes_from_masks=True,
             pixel_exact=False,
         ),
-        decoder=dict(type='MaskDINODecoder', num_layers=9, feedforward_channels=2048, with_cp=False),
+        decoder=dict(
+            type='MaskDINODecoder', num_layers=9, feedforward_channels=2048, with_cp=False
+        ),
         denoising=dict(type='UnifiedDenoising', num_queries=100, noise_scale=0.4),
         criterion=dict(
             type='MaskDINOCriterion',
@@ -62,12 +64,23 @@ model = dict(
                     dict(type='IoUCost', weight=2.0, iou_mode='giou'),
                 ],
             ),
-            loss_cls=dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=4.0),
+            loss_cls=dict(
+                type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=4.0
+            ),
             loss_bbox=dict(type='L1Loss', loss_weight=5.0),
             loss_iou=dict(type='GIoULoss', loss_weight=2.0),
             loss_mask=dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=5.0),
-            loss_dice=dict(type='DiceLoss', use_sigmoid=True, activate=True, naive_dice=True, eps=1.0, loss_weight=5.0),
-            point_sampler=dict(num_points=12544, oversample_ratio=3.0, importance_sample_ratio=0.75),
+            loss_dice=dict(
+                type='DiceLoss',
+                use_sigmoid=True,
+                activate=True,
+                naive_dice=True,
+                eps=1.0,
+                loss_weight=5.0,
+            ),
+            point_sampler=dict(
+                num_points=12544, oversample_ratio=3.0, importance_sample_ratio=0.75
+            ),
         ),
     ),
     panoptic_fusion_head=dict(

@@ -1,9 +1,7 @@
 # Mask DINO with Swin-L (window 12, 384 pixels, ImageNet-22k) and five encoder levels.
 _base_ = ['./maskdino_r50.py', '../backbones/swin_l.py']
 
-pretrained = (
-    'https://github.com/SwinTransformer/storage/releases/download/v1.0.0/swin_large_patch4_window12_384_22k.pth'
-)
+pretrained = 'https://github.com/SwinTransformer/storage/releases/download/v1.0.0/swin_large_patch4_window12_384_22k.pth'
 
 model = dict(
     backbone=dict(

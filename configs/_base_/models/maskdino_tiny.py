@@ -17,7 +17,9 @@ model = dict(
         embed_dims=64,
         # Without it, the first of few steps would only teach that most queries are no object.
         prior_prob=0.01,
-        pixel_decoder=dict(in_channels=[24, 48, 96, 192], num_levels=3, num_layers=1, feedforward_channels=256),
+        pixel_decoder=dict(
+            in_channels=[24, 48, 96, 192], num_levels=3, num_layers=1, feedforward_channels=256
+        ),
         # In a short training, masks are learned sooner than boxes: boxes start from the exact extent of the masks.
         queries=dict(num_queries=30, anchor_sizes=[0.1, 0.2, 0.4], pixel_exact=True),
         decoder=dict(num_layers=3, feedforward_channels=256),

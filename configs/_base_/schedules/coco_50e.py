@@ -14,7 +14,14 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=10),
-    dict(type='MultiStepLR', begin=0, end=max_iters, by_epoch=False, milestones=[327778, 355092], gamma=0.1),
+    dict(
+        type='MultiStepLR',
+        begin=0,
+        end=max_iters,
+        by_epoch=False,
+        milestones=[327778, 355092],
+        gamma=0.1,
+    ),
 ]
 
 # The learning rate is for 16 images per step; `--auto-scale-lr` adapts it to other batches.

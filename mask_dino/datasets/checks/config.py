@@ -5,9 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from inspect import Parameter, signature
 from typing import Any
 
-from mmengine.registry import DATA_SAMPLERS, DATASETS, TRANSFORMS, Registry
+from mmengine.registry import DATASETS, TRANSFORMS
 
 from ...messages import first_few, is_url
+from .loops import find_class, loop_problems
 
 OLD_SECTIONS = dict(
     data='train_dataloader, val_dataloader and test_dataloader',
@@ -85,7 +86,7 @@ def _loader_problems(loader: Mapping, scope: str | None) -> Iterator[str]:
     for dataset in leaf_datasets(loader.get('dataset')):
         if not isinstance(dataset, Mapping):
             continue
-        kind = _find_class(dataset, DATASETS, scope)
+        kind = find_class(dataset, DATASETS, scope)
         problems = [*argument_problems('dataset', dataset, kind), *prefix_problems(dataset, kind)]
         yield from problems
         if not problems and (problem := folder_problem(dataset, kind)):
@@ -97,20 +98,11 @@ def _transform_problems(pipeline: Iterable[Any], scope: str | None) -> Iterator[
     for transform in pipeline:
         if not isinstance(transform, Mapping):
             continue
-        kind = _find_class(transform, TRANSFORMS, scope)
+        kind = find_class(transform, TRANSFORMS, scope)
         name = transform.get('type')
         if kind is None and name in OLD_TRANSFORMS:
             yield f'{name} of the pipeline is a transform of old versions. Write {OLD_TRANSFORMS[name]}.'
         yield from argument_problems(f'{name} of the pipeline', transform, kind)
-
-
-def _find_class(config: Mapping, root: Registry, scope: str | None) -> Any:
-    """Return the class that a config names in the registry of its framework, or None if it is not registered."""
-    kind = config.get('type')
-    if not isinstance(kind, str):
-        return kind
-    with root.switch_scope_and_registry(scope) as registry:
-        return registry.get(kind)
 
 
 def argument_problems(place: str, config: Mapping, kind: Any) -> list[str]:
@@ -121,9 +113,13 @@ def argument_problems(place: str, config: Mapping, kind: Any) -> list[str]:
     unknown = [name for name in config if name not in accepted and name not in ('type', '_scope_')]
     if not unknown:
         return []
-    advice = [f'{OLD_ARGUMENTS[name]} instead of {name}' for name in unknown if name in OLD_ARGUMENTS]
+    advice = [
+        f'{OLD_ARGUMENTS[name]} instead of {name}' for name in unknown if name in OLD_ARGUMENTS
+    ]
     remedy = f'Write {first_few(advice)}' if advice else 'Correct the name, or remove it'
-    return [f'{place} has arguments that {kind.__name__} does not take: {first_few(unknown)}. {remedy}.']
+    return [
+        f'{place} has arguments that {kind.__name__} does not take: {first_few(unknown)}. {remedy}.'
+    ]
 
 
 def accepted_arguments(kind: Any) -> set[str] | None:
@@ -156,7 +152,9 @@ def prefix_problems(dataset: Mapping, kind: Any) -> list[str]:
         listed = first_few(sorted(prefix.keys() - known))
         problems.append(f'data_prefix has the key {listed}, which {kind.__name__} does not read.')
     if needed not in prefix:
-        problems.append(f'data_prefix of {kind.__name__} lacks the key {needed}, {FOLDERS[needed]}.')
+        problems.append(
+            f'data_prefix of {kind.__name__} lacks the key {needed}, {FOLDERS[needed]}.'
+        )
     return [f'{problem} Write data_prefix=dict({needed}=...).' for problem in problems]
 
 
@@ -173,7 +171,11 @@ def folder_problem(dataset: Mapping, kind: Any) -> str | None:
     if any(name.endswith(suffix) for name in names):
         return None
     others = sorted({os.path.splitext(name)[1] for name in names})
-    remedy = f'names end in {", ".join(others)}: set img_suffix of the dataset' if others else 'it is empty'
+    remedy = (
+        f'names end in {", ".join(others)}: set img_suffix of the dataset'
+        if others
+        else 'it is empty'
+    )
     return f'{folder} has no image whose name ends in {suffix}; {remedy}'
 
 
@@ -184,59 +186,3 @@ def default_argument(kind: Any, name: str) -> Any:
         if name in parameters:
             return parameters[name].default
     return None
-
-
-INFINITE_SAMPLERS = {'InfiniteSampler', 'MultiSourceSampler'}
-"""Samplers that start over instead of ending, and their children."""
-
-
-def loop_problems(config: Mapping, loaders: Iterable[str]) -> list[str]:
-    """Say which loops and samplers of a config do not fit each other.
-
-    An epoch, a validation and a test end only when their sampler ends. A loop of iterations starts a sampler over, and
-    so takes any; but it has no epochs after which a scheduler could change the learning rate.
-    """
-    problems = []
-    for loader in loaders:
-        is_endless = _is_infinite(config[loader].get('sampler'), config.get('default_scope'))
-        needs_end = 'train' not in loader or _by_epoch(config)
-        if is_endless and needs_end:
-            loop = 'an epoch of training' if 'train' in loader else 'the evaluation'
-            remedy = "Write sampler=dict(type='DefaultSampler', ...)"
-            remedy += ', or train with IterBasedTrainLoop.' if 'train' in loader else ', with shuffle=False.'
-            problems.append(f'{loader}: its sampler never ends, and {loop} would not end either. {remedy}')
-    if 'train_dataloader' in loaders and isinstance(config.get('train_cfg'), Mapping):
-        problems += _schedule_problems(config)
-    return problems
-
-
-def _schedule_problems(config: Mapping) -> Iterator[str]:
-    """Yield what does not fit between train_cfg and param_scheduler."""
-    by_epoch, loop = _by_epoch(config), config['train_cfg']
-    name, needless = ('EpochBasedTrainLoop', 'max_iters') if by_epoch else ('IterBasedTrainLoop', 'max_epochs')
-    if needless in loop:
-        remedy = 'Remove it, or add _delete_=True to the other settings.'
-        yield f'train_cfg: {name} does not take {needless}. {remedy}'
-    schedulers = config.get('param_scheduler') or []
-    listed = [schedulers] if isinstance(schedulers, Mapping) else schedulers
-    for scheduler in () if by_epoch else listed:
-        kind = scheduler.get('type')
-        waits = scheduler.get('by_epoch', True) and not scheduler.get('convert_to_iter_based')
-        if waits and 'ReduceOnPlateau' not in str(kind):
-            yield (
-                f'param_scheduler: {kind} waits for the end of an epoch, which {name} does not have: the learning rate '
-                'would never change. Write by_epoch=False, and begin, end and milestones in iterations.'
-            )
-
-
-def _by_epoch(config: Mapping) -> bool:
-    """Tell whether a config trains by epochs."""
-    loop = config.get('train_cfg') or {}
-    name = str(getattr(loop.get('type'), '__name__', loop.get('type', '')))
-    return name == 'EpochBasedTrainLoop' or loop.get('by_epoch') is True
-
-
-def _is_infinite(sampler: Any, scope: str | None) -> bool:
-    """Tell whether a sampler, given by its config, never ends."""
-    kind = _find_class(sampler, DATA_SAMPLERS, scope) if isinstance(sampler, Mapping) else type(sampler)
-    return bool(INFINITE_SAMPLERS & {parent.__name__ for parent in getattr(kind, '__mro__', ())})

@@ -8,7 +8,8 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import METRICS
 
 from ...messages import DataError, Finding, error, first_few, is_url, plural, warning
-from .coco_file import check_categories, read_coco
+from .categories import check_categories
+from .coco_file import read_coco
 from .config import leaf_datasets
 
 BY_ORDER = {'CocoMetric', 'CocoPanopticMetric'}
@@ -19,7 +20,10 @@ BY_NAME = {'PanopticAPMetric', 'PanopticQualityMetric', 'PanopticIoUMetric'}
 
 def compares_results(evaluators: Any, scope: str | None) -> bool:
     """Tell whether evaluators, given by their configs, compare results with annotations."""
-    return any(_metric_names(metric, scope) & (BY_ORDER | BY_NAME) for metric in _comparing_metrics(evaluators))
+    return any(
+        _metric_names(metric, scope) & (BY_ORDER | BY_NAME)
+        for metric in _comparing_metrics(evaluators)
+    )
 
 
 def check_evaluator(loader: str, dataset: Any, evaluators: Any, scope: str | None) -> list[Finding]:
@@ -34,7 +38,9 @@ def check_evaluator(loader: str, dataset: Any, evaluators: Any, scope: str | Non
         one_each = 'MultiDatasetsEvaluator' in _type_name(evaluators) and index < len(leaves)
         parts = leaves[index : index + 1] if one_each else leaves
         if metric.get('ann_file'):
-            findings += _check_file(f'{evaluator}.ann_file', metric['ann_file'], parts, bool(names & BY_NAME))
+            findings += _check_file(
+                f'{evaluator}.ann_file', metric['ann_file'], parts, bool(names & BY_NAME)
+            )
         folder = metric.get('seg_prefix')
         if folder and not is_url(folder) and not os.path.isdir(folder):
             remedy = f'Name the folder of the PNGs, as in data_prefix.seg of {loader}'
@@ -73,7 +79,9 @@ def _lists_images(dataset: Any) -> bool:
     return {'img_id', 'img_path', 'width', 'height'} <= dataset.get_data_info(0).keys()
 
 
-def _check_file(field: str, file: str, leaves: Sequence[BaseDataset], by_name: bool) -> list[Finding]:
+def _check_file(
+    field: str, file: str, leaves: Sequence[BaseDataset], by_name: bool
+) -> list[Finding]:
     """Compare the file of a metric with the data sets that it evaluates."""
     if all(os.path.realpath(file) == os.path.realpath(leaf.ann_file) for leaf in leaves):
         return []
@@ -94,7 +102,9 @@ def _check_file(field: str, file: str, leaves: Sequence[BaseDataset], by_name: b
         return findings
     # Counts of what is left out belong to the file of the data set.
     compared = content | dict(annotations=[])
-    return findings + [error(f'{field}: {message}') for _, message in check_categories(compared, file, classes)]
+    return findings + [
+        error(f'{field}: {message}') for _, message in check_categories(compared, file, classes)
+    ]
 
 
 def _compare_images(
@@ -108,14 +118,18 @@ def _compare_images(
         return [error(f'{message}{first_few(missing, 3)}. {remedy}')]
 
     pairs = [(info, images[info['img_id']]) for info in infos]
-    differing = [_describe_pair(info, image) for info, image in pairs if not _is_same_image(info, image)]
+    differing = [
+        _describe_pair(info, image) for info, image in pairs if not _is_same_image(info, image)
+    ]
     if differing:
         message = f'{field} is {file}, which has other images than {data_file} under {plural(len(differing), "id")}: '
         return [error(f'{message}{first_few(differing, 2, "; ")}. {remedy}')]
 
     surplus = len(images) - len(infos)
     if surplus > 0:
-        message = f'{field}: {file} has {plural(surplus, "image")} that the data set does not deliver. '
+        message = (
+            f'{field}: {file} has {plural(surplus, "image")} that the data set does not deliver. '
+        )
         return [warning(f'{message}A metric may count their objects as missed. {remedy}')]
     return []
 

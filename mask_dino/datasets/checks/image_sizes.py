@@ -40,7 +40,9 @@ class SizeRange(NamedTuple):
         return sides
 
 
-def check_narrow_images(loader: str, dataset: Any, paths: Sequence[str], sizes: Sequence[Any]) -> list[Finding]:
+def check_narrow_images(
+    loader: str, dataset: Any, paths: Sequence[str], sizes: Sequence[Any]
+) -> list[Finding]:
     """Report images of which the pipeline makes a side of 0 pixels; sizes are width and height, or None."""
     known = [(path, size) for path, size in zip(paths, sizes, strict=True) if size]
     if not known:
@@ -118,8 +120,12 @@ def find_sizes(dataset: BaseDataset, sizes: np.ndarray) -> SizeRange | None:
             return None
         if 'Resize' in name and (choices := list(_resized(transform, found.largest))):
             found = SizeRange(np.min(choices, 0), np.max(choices, 0), np.inf)
-        elif name == 'RandomCrop' and max(transform.crop_size) > 1:  # below, they are shares of the image
-            found = found._replace(crop=min(found.crop, float(np.sqrt(np.prod(transform.crop_size)))))
+        elif (
+            name == 'RandomCrop' and max(transform.crop_size) > 1
+        ):  # below, they are shares of the image
+            found = found._replace(
+                crop=min(found.crop, float(np.sqrt(np.prod(transform.crop_size))))
+            )
     return found
 
 
@@ -142,7 +148,9 @@ def _rescale(resize: Any, scale: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     options = vars(resize)
     long_sides, short_sides = sizes.max(1), sizes.min(1)
     if 'max_size' in options:
-        factors = np.minimum(np.min(scale) / short_sides, (options['max_size'] or np.inf) / long_sides)
+        factors = np.minimum(
+            np.min(scale) / short_sides, (options['max_size'] or np.inf) / long_sides
+        )
     elif not options.get('keep_ratio'):
         return np.broadcast_to(np.floor(scale), sizes.shape)
     elif scale.ndim == 0:

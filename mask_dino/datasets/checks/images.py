@@ -83,15 +83,21 @@ def _check_folder(folder: str, names: Sequence[str]) -> list[Finding]:
     findings = []
     if missing := [name for name in names if name not in sizes]:
         folded = {name.lower(): name for name in sizes}
-        others = [f' ({name} is called {folded[name.lower()]} there)' for name in missing if name.lower() in folded]
-        remedy = (
-            'Correct data_prefix of the dataset in the config, or file_name of the images; or remove their entries.'
-        )
+        others = [
+            f' ({name} is called {folded[name.lower()]} there)'
+            for name in missing
+            if name.lower() in folded
+        ]
+        remedy = 'Correct data_prefix of the dataset in the config or file_name of the images, or remove the entries.'
         listed = first_few(missing, 5) + ''.join(others[:1])
         count = f'{len(missing)} of {plural(len(names), "image")}'
         findings.append(error(f'{folder}: {count} missing: {listed}. {remedy}'))
     if empty := [name for name in names if sizes.get(name) == 0]:
-        findings.append(error(f'{folder}: {plural(len(empty), "empty file")}: {first_few(empty, 5)}; {COPY_AGAIN}'))
+        findings.append(
+            error(
+                f'{folder}: {plural(len(empty), "empty file")}: {first_few(empty, 5)}; {COPY_AGAIN}'
+            )
+        )
     return findings
 
 
@@ -161,9 +167,15 @@ def check_depth(paths: Sequence[str]) -> list[Finding]:
         message = f'{plural(len(floats), "image")} looked at with floating-point values: {first_few(floats, 2)}. '
         findings.append(error(f'{message}Save them with 8 bits per channel.'))
     if largest and max(largest.values()) < FEW_LEVELS * 256:
-        listed = first_few((f'{path} (largest value {value})' for path, value in largest.items()), 2)
+        listed = first_few(
+            (f'{path} (largest value {value})' for path, value in largest.items()), 2
+        )
         message = f'{plural(len(largest), "image")} of 16 bits looked at with values that use few of them: {listed}. '
-        findings.append(error(f'{message}Loaded with 8 bits, they are nearly black: scale the values to 8 bits.'))
+        findings.append(
+            error(
+                f'{message}Loaded with 8 bits, they are nearly black: scale the values to 8 bits.'
+            )
+        )
     return findings
 
 

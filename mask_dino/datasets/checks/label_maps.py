@@ -45,16 +45,22 @@ def check_label_maps(loader: str, dataset: Any, decode: bool) -> list[Finding]:
     """
     indices = spread_evenly(len(dataset), len(dataset) if decode else MAPS)
     infos = [dataset.get_data_info(index) for index in indices]
-    local = [info for info in infos if info.get('seg_map_path') and not is_url(info['seg_map_path'])]
+    local = [
+        info for info in infos if info.get('seg_map_path') and not is_url(info['seg_map_path'])
+    ]
     if not local:
         return _check_absence(loader, infos)
     names = dataset.metainfo.get('classes') or ()
-    codes = read_codes(len(names), dataset.label_map, dataset.reduce_zero_label, dataset.ignore_index)
+    codes = read_codes(
+        len(names), dataset.label_map, dataset.reduce_zero_label, dataset.ignore_index
+    )
     reports = [read_map(info, codes) for info in local]
     unread = [problem for info in local if (problem := unread_image(info['img_path'], decode))]
     unusable = [report.problem for report in reports if report.problem]
     findings = [
-        error(f'{plural(len(problems), noun)} of {len(local)} looked at: {first_few(problems, 3, "; ")}')
+        error(
+            f'{plural(len(problems), noun)} of {len(local)} looked at: {first_few(problems, 3, "; ")}'
+        )
         for noun, problems in (('image', unread), ('label map', unusable))
         if problems
     ]
@@ -69,7 +75,9 @@ def _check_absence(loader: str, infos: Sequence[Mapping]) -> list[Finding]:
     return [error(f'{message}Write data_prefix=dict(seg_map_path=...), the folder of the maps.')]
 
 
-def summarise(loader: str, num_images: int, names: Sequence[str], reports: Sequence[MapReport]) -> Iterator[Finding]:
+def summarise(
+    loader: str, num_images: int, names: Sequence[str], reports: Sequence[MapReport]
+) -> Iterator[Finding]:
     """Yield a line on a data set, and warnings of classes without a pixel and maps that are nearly all ignored."""
     if not names:
         return
@@ -87,14 +95,20 @@ def summarise(loader: str, num_images: int, names: Sequence[str], reports: Seque
     yield note(summary)
     if absent:
         remedy = 'Correct the maps, reduce_zero_label or metainfo.classes, unless these classes are rare.'
-        yield warning(f'{loader}: no pixel of {first_few(absent)} in {looked_at} looked at. {remedy}')
+        yield warning(
+            f'{loader}: no pixel of {first_few(absent)} in {looked_at} looked at. {remedy}'
+        )
     shares = [(report.path, report.pixels[-1] / report.pixels.sum()) for report in reports]
     if empty := [f'{path} ({share:.1%})' for path, share in shares if share >= NEARLY_ALL]:
         count = f'{plural(len(empty), "label map")} of {len(reports)} looked at'
-        yield warning(f'{loader}: nearly all pixels are ignored in {count}: {first_few(empty, 2)}. {IGNORED_REMEDY}')
+        yield warning(
+            f'{loader}: nearly all pixels are ignored in {count}: {first_few(empty, 2)}. {IGNORED_REMEDY}'
+        )
 
 
-IGNORED_REMEDY = 'Write the numbers of classes where the maps have 255 (or 0, with reduce_zero_label=True).'
+IGNORED_REMEDY = (
+    'Write the numbers of classes where the maps have 255 (or 0, with reduce_zero_label=True).'
+)
 
 
 def unread_image(path: str, decode: bool) -> str | None:
@@ -103,7 +117,9 @@ def unread_image(path: str, decode: bool) -> str | None:
     return image_problem(path, size, decode) if size else file_problem(path)
 
 
-def read_codes(num_classes: int, label_map: dict | None, reduce_zero_label: bool, ignore_index: int) -> LabelCodes:
+def read_codes(
+    num_classes: int, label_map: dict | None, reduce_zero_label: bool, ignore_index: int
+) -> LabelCodes:
     """Return what becomes of the labels: mmseg first moves them down with ``reduce_zero_label``, then maps them."""
     classes = {}
     for label in range(256):
@@ -131,7 +147,9 @@ def read_map(info: Mapping, codes: LabelCodes) -> MapReport:
     if codes.num_classes and (classes == UNKNOWN).any():
         listed = first_few(values[classes == UNKNOWN].tolist(), 5)
         remedy = 'add classes, correct reduce_zero_label or the map'
-        return MapReport(path, f'{path} has the labels {listed}, which no class has: {remedy}', none)
+        return MapReport(
+            path, f'{path} has the labels {listed}, which no class has: {remedy}', none
+        )
     pixels = np.bincount(classes.clip(0), counts, codes.num_classes + 1)
     return MapReport(path, None, pixels.astype(np.int64))
 

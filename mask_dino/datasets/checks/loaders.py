@@ -9,11 +9,12 @@ from mmengine.dataset import BaseDataset
 from ...messages import DataError, Finding, error, error_messages, warning
 from ..coco import NO_IMAGE_LEFT, check_annotation_file, reads_coco
 from ..panoptic import check_maps, check_panoptic_file, reads_panoptic
-from .coco_file import SEMANTIC_HEADS, check_heads, check_same_classes
-from .config import config_problems, leaf_datasets, loop_problems, old_sections
+from .categories import SEMANTIC_HEADS, check_heads, check_same_classes
+from .config import config_problems, leaf_datasets, old_sections
 from .evaluators import check_evaluator, compares_results
 from .image_sizes import check_narrow_images, check_train_and_test_sizes
 from .label_maps import check_label_maps, reads_label_maps
+from .loops import loop_problems
 from .statistics import check_images, check_objects, survey
 from .transforms import check_pipelines
 
@@ -36,7 +37,11 @@ def check_config(config: Mapping, decode: bool) -> list[Finding]:
             continue
         problems = config_problems(config, [loader]) or build_problems(config, loader, datasets)
         findings += [error(problem) for problem in problems]
-    return list(dict.fromkeys(findings + check_loaders(datasets, config, config.get('model'), Depth(True, decode))))
+    return list(
+        dict.fromkeys(
+            findings + check_loaders(datasets, config, config.get('model'), Depth(True, decode))
+        )
+    )
 
 
 def build_problems(config: Mapping, loader: str, datasets: dict[str, Any]) -> list[str]:
@@ -118,7 +123,9 @@ def check_dataset(loader: str, dataset: Any, is_compared: bool, depth: Depth) ->
         findings += check_maps(dataset, depth.all_images)
     if reads_label_maps(dataset) and not error_messages(findings):
         findings += check_label_maps(loader, dataset, depth.all_images)
-    return findings + (check_objects(loader, dataset, found, is_compared) if reads_file(dataset) else [])
+    return findings + (
+        check_objects(loader, dataset, found, is_compared) if reads_file(dataset) else []
+    )
 
 
 def check_file(dataset: Any, complete: bool) -> list[Finding]:

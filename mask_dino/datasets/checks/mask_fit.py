@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...messages import Finding, error, first_few, plural, spread_evenly, warning
-from .annotations import BOX_CROSSES, BOX_FORM, Ids, box_defect
+from .annotations import Ids
+from .defects import BOX_CROSSES, BOX_FORM, box_defect
 from .masks import exchanged_extent, mask_extent, usable_mask
 
 MASKS = 20_000
@@ -79,8 +80,12 @@ def check_mask_fit(content: dict, file: str, complete: bool = False) -> list[Fin
         return []
     reason = _explain([objects[index] for index in misfits[:EXPLAINED]])
     count = f'{plural(len(misfits), "annotation")} of {len(objects)} looked at'
-    listed = '; '.join(_describe(objects[index], corners[index], masks[index]) for index in misfits[:2])
-    message = f'{file}: segmentation does not fit bbox in {count} ({listed}). {reason or UNEXPLAINED}'
+    listed = '; '.join(
+        _describe(objects[index], corners[index], masks[index]) for index in misfits[:2]
+    )
+    message = (
+        f'{file}: segmentation does not fit bbox in {count} ({listed}). {reason or UNEXPLAINED}'
+    )
     apart = (_overlaps(masks, corners) < 0.5).mean()
     are_most = len(misfits) > 0.5 * len(objects) and len(objects) >= FEWEST_BOXES
     is_systematic = are_most and (reason is not None or apart > 0.5)
@@ -99,7 +104,9 @@ def _masked_objects(content: dict, complete: bool) -> Iterator[MaskedObject]:
             continue
         mask = usable_mask(annotation.get('segmentation'), *size)
         if mask is not None:
-            yield MaskedObject(f'id {annotation.get("id")} on {image["file_name"]}', box, mask, size)
+            yield MaskedObject(
+                f'id {annotation.get("id")} on {image["file_name"]}', box, mask, size
+            )
 
 
 def _mask_extents(objects: Sequence[MaskedObject]) -> np.ndarray:
@@ -150,7 +157,9 @@ def _try_reasons(misfits: Sequence[MaskedObject]) -> Iterator[tuple[str, np.ndar
     boxes = np.array([item.box for item in misfits], float)
     yield 'bbox is x1, y1, x2, y2: write x, y, width, height.', _fits(masks, boxes)
 
-    exchanged = np.array([exchanged_extent(item.segmentation, *item.size) for item in misfits], float)
+    exchanged = np.array(
+        [exchanged_extent(item.segmentation, *item.size) for item in misfits], float
+    )
     yield EXCHANGED, _fits(exchanged, corners)
 
     mask_starts = np.tile(masks[:, :2], 2)
@@ -166,5 +175,7 @@ def _try_reasons(misfits: Sequence[MaskedObject]) -> Iterator[tuple[str, np.ndar
 
 def _describe(item: MaskedObject, corners: np.ndarray, mask: np.ndarray) -> str:
     """Say where box and mask (4,) of an object are."""
-    box_text, mask_text = (', '.join(f'{value:g}' for value in part.round(1)) for part in (corners, mask))
+    box_text, mask_text = (
+        ', '.join(f'{value:g}' for value in part.round(1)) for part in (corners, mask)
+    )
     return f'{item.name}: x1, y1, x2, y2 are {box_text} by bbox and {mask_text} by its mask'

@@ -36,7 +36,9 @@ def mask_problem(segmentation: Any, width: int, height: int) -> str | None:
 def usable_mask(segmentation: Any, width: int, height: int) -> list | dict | None:
     """Return a segmentation without its unusable polygons, or None if nothing is left."""
     if isinstance(segmentation, list):
-        return [polygon for polygon in segmentation if polygon_problem(polygon, width, height) is None] or None
+        return [
+            polygon for polygon in segmentation if polygon_problem(polygon, width, height) is None
+        ] or None
     return segmentation if mask_problem(segmentation, width, height) is None else None
 
 
@@ -82,7 +84,9 @@ def _rle_problem(code: dict, width: int, height: int) -> str | None:
     return None if runs[1::2].any() else EMPTY_CODE
 
 
-def mask_extent(segmentation: list | dict, width: int, height: int) -> tuple[float, float, float, float]:
+def mask_extent(
+    segmentation: list | dict, width: int, height: int
+) -> tuple[float, float, float, float]:
     """Return x1, y1, x2, y2 of the mask in pixels, clipped to the image.
 
     Args:
@@ -97,7 +101,9 @@ def mask_extent(segmentation: list | dict, width: int, height: int) -> tuple[flo
     return left, top, right, bottom
 
 
-def exchanged_extent(segmentation: list | dict, width: int, height: int) -> tuple[float, float, float, float]:
+def exchanged_extent(
+    segmentation: list | dict, width: int, height: int
+) -> tuple[float, float, float, float]:
     """Return the extent, unclipped, if polygons were y, x, y, x, ... and run lengths went along the rows."""
     if isinstance(segmentation, dict):
         top, left, bottom, right = _runs_extent(read_counts(segmentation['counts']), width)
@@ -116,7 +122,9 @@ def _runs_extent(runs: np.ndarray, height: int) -> tuple[int, int, int, int]:
     first_columns, first_rows = np.divmod(starts, height)
     last_columns, last_rows = np.divmod(ends - 1, height)
     left, right = int(first_columns[0]), int(last_columns[-1])
-    if (first_columns != last_columns).any():  # such a run reaches the bottom, and goes on at the top
+    if (
+        first_columns != last_columns
+    ).any():  # such a run reaches the bottom, and goes on at the top
         return left, 0, right + 1, height
     top, bottom = int(first_rows.min()), int(last_rows.max())
     return left, top, right + 1, bottom + 1

@@ -6,8 +6,10 @@ from typing import Any
 
 from ...messages import Finding, error, first_few
 from ..panoptic_png import EXPORT, IDS, VOID
-from .annotations import BOX_FORM, EXAMPLES, box_defect, is_flag
-from .coco_file import check_categories, check_structure
+from .annotations import EXAMPLES
+from .categories import check_categories
+from .coco_file import check_structure
+from .defects import BOX_FORM, box_defect, is_flag
 
 FORM = "it is not in COCO's panoptic format"
 CROWD = 'iscrowd is neither 0 nor 1; write 1 for a region of many objects, else 0'
@@ -21,7 +23,9 @@ def check_panoptic(
     Args:
         by_name: Whether the data set numbers classes by their names in the config, not in the order of the file.
     """
-    if findings := _check_lists(content, file, evaluation) or _check_annotations(content, file, evaluation):
+    if findings := _check_lists(content, file, evaluation) or _check_annotations(
+        content, file, evaluation
+    ):
         return findings
     segments = [
         segment
@@ -32,7 +36,9 @@ def check_panoptic(
     categories = content['categories']
     if by_name:
         place = {name: number for number, name in enumerate(metainfo['classes'])}
-        categories = sorted(categories, key=lambda category: place.get(category['name'], len(place)))
+        categories = sorted(
+            categories, key=lambda category: place.get(category['name'], len(place))
+        )
     compared = dict(annotations=segments, categories=categories)
     findings = check_categories(compared, file, metainfo['classes'])
     findings += _check_kinds(content['categories'], file, metainfo)
@@ -45,60 +51,95 @@ def _check_lists(content: Any, file: str, evaluation: bool) -> list[Finding]:
     if findings := check_structure(content | dict(annotations=[]) if known else content, file):
         return findings
     annotations = content.get('annotations', [] if evaluation else None)
-    if not isinstance(annotations, list) or not all(isinstance(entry, dict) for entry in annotations):
+    if not isinstance(annotations, list) or not all(
+        isinstance(entry, dict) for entry in annotations
+    ):
         return [error(f"{file} has no list 'annotations' of objects: {FORM}. Convert it.")]
-    if broken := [category for category in content['categories'] if category.get('isthing') not in (0, 1)]:
+    if broken := [
+        category for category in content['categories'] if category.get('isthing') not in (0, 1)
+    ]:
         listed = first_few((category['name'] for category in broken), 5)
-        return [error(f'{file}: categories without isthing: {listed}. Write 1 for things and 0 for stuff.')]
+        return [
+            error(
+                f'{file}: categories without isthing: {listed}. Write 1 for things and 0 for stuff.'
+            )
+        ]
     return []
 
 
 def _check_annotations(content: dict, file: str, evaluation: bool) -> list[Finding]:
     """Report entries that belong to no image, to one that has another, or that are not whole."""
-    entries, images = content.get('annotations', []), {image['id']: image for image in content['images']}
-    forms = dict(file_name=str, segments_info=list)
-    for field, kind in forms.items():
-        if broken := [entry.get('image_id') for entry in entries if not isinstance(entry.get(field), kind)]:
+    entries = content.get('annotations', [])
+    for field, kind in dict(file_name=str, segments_info=list).items():
+        broken = [
+            entry.get('image_id') for entry in entries if not isinstance(entry.get(field), kind)
+        ]
+        if broken:
             listed = first_few(broken, 5)
-            return [error(f'{file}: annotations without {field}, of the images with id {listed}: {FORM}. {EXPORT}.')]
-    names = Counter(entry['file_name'] for entry in entries)
+            message = (
+                f'annotations without {field}, of the images with id {listed}: {FORM}. {EXPORT}.'
+            )
+            return [error(f'{file}: {message}')]
+    problems = [*_shared_pngs(entries), *_unpaired_images(content, evaluation)]
+    return [error(f'{file}: {problem}') for problem in problems]
+
+
+def _shared_pngs(entries: list[dict]) -> Iterator[str]:
+    """Yield what is wrong where several annotations name one PNG."""
+    counts = Counter(entry['file_name'] for entry in entries)
+    shared = [name for name, count in counts.items() if count > 1]
+    if shared:
+        yield f'annotations share the PNG {first_few(shared, 5)}. Name the one of each image.'
+
+
+def _unpaired_images(content: dict, evaluation: bool) -> Iterator[str]:
+    """Yield where images and annotations are not one to one."""
+    images = {image['id']: image for image in content['images']}
+    entries = content.get('annotations', [])
     counts = Counter(entry.get('image_id') for entry in entries)
-    findings = []
-    if twice := [name for name, count in names.items() if count > 1]:
-        findings.append(error(f'{file}: annotations share the PNG {first_few(twice, 5)}. Name the one of each image.'))
-    if twice := [number for number, count in counts.items() if count > 1]:
-        findings.append(
-            error(f'{file}: more than one annotation of the images with id {first_few(twice, 5)}. Keep one.')
-        )
-    if unknown := [number for number in counts if number not in images]:
-        findings.append(
-            error(f'{file}: annotations of images that it lacks: image_id {first_few(unknown, 5)}. Remove them.')
-        )
+    repeated = [number for number, count in counts.items() if count > 1]
+    if repeated:
+        listed = first_few(repeated, 5)
+        yield f'more than one annotation of the images with id {listed}. Keep one.'
+    unknown = [number for number in counts if number not in images]
+    if unknown:
+        listed = first_few(unknown, 5)
+        yield f'annotations of images that it lacks: image_id {listed}. Remove them.'
     missing = [image['file_name'] for number, image in images.items() if number not in counts]
     if missing and (entries or not evaluation):
-        findings.append(
-            error(f'{file}: images without annotation: {first_few(missing, 5)}. Add it, or remove the images.')
-        )
-    return findings
+        listed = first_few(missing, 5)
+        yield f'images without annotation: {listed}. Add it, or remove the images.'
 
 
 def _check_kinds(categories: list[dict], file: str, metainfo: Mapping[str, Any]) -> list[Finding]:
     """Report classes that are things in one place and stuff in the other."""
-    classes, kinds = list(metainfo['classes']), [[*metainfo.get(f'{k}_classes', ())] for k in ('thing', 'stuff')]
+    classes = list(metainfo['classes'])
+    things = list(metainfo.get('thing_classes', ()))
+    stuff = list(metainfo.get('stuff_classes', ()))
     if len(classes) > VOID:
-        return [error(f'metainfo.classes: {len(classes)} classes, but panoptic data can have {VOID} at most.')]
-    if [*kinds[0], *kinds[1]] != classes:
-        fix = ', '.join(
-            f'{k}_classes={tuple(c["name"] for c in categories if c["isthing"] == is_thing)!r}'
-            for k, is_thing in (('thing', 1), ('stuff', 0))
-        )
-        message = 'metainfo.thing_classes and metainfo.stuff_classes, one after the other, are not metainfo.classes'
-        return [error(f'{message}. Write the things of {file} first: metainfo=dict(classes=..., {fix}).')]
-    wrong = [c['name'] for c in categories if c['name'] in classes and c['isthing'] != (c['name'] in kinds[0])]
+        count = f'{len(classes)} classes, but panoptic data can have {VOID} at most'
+        return [error(f'metainfo.classes: {count}.')]
+    if [*things, *stuff] != classes:
+        return [error(_order_message(categories, file))]
+    wrong = [
+        category['name']
+        for category in categories
+        if category['name'] in classes and category['isthing'] != (category['name'] in things)
+    ]
     if not wrong:
         return []
+    problem = f'isthing differs from metainfo.thing_classes for {first_few(wrong, 5)}'
     remedy = 'Correct isthing there, or metainfo in the config.'
-    return [error(f'{file}: isthing differs from metainfo.thing_classes for {first_few(wrong, 5)}. {remedy}')]
+    return [error(f'{file}: {problem}. {remedy}')]
+
+
+def _order_message(categories: list[dict], file: str) -> str:
+    """Return the message about classes that are not the things followed by the stuff."""
+    things = tuple(category['name'] for category in categories if category['isthing'])
+    stuff = tuple(category['name'] for category in categories if not category['isthing'])
+    problem = 'metainfo.thing_classes and metainfo.stuff_classes, one after the other, are not metainfo.classes'
+    fix = f'metainfo=dict(classes=..., thing_classes={things!r}, stuff_classes={stuff!r})'
+    return f'{problem}. Write the things of {file} first: {fix}.'
 
 
 def _check_segments(content: dict, file: str) -> list[Finding]:
@@ -107,7 +148,9 @@ def _check_segments(content: dict, file: str) -> list[Finding]:
     images = {image['id']: image for image in content['images']}
     places: dict[str, list[str]] = {}
     for entry in content.get('annotations', ()):
-        for segment_id, problem in _problems(entry['segments_info'], categories, images[entry['image_id']]):
+        for segment_id, problem in _problems(
+            entry['segments_info'], categories, images[entry['image_id']]
+        ):
             places.setdefault(problem, []).append(f'id {segment_id} on {entry["file_name"]}')
     return [
         error(f'{file}: segments_info: {problem} ({first_few(found, EXAMPLES, "; ")}).')
@@ -126,9 +169,15 @@ def _problems(segments: list[Any], categories: set, image: dict) -> Iterator[tup
         if not isinstance(number, int) or not 0 < number < IDS:
             yield number, f'id is not a whole number from 1 to {IDS - 1}. {EXPORT}'
         if counts[repr(number)] > 1:
-            yield number, 'more than one segment of an image has the same id; give them new numbers, also in the PNG'
+            yield (
+                number,
+                'more than one segment of an image has the same id; give them new numbers, also in the PNG',
+            )
         if segment.get('category_id') not in categories:
-            yield number, 'category_id is not among the categories of the file; correct it, or add the category'
+            yield (
+                number,
+                'category_id is not among the categories of the file; correct it, or add the category',
+            )
         if not is_flag(segment.get('iscrowd', 0)):
             yield number, CROWD
         if box_defect(segment.get('bbox'), image['width'], image['height']) == BOX_FORM:

@@ -33,7 +33,9 @@ def survey(dataset: BaseDataset) -> Survey:
         found.objects.update(labels)
         found.crowds.extend([path] * crowds)
         found.paths.append(path)
-        found.sizes.append((info['width'], info['height']) if 'width' in info and 'height' in info else None)
+        found.sizes.append(
+            (info['width'], info['height']) if 'width' in info and 'height' in info else None
+        )
         if info.get('seg_map_path'):
             found.maps.append(info['seg_map_path'])
         if not labels:
@@ -62,13 +64,21 @@ def check_images(found: Survey, decode: bool) -> list[Finding]:
         return findings
     pairs = zip(found.paths, found.sizes, strict=True)
     images = [(path, size) for path, size in pairs if size and not is_url(path)]
-    looked_at = [images[index] for index in spread_evenly(len(images), len(images) if decode else HEADERS)]
-    problems = [problem for path, size in looked_at if (problem := image_problem(path, size, decode))]
+    looked_at = [
+        images[index] for index in spread_evenly(len(images), len(images) if decode else HEADERS)
+    ]
+    problems = [
+        problem for path, size in looked_at if (problem := image_problem(path, size, decode))
+    ]
     findings = check_depth(found.paths)
     if not problems:
         return findings
     count = plural(len(problems), 'image')
-    sample = f' among {plural(len(looked_at), "image")} looked at' if len(looked_at) < len(images) else ''
+    sample = (
+        f' among {plural(len(looked_at), "image")} looked at'
+        if len(looked_at) < len(images)
+        else ''
+    )
     return [error(f'{count} damaged or unfit{sample}: {first_few(problems, 3, "; ")}'), *findings]
 
 
@@ -81,7 +91,9 @@ def check_objects(loader: str, dataset: Any, found: Survey, is_compared: bool) -
     classes, file = dataset.metainfo['classes'], dataset.ann_file
     images = f'{plural(len(found.paths), "image")}, {len(found.empty)} of them without objects'
     objects = f'{plural(found.objects.total(), "object")} of {len(found.objects)} of {len(classes)} classes'
-    summary = f'{loader}: {images}; {objects}, {plural(len(found.crowds), "crowd")} left out ({file})'
+    summary = (
+        f'{loader}: {images}; {objects}, {plural(len(found.crowds), "crowd")} left out ({file})'
+    )
     is_used = is_compared or not dataset.test_mode
     if is_used and not found.objects:
         purpose = 'evaluate' if dataset.test_mode else 'learn from'

@@ -27,7 +27,10 @@ def check_mask_transforms(config: Mapping) -> list[Finding]:
     if not loads_masks and not any(name.endswith('PanopticAnnotations') for name in names):
         return []
     losing = [name for name in BOXES_ONLY if name in names]
-    return [error(f'train_dataloader: {name} loses the masks of the objects. {REMEDY}') for name in losing]
+    return [
+        error(f'train_dataloader: {name} loses the masks of the objects. {REMEDY}')
+        for name in losing
+    ]
 
 
 def _find_dicts(value: Any) -> Iterator[Mapping]:

@@ -84,7 +84,9 @@ def gradient(rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> np.ndarr
 
 def stripes(rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Parallel bands in any direction."""
-    wave = np.sin(_along(u, v, rng.uniform(0, math.tau)) * rng.uniform(6, 11) + rng.uniform(0, math.tau))
+    wave = np.sin(
+        _along(u, v, rng.uniform(0, math.tau)) * rng.uniform(6, 11) + rng.uniform(0, math.tau)
+    )
     return 0.5 + 0.5 * np.clip(wave * 1.5, -1, 1)
 
 
@@ -124,7 +126,9 @@ THING_PATTERNS: tuple[Pattern, ...] = (flat, gradient, stripes, speckles)
 STUFF_PATTERNS: tuple[Pattern, ...] = (sky, ground, water)  # in the order of the stuff classes
 
 
-def render_layers(rng: np.random.Generator, coverage: np.ndarray, layers: Sequence[Layer]) -> np.ndarray:
+def render_layers(
+    rng: np.random.Generator, coverage: np.ndarray, layers: Sequence[Layer]
+) -> np.ndarray:
     """Colour every layer and blend them by coverage, which smooths the edges.
 
     Args:

@@ -53,7 +53,13 @@ def _ring(u: np.ndarray, v: np.ndarray) -> np.ndarray:
 
 
 # In the order of THINGS. Each function says which points of the local frame are inside.
-OUTLINES: tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], ...] = (_disc, _square, _triangle, _star, _ring)
+OUTLINES: tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], ...] = (
+    _disc,
+    _square,
+    _triangle,
+    _star,
+    _ring,
+)
 
 
 def local_axes(form: Form, rows: np.ndarray, cols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -42,7 +42,9 @@ def compose_scene(world: World, rng: np.random.Generator) -> Scene:
     areas = np.bincount(owner.ravel(), minlength=len(draft.layers))
     # Only stuff can be too small here, where things cover most of it.
     owner[np.isin(owner, np.flatnonzero(areas < MIN_AREA))] = VOID
-    return Scene(render_layers(rng, coverage / np.float32(SAMPLES**2), draft.layers), owner, draft.layers)
+    return Scene(
+        render_layers(rng, coverage / np.float32(SAMPLES**2), draft.layers), owner, draft.layers
+    )
 
 
 def _regions(rng: np.random.Generator, size: int) -> _Draft:
@@ -115,7 +117,9 @@ def _form(rng: np.random.Generator, label: int, x: float, y: float, radius: floa
 def _coverage(samples: np.ndarray, count: int) -> np.ndarray:
     """Return how many samples of each pixel each layer owns, (count, H, W) uint8."""
     size = samples.shape[0] // SAMPLES
-    planes = samples.reshape(size, SAMPLES, size, SAMPLES).transpose(1, 3, 0, 2).reshape(-1, size, size)
+    planes = (
+        samples.reshape(size, SAMPLES, size, SAMPLES).transpose(1, 3, 0, 2).reshape(-1, size, size)
+    )
     return np.stack([(planes == index).sum(axis=0, dtype=np.uint8) for index in range(count)])
 
 

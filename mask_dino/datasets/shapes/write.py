@@ -44,14 +44,15 @@ def write_split(folder: Path, split: str, pictures: Iterable[Scene]) -> None:
         _write_picture(folder / f'panoptic_{split}' / f'{stem}.png', panoptic_map(scene))
         _write_picture(folder / f'semantic_{split}' / f'{stem}.png', semantic_map(scene))
         height, width = scene.owner.shape
-        images.append({'id': image_id, 'file_name': f'{stem}.jpg', 'width': width, 'height': height})
-        segments = [{'id': segment_id(i)} | facts[i] for i in layers]
-        panoptic.append({'image_id': image_id, 'file_name': f'{stem}.png', 'segments_info': segments})
-        instances += [
-            {'id': next(numbers), 'image_id': image_id, 'segmentation': run_lengths(scene.owner == i)} | facts[i]
-            for i in layers
-            if scene.layers[i].forms
-        ]
+        size = dict(width=width, height=height)
+        images.append(dict(id=image_id, file_name=f'{stem}.jpg', **size))
+        segments = [dict(id=segment_id(i), **facts[i]) for i in layers]
+        panoptic.append(dict(image_id=image_id, file_name=f'{stem}.png', segments_info=segments))
+        for i in filter(lambda i: scene.layers[i].forms, layers):
+            code = run_lengths(scene.owner == i)
+            instances.append(
+                dict(id=next(numbers), image_id=image_id, segmentation=code, **facts[i])
+            )
     annotations = folder / 'annotations'
     _write_json(annotations / f'instances_{split}.json', images, _categories(THINGS), instances)
     _write_json(annotations / f'panoptic_{split}.json', images, _categories(CLASSES), panoptic)
@@ -106,9 +107,17 @@ def _categories(names: Iterable[str]) -> list[Json]:
     ]
 
 
-def _write_json(path: Path, images: list[Json], categories: list[Json], annotations: list[Json]) -> None:
+def _write_json(
+    path: Path, images: list[Json], categories: list[Json], annotations: list[Json]
+) -> None:
     info = {'description': 'Shapes, a synthetic world'}
-    content = {'info': info, 'licenses': [], 'images': images, 'categories': categories, 'annotations': annotations}
+    content = {
+        'info': info,
+        'licenses': [],
+        'images': images,
+        'categories': categories,
+        'annotations': annotations,
+    }
     path.write_text(json.dumps(content, separators=(',', ':')))
 
 
@@ -157,6 +166,14 @@ def _holds(folder: Path, stamp: dict[str, int]) -> bool:
     if found == stamp:
         return True
     if not isinstance(found, dict):
-        raise FileExistsError(f'{folder}: exists and was not made by this tool; remove it or choose another folder')
-    changed = [f'{key} {found.get(key)} instead of {value}' for key, value in stamp.items() if found.get(key) != value]
-    raise FileExistsError(f'{folder}: made with {", ".join(changed)}; remove it (rm -r {folder}) or choose another one')
+        raise FileExistsError(
+            f'{folder}: exists and was not made by this tool; remove it or choose another folder'
+        )
+    changed = [
+        f'{key} {found.get(key)} instead of {value}'
+        for key, value in stamp.items()
+        if found.get(key) != value
+    ]
+    raise FileExistsError(
+        f'{folder}: made with {", ".join(changed)}; remove it (rm -r {folder}) or choose another one'
+    )

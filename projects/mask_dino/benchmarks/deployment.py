@@ -23,11 +23,15 @@ ROUNDS, REPEATS = 3, 3
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('config')
     parser.add_argument('checkpoint')
     parser.add_argument('files', nargs='+', help='exported files: .onnx, .xml or .pt2')
-    parser.add_argument('--sizes', nargs='+', default=['512x512', '800x1333'], help='HEIGHTxWIDTH, before padding')
+    parser.add_argument(
+        '--sizes', nargs='+', default=['512x512', '800x1333'], help='HEIGHTxWIDTH, before padding'
+    )
     parser.add_argument('--threads', type=int, default=1)
     parser.add_argument('--one', help=argparse.SUPPRESS)  # what a process of its own measures
     return parser.parse_args()
@@ -54,12 +58,25 @@ def compare(args: argparse.Namespace, size: str) -> None:
     for name in candidates:
         seconds = median(row['seconds'] for row in rows[name])
         megabytes = median(row['megabytes'] for row in rows[name])
-        print(f'{size} {name}: {seconds:.2f} s, {seconds / base:.2f} x eager, peak {megabytes:.0f} MB', flush=True)
+        print(
+            f'{size} {name}: {seconds:.2f} s, {seconds / base:.2f} x eager, peak {megabytes:.0f} MB',
+            flush=True,
+        )
 
 
 def run_alone(args: argparse.Namespace, name: str, size: str) -> dict:
     """Measure one candidate in a process of its own."""
-    command = [sys.executable, __file__, args.config, args.checkpoint, *args.files, '--one', name, '--sizes', size]
+    command = [
+        sys.executable,
+        __file__,
+        args.config,
+        args.checkpoint,
+        *args.files,
+        '--one',
+        name,
+        '--sizes',
+        size,
+    ]
     command += ['--threads', str(args.threads)]
     output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
     result: dict = json.loads(output.splitlines()[-1])
@@ -77,7 +94,9 @@ def measure(args: argparse.Namespace, name: str, size: str) -> dict:
         start = time.perf_counter()
         run(images)
         times.append(time.perf_counter() - start)
-    return dict(seconds=min(times), megabytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
+    return dict(
+        seconds=min(times), megabytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    )
 
 
 def open_candidate(args: argparse.Namespace, name: str) -> Callable[[np.ndarray], object]:

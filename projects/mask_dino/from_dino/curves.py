@@ -18,15 +18,25 @@ def evaluations(folder: Path) -> list[dict]:
     logs = max(path for path in folder.glob('2*') if path.is_dir())
     training = logs / 'vis_data' / 'scalars.json'
     # A test is one before the first step.
-    interval = Config.fromfile(next(folder.glob('*.py'))).train_cfg.val_interval if training.exists() else 0
+    interval = (
+        Config.fromfile(next(folder.glob('*.py'))).train_cfg.val_interval
+        if training.exists()
+        else 0
+    )
     path = training if interval else next(logs.glob('*.json'))
     rows = [row for row in map(json.loads, path.read_text().splitlines()) if BOX in row]
-    return [dict(step=number * interval, box=row[BOX], mask=row.get(MASK)) for number, row in enumerate(rows, start=1)]
+    return [
+        dict(step=number * interval, box=row[BOX], mask=row.get(MASK))
+        for number, row in enumerate(rows, start=1)
+    ]
 
 
 def main() -> None:
     work, out = map(Path, sys.argv[1:])
-    measured = {name: evaluations(work / name) for name in ('dino', 'converted', 'from_dino', 'from_scratch')}
+    measured = {
+        name: evaluations(work / name)
+        for name in ('dino', 'converted', 'from_dino', 'from_scratch')
+    }
     packages = ('torch', 'mmcv', 'mmengine', 'mmdet', 'mask_dino')
     measured['versions'] = {name: version(name) for name in packages}
     measured['command'] = 'PYTHON=.venv/bin/python projects/mask_dino/from_dino/run.sh'

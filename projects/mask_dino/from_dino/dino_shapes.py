@@ -44,7 +44,9 @@ model = dict(
     decoder=dict(
         num_layers=3,
         return_intermediate=True,
-        layer_cfg=dict(self_attn_cfg=self_attention, cross_attn_cfg=deformable_attention, ffn_cfg=ffn),
+        layer_cfg=dict(
+            self_attn_cfg=self_attention, cross_attn_cfg=deformable_attention, ffn_cfg=ffn
+        ),
         post_norm_cfg=None,
     ),
     positional_encoding=dict(num_feats=embed_dims // 2, normalize=True, offset=0.0, temperature=20),

@@ -14,7 +14,12 @@ model = dict(
             learned_content=True,
             separate_branches=True,
         ),
-        decoder=dict(num_layers=3, feedforward_channels=512, separate_box_branches=True, normalise_content_once=True),
+        decoder=dict(
+            num_layers=3,
+            feedforward_channels=512,
+            separate_box_branches=True,
+            normalise_content_once=True,
+        ),
         # as published: the detector knows classes, so that they need no more weight
         denoising=dict(num_queries=30, flip_prob=0.2),
         criterion=dict(loss_cls=dict(loss_weight=4.0)),

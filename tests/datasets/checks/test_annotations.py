@@ -88,7 +88,12 @@ def test_an_object_of_no_image_is_reported():
     content = coco_content()
     content['annotations'][1]['image_id'] = 99
     ((level, message),) = check_annotations(content, 'train.json', TRAINING)
-    assert level == logging.WARNING and 'image_id' in message and '99' in message and 'skipped' in message
+    assert (
+        level == logging.WARNING
+        and 'image_id' in message
+        and '99' in message
+        and 'skipped' in message
+    )
     ((level, message),) = check_annotations(content, 'val.json', EVALUATION)
     assert level == logging.WARNING and 'left out of the evaluation' in message
 
@@ -119,7 +124,9 @@ def test_a_defect_is_reported_once_with_its_number_and_a_few_examples():
     assert '20 annotations' in message and message.count('.jpg') == EXAMPLES
 
 
-@pytest.mark.parametrize('content', [None, [], {}, 'text', dict(images=[], annotations=[])], ids=str)
+@pytest.mark.parametrize(
+    'content', [None, [], {}, 'text', dict(images=[], annotations=[])], ids=str
+)
 def test_what_is_no_coco_file_is_called_so(content):
     ((level, message),) = check_structure(content, 'train.json')
     assert level == logging.ERROR and message.startswith('train.json') and 'COCO' in message

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from helpers.coco_folder import coco_content
 
-from mask_dino.datasets.checks.coco_file import check_categories, check_heads, check_same_classes
+from mask_dino.datasets.checks.categories import check_categories, check_heads, check_same_classes
 
 
 def only(findings: list) -> str:
@@ -20,13 +20,17 @@ def test_equal_classes_are_fine():
     assert check_categories(coco_content(), 'train.json', ['cat', 'dog']) == []
 
 
-@pytest.mark.parametrize('classes', [('Cat', 'Dog'), ('cat', 'Dog'), ('cat', 'dog', 'bird'), ('dog', 'cat'), 'cat'])
+@pytest.mark.parametrize(
+    'classes', [('Cat', 'Dog'), ('cat', 'Dog'), ('cat', 'dog', 'bird'), ('dog', 'cat'), 'cat']
+)
 def test_a_mismatch_shows_the_fix(classes):
     message = only(check_categories(coco_content(), 'train.json', classes))
     fix = "classes=('cat',)" if classes == 'cat' else "classes=('cat', 'dog')"
     assert fix in message
     assert (
-        set(classes) <= {'cat', 'dog'} or classes == 'cat' or all(name in message for name in (*classes, 'cat', 'dog'))
+        set(classes) <= {'cat', 'dog'}
+        or classes == 'cat'
+        or all(name in message for name in (*classes, 'cat', 'dog'))
     )
 
 
@@ -53,30 +57,49 @@ def test_a_placeholder_of_an_annotation_service_is_no_class():
         category['supercategory'] = 'animals'
     assert check_categories(content, 'train.json', ('cat', 'dog')) == []
     ((level, message),) = check_categories(content, 'train.json', ('animals', 'cat', 'dog'))
-    assert level == logging.WARNING and 'animals groups other' in message and "classes=('cat', 'dog')" in message
+    assert (
+        level == logging.WARNING
+        and 'animals groups other' in message
+        and "classes=('cat', 'dog')" in message
+    )
     assert "classes=('cat', 'dog')" in only(check_categories(content, 'train.json', ('person',)))
     content['categories'][0]['name'] = 'dog'
-    assert 'remove the one without annotations: id 0' in only(check_categories(content, 'train.json', ('cat', 'dog')))
+    assert 'remove the one without annotations: id 0' in only(
+        check_categories(content, 'train.json', ('cat', 'dog'))
+    )
 
 
 def heads(things: int, stuff: int = 0, fusion: int | None = None) -> dict:
     counts = dict(panoptic_head=things, panoptic_fusion_head=things if fusion is None else fusion)
-    return {k: SimpleNamespace(num_things_classes=n, num_stuff_classes=stuff) for k, n in counts.items()}
+    return {
+        k: SimpleNamespace(num_things_classes=n, num_stuff_classes=stuff) for k, n in counts.items()
+    }
 
 
 def test_class_counts_of_the_heads():
     classes = dict(classes=('cat', 'dog'))
     assert check_heads(heads(2), classes) == check_heads(heads(2, stuff=5), classes) == []
-    assert check_heads({}, classes) == check_heads(dict(decode_head=SimpleNamespace(num_classes=2)), classes) == []
-    message = only(check_heads(dict(decode_head=SimpleNamespace(num_classes=7, num_things_classes=0)), classes))
+    assert (
+        check_heads({}, classes)
+        == check_heads(dict(decode_head=SimpleNamespace(num_classes=2)), classes)
+        == []
+    )
+    message = only(
+        check_heads(dict(decode_head=SimpleNamespace(num_classes=7, num_things_classes=0)), classes)
+    )
     assert 'decode_head=dict(num_classes=2)' in message
     for wrong in (heads(80), heads(2, fusion=80), heads(80, fusion=2)):
         message = only(check_heads(wrong, classes))
-        assert 'panoptic_head=dict(num_things_classes=2), panoptic_fusion_head=dict(num_things_classes=2)' in message
+        assert (
+            'panoptic_head=dict(num_things_classes=2), panoptic_fusion_head=dict(num_things_classes=2)'
+            in message
+        )
 
 
 def test_stuff_counts_where_the_data_have_stuff():
-    panoptic = dict(classes=('cat', 'sky', 'sea'), thing_classes=('cat',), stuff_classes=('sky', 'sea'))
+    panoptic = dict(
+        classes=('cat', 'sky', 'sea'), thing_classes=('cat',), stuff_classes=('sky', 'sea')
+    )
     assert check_heads(heads(1, 2), panoptic) == []
     message = only(check_heads(heads(1, 0), panoptic))
     assert 'num_stuff_classes=2' in message and 'sky, sea' in message and 'cat' not in message
@@ -85,5 +108,9 @@ def test_stuff_counts_where_the_data_have_stuff():
 def test_data_sets_must_have_the_same_classes():
     first, second = dict(classes=('cat', 'dog')), dict(classes=['cat', 'dog'])
     assert check_same_classes(dict(train_dataloader=first, val_dataloader=second)) == []
-    message = only(check_same_classes(dict(train_dataloader=first, val_dataloader=dict(classes=('cat', 'cow')))))
+    message = only(
+        check_same_classes(
+            dict(train_dataloader=first, val_dataloader=dict(classes=('cat', 'cow')))
+        )
+    )
     assert 'train_dataloader: cat, dog' in message and 'val_dataloader: cat, cow' in message

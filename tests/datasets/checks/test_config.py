@@ -12,18 +12,28 @@ ITERATIONS = dict(type='IterBasedTrainLoop', max_iters=2)
 
 
 def dataset_problems(scope: str = 'mmdet', **dataset: object) -> list[str]:
-    loader = dict(sampler=FINITE, dataset=dict(dict(type='CheckedCocoDataset', data_prefix=dict(img='')), **dataset))
+    loader = dict(
+        sampler=FINITE,
+        dataset=dict(dict(type='CheckedCocoDataset', data_prefix=dict(img='')), **dataset),
+    )
     return config_problems(dict(default_scope=scope, train_dataloader=loader), ['train_dataloader'])
 
 
-def loop_problems(train_cfg: dict, train: dict = FINITE, val: dict = FINITE, **config: object) -> list[str]:
+def loop_problems(
+    train_cfg: dict, train: dict = FINITE, val: dict = FINITE, **config: object
+) -> list[str]:
     loaders = dict(train_dataloader=dict(sampler=train), val_dataloader=dict(sampler=val))
     config = dict(default_scope='mmdet', train_cfg=train_cfg, **loaders, **config)
     return config_problems(config, ['train_dataloader', 'val_dataloader'])
 
 
 def test_a_good_data_set_is_silent():
-    assert dataset_problems(ann_file='a.json', filter_cfg=dict(filter_empty_gt=True), backend_args=None) == []
+    assert (
+        dataset_problems(
+            ann_file='a.json', filter_cfg=dict(filter_empty_gt=True), backend_args=None
+        )
+        == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -37,7 +47,10 @@ def test_a_good_data_set_is_silent():
         (dict(data_prefix=dict(img='a', image='b')), 'has the key image'),
         (dict(data_prefix='train/'), "data_prefix is 'train/'"),
         (dict(pipeline=[dict(type='Resize', img_scale=(8, 8))]), 'scale=... instead of img_scale'),
-        (dict(pipeline=[dict(type='RandomFlip', flip_ratio=0.5)]), 'prob=... instead of flip_ratio'),
+        (
+            dict(pipeline=[dict(type='RandomFlip', flip_ratio=0.5)]),
+            'prob=... instead of flip_ratio',
+        ),
         (dict(pipeline=[dict(type='DefaultFormatBundle')]), 'PackDetInputs'),
     ],
     ids=str,
@@ -51,13 +64,17 @@ def test_data_sets_of_mmseg_have_other_keys():
     options = dict(scope='mmseg', type='ADE20KDataset', ann_file='names.txt')
     assert dataset_problems(**options, data_prefix=dict(img_path='a', seg_map_path='b')) == []
     problems = dataset_problems(**options, data_prefix=dict(img='a'), img_dir='a')
-    assert any('data_prefix=dict(img_path=...) instead of img_dir' in problem for problem in problems)
+    assert any(
+        'data_prefix=dict(img_path=...) instead of img_dir' in problem for problem in problems
+    )
     assert any('lacks the key img_path' in problem for problem in problems)
 
 
 def test_missing_data_prefix_counts_where_the_class_needs_one():
     loader = dict(sampler=FINITE, dataset=dict(type='CocoDataset', ann_file='a.json'))
-    (problem,) = config_problems(dict(default_scope='mmdet', val_dataloader=loader), ['val_dataloader'])
+    (problem,) = config_problems(
+        dict(default_scope='mmdet', val_dataloader=loader), ['val_dataloader']
+    )
     assert problem.startswith('val_dataloader: data_prefix of CocoDataset lacks the key img')
 
 
@@ -77,11 +94,31 @@ def test_sections_of_old_versions_are_named():
         (ITERATIONS, INFINITE, FINITE, []),
         (dict(by_epoch=False, max_iters=2), INFINITE, FINITE, []),
         (EPOCHS, INFINITE, FINITE, ['train_dataloader: its sampler never ends']),
-        (dict(by_epoch=True, max_epochs=2), INFINITE, FINITE, ['train_dataloader: its sampler never ends']),
+        (
+            dict(by_epoch=True, max_epochs=2),
+            INFINITE,
+            FINITE,
+            ['train_dataloader: its sampler never ends'],
+        ),
         (ITERATIONS, INFINITE, INFINITE, ['val_dataloader: its sampler never ends']),
-        (EPOCHS, dict(type='GroupMultiSourceSampler'), INFINITE, ['train_dataloader', 'val_dataloader']),
-        (EPOCHS | dict(max_iters=5), FINITE, FINITE, ['EpochBasedTrainLoop does not take max_iters']),
-        (ITERATIONS | dict(max_epochs=5), FINITE, FINITE, ['IterBasedTrainLoop does not take max_epochs']),
+        (
+            EPOCHS,
+            dict(type='GroupMultiSourceSampler'),
+            INFINITE,
+            ['train_dataloader', 'val_dataloader'],
+        ),
+        (
+            EPOCHS | dict(max_iters=5),
+            FINITE,
+            FINITE,
+            ['EpochBasedTrainLoop does not take max_iters'],
+        ),
+        (
+            ITERATIONS | dict(max_epochs=5),
+            FINITE,
+            FINITE,
+            ['IterBasedTrainLoop does not take max_epochs'],
+        ),
     ],
 )
 def test_loops_and_samplers_must_fit(train_cfg, train, val, words):

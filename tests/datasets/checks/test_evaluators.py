@@ -19,7 +19,9 @@ def folder(tmp_path) -> Path:
 
 
 def check(dataset, evaluator: object) -> list[Finding]:
-    return check_loaders(dict(val_dataloader=dataset), dict(default_scope='mmdet', val_evaluator=evaluator), None)
+    return check_loaders(
+        dict(val_dataloader=dataset), dict(default_scope='mmdet', val_evaluator=evaluator), None
+    )
 
 
 def metric(folder: Path, file: str, kind: str = 'CocoMetric', **options: object) -> dict:
@@ -54,8 +56,12 @@ def rename_category(content: dict) -> None:
         (lambda content: content['images'].pop(), 'lacks 1 images'),
     ],
 )
-@pytest.mark.parametrize('wrap', [lambda m: m, lambda m: [m, m], lambda m: dict(type='Evaluator', metrics=[m])])
-def test_a_file_of_other_images_or_classes_is_refused(folder, change: Callable, word: str, wrap: Callable):
+@pytest.mark.parametrize(
+    'wrap', [lambda m: m, lambda m: [m, m], lambda m: dict(type='Evaluator', metrics=[m])]
+)
+def test_a_file_of_other_images_or_classes_is_refused(
+    folder, change: Callable, word: str, wrap: Callable
+):
     content = copy.deepcopy(coco_content())
     change(content)
     write_coco(folder, content, 'other.json')
@@ -63,13 +69,16 @@ def test_a_file_of_other_images_or_classes_is_refused(folder, change: Callable, 
     for kind in ('CocoMetric', 'CompleteCocoMetric'):
         (message,) = error_messages(check(dataset, wrap(metric(folder, 'other.json', kind))))
         assert message.startswith('val_evaluator.ann_file') and word in message
-    assert error_messages(check(dataset, wrap(metric(folder, 'other.json', format_only=True)))) == []
+    assert (
+        error_messages(check(dataset, wrap(metric(folder, 'other.json', format_only=True)))) == []
+    )
 
 
 def test_images_beyond_the_data_set_are_a_warning(folder):
     write_coco(folder, coco_content(num_images=5), 'more.json')
     messages = [
-        finding.message for finding in check(build_dataset(folder, test_mode=True), metric(folder, 'more.json'))
+        finding.message
+        for finding in check(build_dataset(folder, test_mode=True), metric(folder, 'more.json'))
     ]
     assert any('has 2 images that the data set does not deliver' in message for message in messages)
 
@@ -78,7 +87,10 @@ def test_several_data_sets_have_a_metric_each(folder):
     content = coco_content()
     rename(content)
     write_coco(folder, content, 'other.json')
-    parts = [build_dataset(folder, ann_file=file, test_mode=True) for file in ('train.json', 'other.json')]
+    parts = [
+        build_dataset(folder, ann_file=file, test_mode=True)
+        for file in ('train.json', 'other.json')
+    ]
     dataset = ConcatDataset(parts)
     metrics = [metric(folder, file) for file in ('train.json', 'other.json')]
     evaluator = dict(type='MultiDatasetsEvaluator', metrics=metrics, dataset_prefixes=['a', 'b'])
@@ -95,7 +107,9 @@ def test_nothing_to_evaluate_is_an_error(folder):
         write_coco(folder, damaged)
         dataset = build_dataset(folder, test_mode=True)
         messages = error_messages(check(dataset, metric(folder, 'train.json')))
-        assert any('iscrowd is 1 in 6 of 6' in m or 'there is nothing to evaluate' in m for m in messages)
+        assert any(
+            'iscrowd is 1 in 6 of 6' in m or 'there is nothing to evaluate' in m for m in messages
+        )
         summary = [finding.message for finding in check(dataset, None)]
         assert count or any('0 crowds left out' in message for message in summary)
 

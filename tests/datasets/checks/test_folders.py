@@ -11,10 +11,16 @@ LOADER = 'train_dataloader'
 
 
 def problems(root: Path, wrap: bool = False, **options: object) -> list[str]:
-    dataset = dict(type='ShapesDataset', data_root=str(root), data_prefix=dict(img_path='train'), **options)
+    dataset = dict(
+        type='ShapesDataset', data_root=str(root), data_prefix=dict(img_path='train'), **options
+    )
     if wrap:
-        dataset = dict(type='ConcatDataset', datasets=[dict(type='RepeatDataset', times=2, dataset=dataset)])
-    return config_problems({'default_scope': 'mmseg', LOADER: dict(dataset=dataset)}, [LOADER, 'val_dataloader'])
+        dataset = dict(
+            type='ConcatDataset', datasets=[dict(type='RepeatDataset', times=2, dataset=dataset)]
+        )
+    return config_problems(
+        {'default_scope': 'mmseg', LOADER: dict(dataset=dataset)}, [LOADER, 'val_dataloader']
+    )
 
 
 @pytest.fixture
@@ -26,7 +32,10 @@ def images(tmp_path) -> Path:
 @pytest.mark.parametrize('wrap', [False, True])
 def test_a_folder_that_does_not_exist_is_named(tmp_path, wrap):
     (found,) = problems(tmp_path, wrap)
-    assert found.startswith(f'{LOADER}: {tmp_path}/train: ') and 'does not exist. Correct data_root' in found
+    assert (
+        found.startswith(f'{LOADER}: {tmp_path}/train: ')
+        and 'does not exist. Correct data_root' in found
+    )
 
 
 def test_a_folder_without_images_is_named(tmp_path, images):

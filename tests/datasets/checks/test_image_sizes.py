@@ -32,7 +32,9 @@ def test_sizes_are_those_that_the_pipeline_makes(folder, resize):
     expected = find_sizes(dataset, np.array([[WIDTH, HEIGHT]], float))
     for index in range(10):
         height, width = dataset[index % 3]['inputs'].shape[1:]
-        assert (expected.smallest[0] <= (width, height)).all() and ((width, height) <= expected.largest[0]).all()
+        assert (expected.smallest[0] <= (width, height)).all() and (
+            (width, height) <= expected.largest[0]
+        ).all()
 
 
 def test_tests_at_much_larger_sizes_than_training_are_a_warning(folder):
@@ -45,7 +47,9 @@ def test_tests_at_much_larger_sizes_than_training_are_a_warning(folder):
         if level == logging.WARNING
     ]
     assert (
-        len(messages) == 1 and messages[0].startswith('val_dataloader: test images are') and 'image_size' in messages[0]
+        len(messages) == 1
+        and messages[0].startswith('val_dataloader: test images are')
+        and 'image_size' in messages[0]
     )
     findings = check_loaders(dict(train_dataloader=val, val_dataloader=train), {}, None)
     assert all('test images' not in message for _, message in findings)
@@ -60,4 +64,6 @@ def test_images_too_narrow_for_a_resize_are_named(folder):
     resize = dict(type='Resize', scale=(100, 100), keep_ratio=True)
     dataset = build_dataset(folder, pipeline=[*PIPELINE[:2], resize, PIPELINE[-1]])
     messages = [message for _, message in check_loaders(dict(train_dataloader=dataset), {}, None)]
-    assert any('1 image so narrow' in message and '1.jpg (3000 x 2)' in message for message in messages)
+    assert any(
+        '1 image so narrow' in message and '1.jpg (3000 x 2)' in message for message in messages
+    )

@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mask_dino.datasets.checks.images import check_depth, check_presence, file_problem, image_problem
+from mask_dino.datasets.checks.images import (
+    check_depth,
+    check_presence,
+    file_problem,
+    image_problem,
+)
 
 SIZE = (48, 32)
 PICTURE = np.random.default_rng(0).integers(0, 256, (SIZE[1], SIZE[0], 3), np.uint8)
@@ -74,7 +79,9 @@ def test_decoding_finds_what_headers_hide(tmp_path, name):
     assert 'decoded' in image_problem(str(path), SIZE, decode=True)
 
 
-@pytest.mark.parametrize(('content', 'word'), [(b'', 'empty'), (b'<html>not found</html>', 'not an image')])
+@pytest.mark.parametrize(
+    ('content', 'word'), [(b'', 'empty'), (b'<html>not found</html>', 'not an image')]
+)
 def test_what_is_no_image_is_called_so(tmp_path, content, word):
     path = tmp_path / 'x.jpg'
     path.write_bytes(content)
@@ -99,7 +106,12 @@ def test_missing_and_empty_files_are_listed_by_folder(tmp_path):
     (tmp_path / '1.png').write_bytes(b'')
     (tmp_path / '2.png').rename(tmp_path / '2.PNG')
     missing, empty = (message for _, message in check_presence([*here, str(tmp_path / 'x.png')]))
-    assert str(tmp_path) in missing and '2 of 4' in missing and 'x.png' in missing and '2.PNG' in missing
+    assert (
+        str(tmp_path) in missing
+        and '2 of 4' in missing
+        and 'x.png' in missing
+        and '2.PNG' in missing
+    )
     assert '1.png' in empty and '0.png' not in empty + missing
     ((_, message),) = check_presence([str(tmp_path / 'nowhere/1.png')])
     assert 'nowhere' in message and 'data_prefix' in message
@@ -118,6 +130,9 @@ def test_deep_images_are_named_where_loading_would_lose_them(tmp_path):
         cv2.imwrite(str(tmp_path / name), pixels)
     paths = [str(tmp_path / name) for name in files]
     floats, dark = check_depth(paths[:4])
-    assert '1 image looked at with floating-point values' in floats.message and 'float.tif' in floats.message
+    assert (
+        '1 image looked at with floating-point values' in floats.message
+        and 'float.tif' in floats.message
+    )
     assert '2 images of 16 bits' in dark.message and 'dark.tif (largest value 4000)' in dark.message
     assert [finding.message for finding in check_depth(paths[1:])] == []

@@ -25,7 +25,9 @@ def folder(tmp_path) -> Path:
         (tmp_path / name).mkdir()
     for index in range(3):
         cv2.imwrite(str(tmp_path / f'images/{index}.jpg'), np.zeros((*SIZE, 3), np.uint8))
-        cv2.imwrite(str(tmp_path / f'maps/{index}.png'), np.tile(np.array([0, 2, 255], np.uint8), (20, 10)))
+        cv2.imwrite(
+            str(tmp_path / f'maps/{index}.png'), np.tile(np.array([0, 2, 255], np.uint8), (20, 10))
+        )
     return tmp_path
 
 
@@ -53,10 +55,16 @@ def test_good_maps_pass_palettes_included(folder):
 @pytest.mark.parametrize(
     ('values', 'message'),
     [
-        (np.full(SIZE, 3, np.uint8), r'1\.png has the labels 3, which no class has.*reduce_zero_label'),
+        (
+            np.full(SIZE, 3, np.uint8),
+            r'1\.png has the labels 3, which no class has.*reduce_zero_label',
+        ),
         (np.full(SIZE, 300, np.uint16), r'1\.png has the labels 300'),
         (np.zeros((20, 29), np.uint8), r'1\.png is 29 x 20 pixels, its image .*1\.jpg 30 x 20'),
-        (np.zeros((*SIZE, 3), np.uint8), r'1\.png is an image of colours, 3 channels.*index of the class'),
+        (
+            np.zeros((*SIZE, 3), np.uint8),
+            r'1\.png is an image of colours, 3 channels.*index of the class',
+        ),
     ],
 )
 def test_bad_maps_are_named(folder, values, message):
@@ -85,8 +93,13 @@ def test_damaged_images_are_named(folder):
 
 
 def test_a_line_says_what_the_maps_hold(folder):
-    (summary,), (absent,) = ([m for level, m in findings(folder) if level == wanted] for wanted in (INFO, WARNING))
-    assert '3 images, 3 label maps looked at; 2 of 3 classes have pixels; 33.3% of the pixels are ignored' in summary
+    (summary,), (absent,) = (
+        [m for level, m in findings(folder) if level == wanted] for wanted in (INFO, WARNING)
+    )
+    assert (
+        '3 images, 3 label maps looked at; 2 of 3 classes have pixels; 33.3% of the pixels are ignored'
+        in summary
+    )
     assert 'no pixel of b in 3 label maps' in absent
 
 
@@ -94,7 +107,10 @@ def test_maps_that_are_nearly_all_ignored_are_named(folder):
     ignored = np.full(SIZE, 255, np.uint8)
     cv2.imwrite(str(folder / 'maps/1.png'), ignored)
     messages = [message for level, message in findings(folder) if level == WARNING]
-    assert any('ignored in 1 label map of 3' in message and '1.png (100.0%)' in message for message in messages)
+    assert any(
+        'ignored in 1 label map of 3' in message and '1.png (100.0%)' in message
+        for message in messages
+    )
     for index in (0, 2):
         cv2.imwrite(str(folder / f'maps/{index}.png'), ignored)
     assert 'nothing to learn from' in problems(folder)[0]
@@ -102,7 +118,9 @@ def test_maps_that_are_nearly_all_ignored_are_named(folder):
 
 def test_training_without_maps_is_refused(folder):
     init_default_scope('mmseg')
-    dataset = BaseSegDataset(data_root=str(folder), data_prefix=dict(img_path='images'), metainfo=META)
+    dataset = BaseSegDataset(
+        data_root=str(folder), data_prefix=dict(img_path='images'), metainfo=META
+    )
     (message,) = error_messages(check_loaders(dict(train_dataloader=dataset), {}, None))
     assert 'seg_map_path' in message
 

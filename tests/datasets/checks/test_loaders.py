@@ -38,7 +38,10 @@ def folder(tmp_path) -> Path:
 def test_one_line_on_good_data(folder, kind):
     ((level, message),) = check(build_dataset(folder, type=kind))
     assert level == logging.INFO
-    assert all(part in message for part in ('train.json', '4 images, 1 of them', '6 objects of 2 of 2 classes'))
+    assert all(
+        part in message
+        for part in ('train.json', '4 images, 1 of them', '6 objects of 2 of 2 classes')
+    )
 
 
 @pytest.mark.parametrize('wrap', ['ConcatDataset', 'RepeatDataset', 'ClassBalancedDataset'])
@@ -68,7 +71,9 @@ def test_classes_without_objects_are_named_in_training_alone(folder):
     content = coco_content()
     content['annotations'] = content['annotations'][::2]
     write_coco(folder, content)
-    warnings = [message for level, message in check(build_dataset(folder)) if level == logging.WARNING]
+    warnings = [
+        message for level, message in check(build_dataset(folder)) if level == logging.WARNING
+    ]
     assert len(warnings) == 1 and 'dog' in warnings[0] and 'cat' not in warnings[0]
     assert [level for level, _ in check(build_dataset(folder, test_mode=True))] == [logging.INFO]
 
@@ -87,12 +92,23 @@ def test_a_test_set_without_annotations_passes(folder):
 
 
 def test_classes_of_training_validation_and_model_must_agree(folder):
-    train, val = build_dataset(folder), build_dataset(folder, metainfo=dict(classes=('cat',)), test_mode=True)
+    train, val = (
+        build_dataset(folder),
+        build_dataset(folder, metainfo=dict(classes=('cat',)), test_mode=True),
+    )
     assert error_messages(check(train, train)) == []
     messages = '\n'.join(error_messages(check(train, val)))
     assert 'metainfo.classes' in messages and 'num_things_classes is 2' in messages
     assert (
-        len(error_messages(check(train, train, SimpleNamespace(panoptic_head=SimpleNamespace(num_things_classes=80)))))
+        len(
+            error_messages(
+                check(
+                    train,
+                    train,
+                    SimpleNamespace(panoptic_head=SimpleNamespace(num_things_classes=80)),
+                )
+            )
+        )
         == 1
     )
 
@@ -108,8 +124,17 @@ def test_the_evaluator_must_know_the_images(folder):
         [metric | dict(ann_file=str(folder / 'other.json'))],
     ):
         (message,) = error_messages(check(val, val, evaluator=evaluator))
-        assert 'val_evaluator.ann_file' in message and 'other.json' in message and 'lacks 2 images' in message
-    assert error_messages(check(val, val, evaluator=metric | dict(ann_file='other.json', format_only=True))) == []
+        assert (
+            'val_evaluator.ann_file' in message
+            and 'other.json' in message
+            and 'lacks 2 images' in message
+        )
+    assert (
+        error_messages(
+            check(val, val, evaluator=metric | dict(ann_file='other.json', format_only=True))
+        )
+        == []
+    )
     (message,) = error_messages(check(val, val, evaluator=metric | dict(ann_file='absent.json')))
     assert 'absent.json does not exist' in message
 
@@ -148,7 +173,9 @@ def test_the_command_prints_the_findings_and_tells_errors_by_its_exit_status(fol
     path = folder / 'images/1.jpg'
     path.write_bytes(path.read_bytes()[:-500])
     assert 'error: 1 image damaged' in command(capsys, 1, str(config), '--images')
-    assert 'x.json' in command(capsys, 1, str(config), '--cfg-options', 'train_dataloader.dataset.ann_file=x.json')
+    assert 'x.json' in command(
+        capsys, 1, str(config), '--cfg-options', 'train_dataloader.dataset.ann_file=x.json'
+    )
 
 
 def command(capsys, status: int, *arguments: str) -> str:

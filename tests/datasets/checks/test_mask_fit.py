@@ -21,7 +21,9 @@ def damage_polygons(content: dict, change: Callable[[np.ndarray], np.ndarray]) -
 def write_runs(content: dict, order: str) -> None:
     """Replace polygons by run lengths that go down the columns (F), as in COCO, or along the rows (C)."""
     for annotation in content['annotations']:
-        mask = coco_mask.decode(coco_mask.frPyObjects(annotation['segmentation'], HEIGHT, WIDTH))[..., 0]
+        mask = coco_mask.decode(coco_mask.frPyObjects(annotation['segmentation'], HEIGHT, WIDTH))[
+            ..., 0
+        ]
         flat = mask.ravel(order=order)
         changes = np.flatnonzero(np.diff(flat)) + 1
         runs = np.diff(np.concatenate(([0], changes, [len(flat)]))).tolist()
@@ -89,4 +91,7 @@ def test_many_masks_are_sampled_and_the_number_is_said(monkeypatch):
     content = coco_content(num_images=10)
     damage_polygons(content, lambda points: points + 15)
     assert '5 annotations of 5 looked at' in check_mask_fit(content, 'train.json')[0].message
-    assert '20 annotations of 20 looked at' in check_mask_fit(content, 'train.json', complete=True)[0].message
+    assert (
+        '20 annotations of 20 looked at'
+        in check_mask_fit(content, 'train.json', complete=True)[0].message
+    )

@@ -6,7 +6,13 @@ import numpy as np
 import pycocotools.mask as coco_mask
 import pytest
 
-from mask_dino.datasets.checks.masks import EMPTY_CODE, decode_counts, mask_extent, mask_problem, usable_mask
+from mask_dino.datasets.checks.masks import (
+    EMPTY_CODE,
+    decode_counts,
+    mask_extent,
+    mask_problem,
+    usable_mask,
+)
 
 WIDTH, HEIGHT = 20, 10
 SQUARE = [2, 2, 6, 2, 6, 6, 2, 6]
@@ -47,7 +53,9 @@ def test_a_bad_polygon_goes_and_takes_no_other_with_it(polygon):
     assert usable_mask([polygon, SQUARE, polygon], WIDTH, HEIGHT) == [SQUARE]
 
 
-@pytest.mark.parametrize('polygon', [SQUARE, [-5, -5, 30, -5, 30, 30, -5, 30], [-4.5, 2, 3.5, 2.5, 1, 8]], ids=str)
+@pytest.mark.parametrize(
+    'polygon', [SQUARE, [-5, -5, 30, -5, 30, 30, -5, 30], [-4.5, 2, 3.5, 2.5, 1, 8]], ids=str
+)
 def test_a_good_polygon_becomes_pixels(polygon):
     assert mask_problem([polygon], WIDTH, HEIGHT) is None
     assert usable_mask([polygon], WIDTH, HEIGHT) == [polygon]
@@ -76,9 +84,15 @@ def test_compressed_counts_are_read_as_pycocotools_writes_them(density, size):
 
 def test_damaged_run_length_codes_are_held_back():
     pixels = WIDTH * HEIGHT
-    whole = coco_mask.encode(np.asfortranarray(np.eye(HEIGHT, WIDTH, dtype=np.uint8)))['counts'].decode()
+    whole = coco_mask.encode(np.asfortranarray(np.eye(HEIGHT, WIDTH, dtype=np.uint8)))[
+        'counts'
+    ].decode()
     size = [HEIGHT, WIDTH]
-    good = [dict(size=size, counts=[50, 100, 50]), dict(size=size, counts=whole), dict(size=size, counts=[0, pixels])]
+    good = [
+        dict(size=size, counts=[50, 100, 50]),
+        dict(size=size, counts=whole),
+        dict(size=size, counts=[0, pixels]),
+    ]
     assert [mask_problem(code, WIDTH, HEIGHT) for code in good] == [None] * 3
     bad = [
         dict(size=size, counts=[50, 100]),
@@ -121,7 +135,12 @@ def test_the_extent_of_a_mask_is_that_of_its_pixels(seed):
 
 @pytest.mark.parametrize(
     'polygon',
-    [[1, 1, 5, 5, 3, 3], [1, 1, 9, 1, 9, 1.4, 1, 1.4], [2.1, 2.1, 2.2, 2.1, 2.2, 2.2], [-9, 5, 5, -9, -9, -9]],
+    [
+        [1, 1, 5, 5, 3, 3],
+        [1, 1, 9, 1, 9, 1.4, 1, 1.4],
+        [2.1, 2.1, 2.2, 2.1, 2.2, 2.2],
+        [-9, 5, 5, -9, -9, -9],
+    ],
 )
 def test_polygons_are_problems_exactly_where_pycocotools_finds_no_pixel(polygon):
     area = coco_mask.area(coco_mask.frPyObjects([polygon], HEIGHT, WIDTH))[0]

@@ -64,27 +64,60 @@ def segment(content: dict) -> dict:
 DAMAGES = {
     'no annotations': (lambda c: c.pop('annotations'), "no list 'annotations'"),
     'no categories': (lambda c: c.pop('categories'), "no list 'categories'"),
-    'no isthing': (lambda c: c['categories'][1].pop('isthing'), 'categories without isthing: dog.*Write 1'),
-    'odd isthing': (lambda c: c['categories'][1].update(isthing='yes'), 'categories without isthing: dog'),
-    'other isthing': (lambda c: c['categories'][3].update(isthing=1), 'isthing differs .* for sky.*metainfo'),
+    'no isthing': (
+        lambda c: c['categories'][1].pop('isthing'),
+        'categories without isthing: dog.*Write 1',
+    ),
+    'odd isthing': (
+        lambda c: c['categories'][1].update(isthing='yes'),
+        'categories without isthing: dog',
+    ),
+    'other isthing': (
+        lambda c: c['categories'][3].update(isthing=1),
+        'isthing differs .* for sky.*metainfo',
+    ),
     'unknown name': (lambda c: c['categories'][2].update(name='Owl'), "no category called 'owl'"),
     'no file_name': (lambda c: first(c).pop('file_name'), 'without file_name.*id 100'),
     'no segments_info': (lambda c: first(c).pop('segments_info'), 'without segments_info.*id 100'),
-    'no annotation of an image': (lambda c: c['annotations'].pop(), 'images without annotation: 2.jpg'),
+    'no annotation of an image': (
+        lambda c: c['annotations'].pop(),
+        'images without annotation: 2.jpg',
+    ),
     'annotation of no image': (lambda c: first(c).update(image_id=5), 'image_id 5.*Remove'),
-    'two annotations of an image': (lambda c: c['annotations'].append(first(c)), 'more than one annotation .* id 100'),
+    'two annotations of an image': (
+        lambda c: c['annotations'].append(first(c)),
+        'more than one annotation .* id 100',
+    ),
     'shared PNG': (lambda c: first(c).update(file_name='map1.png'), 'share the PNG map1.png'),
-    'repeated image': (lambda c: c['images'].append(c['images'][0]), '1 id of images used more than once'),
+    'repeated image': (
+        lambda c: c['images'].append(c['images'][0]),
+        '1 id of images used more than once',
+    ),
     'no size': (lambda c: c['images'][0].pop('width'), 'width and height as whole numbers'),
-    'segment no object': (lambda c: first(c)['segments_info'].append(3), 'an entry that is no object'),
-    'repeated id': (lambda c: segment(c).update(id=segment_id(1)), f'same id.*id {segment_id(1)} on map0.png'),
-    'id no number': (lambda c: segment(c).update(id='7'), 'id is not a whole number.*id 7 on map0.png'),
+    'segment no object': (
+        lambda c: first(c)['segments_info'].append(3),
+        'an entry that is no object',
+    ),
+    'repeated id': (
+        lambda c: segment(c).update(id=segment_id(1)),
+        f'same id.*id {segment_id(1)} on map0.png',
+    ),
+    'id no number': (
+        lambda c: segment(c).update(id='7'),
+        'id is not a whole number.*id 7 on map0.png',
+    ),
     'id of void': (lambda c: segment(c).update(id=0), 'id is not a whole number from 1'),
     'id too large': (lambda c: segment(c).update(id=2**24), 'id is not a whole number from 1'),
-    'unknown category': (lambda c: segment(c).update(category_id=1), f'category_id .* {segment_id(2)} on map0.png'),
+    'unknown category': (
+        lambda c: segment(c).update(category_id=1),
+        f'category_id .* {segment_id(2)} on map0.png',
+    ),
     'odd iscrowd': (lambda c: segment(c).update(iscrowd='no'), 'iscrowd is neither 0 nor 1'),
     'no bbox': (lambda c: segment(c).pop('bbox'), 'bbox is missing'),
-    'bbox no numbers': (lambda c: segment(c).update(bbox=[1, 2, None, 4]), 'bbox .*x, y, width, height'),
+    'bbox no numbers': (
+        lambda c: segment(c).update(bbox=[1, 2, None, 4]),
+        'bbox .*x, y, width, height',
+    ),
 }
 
 
@@ -154,7 +187,9 @@ def test_a_test_set_without_annotations_passes(tmp_path):
     assert errors_of(tmp_path, content, test_mode=True) == ''
 
 
-@pytest.mark.parametrize('metric', ['PanopticQualityMetric', 'PanopticIoUMetric', 'StuffAPMetric', 'ThingAPMetric'])
+@pytest.mark.parametrize(
+    'metric', ['PanopticQualityMetric', 'PanopticIoUMetric', 'StuffAPMetric', 'ThingAPMetric']
+)
 def test_evaluators_must_know_the_images(tmp_path, metric):
     write_panoptic(tmp_path, PICTURES)
     other = tmp_path / 'other.json'
@@ -162,14 +197,21 @@ def test_evaluators_must_know_the_images(tmp_path, metric):
     dataset = build_dataset(tmp_path, test_mode=True)
     good = dict(type=metric, **truth_files(tmp_path))
     assert error_messages(check(dataset, train_evaluator=[good])) == []
-    (message,) = error_messages(check(dataset, train_evaluator=[good, good | dict(ann_file=str(other))]))
+    (message,) = error_messages(
+        check(dataset, train_evaluator=[good, good | dict(ann_file=str(other))])
+    )
     assert 'other.json' in message and 'lacks 2 images' in message
 
 
 def test_evaluators_must_find_the_maps(tmp_path):
     write_panoptic(tmp_path, PICTURES)
-    metric = dict(type='PanopticIoUMetric', **truth_files(tmp_path) | dict(seg_prefix=str(tmp_path / 'elsewhere')))
-    (message,) = error_messages(check(build_dataset(tmp_path, test_mode=True), train_evaluator=metric))
+    metric = dict(
+        type='PanopticIoUMetric',
+        **truth_files(tmp_path) | dict(seg_prefix=str(tmp_path / 'elsewhere')),
+    )
+    (message,) = error_messages(
+        check(build_dataset(tmp_path, test_mode=True), train_evaluator=metric)
+    )
     assert 'train_evaluator.seg_prefix: ' in message and 'elsewhere does not exist' in message
 
 
@@ -177,7 +219,9 @@ def test_the_command_serves_panoptic_configs(tmp_path, capsys):
     write_panoptic(tmp_path, PICTURES)
     config = tmp_path / 'config.py'
     loader = dict(batch_size=1, dataset=dataset_config(tmp_path))
-    config.write_text(f"custom_imports = dict(imports=['mask_dino.det'])\ntrain_dataloader = {loader}\n")
+    config.write_text(
+        f"custom_imports = dict(imports=['mask_dino.det'])\ntrain_dataloader = {loader}\n"
+    )
     assert 'info: train_dataloader: 3 images' in command(capsys, 0, str(config))
     (tmp_path / 'maps/map2.png').write_bytes(b'x')
     assert 'error: 1 panoptic map' in command(capsys, 1, str(config), '--images')

@@ -10,9 +10,16 @@ from mask_dino.datasets.checks.transforms import BOXES_ONLY, check_mask_transfor
 
 def pipelines(name: str, with_mask: bool = True) -> dict:
     """Return a config in which a wrapper of the data set has the transform."""
-    loading = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True, with_mask=with_mask)]
+    loading = [
+        dict(type='LoadImageFromFile'),
+        dict(type='LoadAnnotations', with_bbox=True, with_mask=with_mask),
+    ]
     inner = dict(type='CheckedCocoDataset', pipeline=loading)
-    wrapper = dict(type='MultiImageMixDataset', dataset=inner, pipeline=[dict(type=name), dict(type='PackDetInputs')])
+    wrapper = dict(
+        type='MultiImageMixDataset',
+        dataset=inner,
+        pipeline=[dict(type=name), dict(type='PackDetInputs')],
+    )
     return dict(train_dataloader=dict(batch_size=2, dataset=wrapper))
 
 
@@ -26,17 +33,25 @@ def test_a_transform_that_loses_masks_is_an_error_that_names_others(name):
 
 def test_so_it_is_for_panoptic_data():
     config = pipelines('Mosaic', with_mask=False)
-    config['train_dataloader']['dataset']['dataset']['pipeline'][1] = dict(type='LoadCocoPanopticAnnotations')
+    config['train_dataloader']['dataset']['dataset']['pipeline'][1] = dict(
+        type='LoadCocoPanopticAnnotations'
+    )
     assert len(check_mask_transforms(config)) == 1
 
 
-@pytest.mark.parametrize('config', [pipelines('Mosaic', with_mask=False), pipelines('CachedMosaic'), {}])
+@pytest.mark.parametrize(
+    'config', [pipelines('Mosaic', with_mask=False), pipelines('CachedMosaic'), {}]
+)
 def test_data_without_masks_and_transforms_that_keep_them_pass(config):
     assert check_mask_transforms(config) == []
 
 
 def test_both_are_errors_before_the_first_step():
     config = pipelines('Mosaic') | dict(image_size=(512, 512))
-    messages = [finding.message for finding in check_loaders({}, config, None) if finding.level == logging.ERROR]
+    messages = [
+        finding.message
+        for finding in check_loaders({}, config, None)
+        if finding.level == logging.ERROR
+    ]
     assert any('Mosaic loses the masks' in message for message in messages)
     assert any('image_size=(512, 512) has no effect' in message for message in messages)
