@@ -25,7 +25,7 @@ demo: env  ## generate a small data set, train on it, evaluate, draw: about 12 m
 	@$(python) tools/demo.py
 
 test: lint  ## lint, then run the tests: make test PYTEST_ARGS='-k matcher'; COVERAGE=1 also measures coverage
-	$(python) -m pytest tests $(if $(COVERAGE),--cov) $(PYTEST_ARGS)
+	$(python) -m pytest tests -n logical --maxprocesses 8 $(if $(COVERAGE),--cov) $(PYTEST_ARGS)
 
 lint: env  ## check style, types and spelling
 	$(python) -m ruff check

@@ -1,5 +1,6 @@
 """What every test starts from: the registered model, mmdet's scope, fixed seeds and few threads."""
 
+import os
 import random
 
 import numpy as np
@@ -7,11 +8,13 @@ import pytest
 import torch
 from helpers.tiny import SIZE
 from mmengine.registry import init_default_scope
+from mmengine.visualization import Visualizer
 
 import mask_dino.det  # noqa: F401  registers the model
 
-# Small tensors gain nothing from many threads, and lose much where the machine is busy.
-torch.set_num_threads(min(2, torch.get_num_threads()))
+# Small tensors gain nothing from many threads. Programs that tests start inherit the number.
+os.environ['OMP_NUM_THREADS'] = '1'
+torch.set_num_threads(1)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,6 +31,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope='module', autouse=True)
 def scope():
+    """Start each file in MMDetection's scope, without visualizers that another file has made."""
+    Visualizer._instance_dict.clear()
     init_default_scope('mmdet')
 
 
