@@ -22,7 +22,7 @@ env:  ## make or repair .venv: about 12 minutes the first time, then seconds
 	@$(base) tools/env.py --venv '$(VENV)' --torch '$(TORCH)' --stack '$(STACK)' $(if $(PYTHON),--this-python)
 
 demo: env  ## generate a small data set, train on it, evaluate, draw: about 12 minutes on two cores
-	@$(python) tools/demo.py
+	@$(python) tools/demo/make_demo.py
 
 test: lint  ## lint, then run the tests: make test PYTEST_ARGS='-k matcher'; COVERAGE=1 also measures coverage
 	$(python) -m pytest tests -n logical --maxprocesses 8 $(if $(COVERAGE),--cov) $(PYTEST_ARGS)

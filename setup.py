@@ -8,7 +8,7 @@ from setuptools.command.build_py import build_py
 
 CARRIED = ('model-index.yml', 'projects/mask_dino/metafile.yml', 'configs', 'tools')
 # These tools only work in a clone.
-LEFT_OUT = shutil.ignore_patterns('__pycache__', 'env.py', 'dev', 'demo.py', 'demo_page.py')
+LEFT_OUT = shutil.ignore_patterns('__pycache__', 'env.py', 'dev', 'make_demo.py', 'demo_page.py')
 
 
 class BuildWithConfigs(build_py):

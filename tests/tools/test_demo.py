@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import cv2
-import demo
+import make_demo as demo
 import pytest
 
 from mask_dino.datasets.shapes.options import World
