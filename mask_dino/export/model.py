@@ -40,6 +40,19 @@ def load_model(config: Config, checkpoint: str | Path) -> TrainedModel:
         CheckpointError: If it is damaged, or if any tensor of the model is missing in it or has another shape.
         ExportError: If the config is not a Mask DINO, or if the classes do not fit its head.
     """
+    model, stored = load_weights(config, checkpoint)
+    head = find_head(model, config)
+    classes, palette = class_names(config, stored, head.num_classes)
+    return TrainedModel(model.eval(), head, config, classes, palette)
+
+
+def load_weights(config: Config, checkpoint: str | Path) -> tuple[nn.Module, dict]:
+    """Build the model of a config and fill it with all of its weights; return it with the content of the checkpoint.
+
+    Raises:
+        FileNotFoundError: If there is no such checkpoint.
+        CheckpointError: If it is damaged, or if any tensor of the model is missing in it or has another shape.
+    """
     stored = load_checkpoint_safely(checkpoint)
     state = stored.get('state_dict', stored)
     if is_original({**read_shapes(state), **read_shapes(stored.get('model') or {})}):
@@ -52,9 +65,7 @@ def load_model(config: Config, checkpoint: str | Path) -> TrainedModel:
     if not is_complete(comparison):
         raise CheckpointError(describe_incomplete(str(checkpoint), comparison, training=False))
     model.load_state_dict(state, strict=False)
-    head = find_head(model, config)
-    classes, palette = class_names(config, stored, head.num_classes)
-    return TrainedModel(model.eval(), head, config, classes, palette)
+    return model, stored
 
 
 def find_head(model: nn.Module, config: Config) -> MaskDINOHead:
