@@ -46,6 +46,7 @@ class RandomState(NamedTuple):
         version, words, second_normal = self.python
         random.setstate((version, tuple(words.tolist()), second_normal))
         keys, position, has_normal, normal = self.numpy
+        position = min(max(position, 0), len(keys))  # numpy would read memory behind the words
         np.random.set_state(
             ('MT19937', keys.cpu().numpy().astype(np.uint32), position, has_normal, normal)
         )

@@ -1,10 +1,14 @@
 """What a checkpoint holds beyond mmengine's content, so that a resumed training goes on exactly."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from mmengine.dist import all_gather_object, get_rank, get_world_size
+from mmengine.fileio import join_path
+from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
@@ -115,3 +119,38 @@ def plain(value: Any) -> Any:
     if isinstance(value, Counter):
         return sorted(value.elements())
     return list(value) if isinstance(value, tuple) else value
+
+
+def is_checkpoint_name(name: Any, template: str) -> bool:
+    """Tell whether a value is a file name that CheckpointHook gives, also to the best checkpoint of a figure.
+
+    Args:
+        template: ``filename_tmpl`` of the hook, such as ``iter_{}.pth``.
+    """
+    number = r'\d+'.join(re.escape(part) for part in re.split(r'{.*?}', template))
+    pattern = rf'(best_[^/\\\0]+_)?{number}'
+    return isinstance(name, str) and re.fullmatch(pattern, name) is not None
+
+
+def keep_own_files(hub: MessageHub, folder: str, template: str) -> list[str]:
+    """Let the state of a resumed training name only checkpoints of its own folder, and return the other paths.
+
+    mmengine removes the files that this state names when better or newer checkpoints take their place.
+
+    Args:
+        folder: The directory of the checkpoints, which can have moved since they were saved.
+        template: ``filename_tmpl`` of CheckpointHook.
+    """
+    foreign = []
+    for key in [key for key in hub.runtime_info if key.startswith('best_ckpt')]:
+        path = hub.runtime_info.pop(key)
+        name = PurePath(path).name if isinstance(path, str) else None
+        if is_checkpoint_name(name, template):
+            hub.update_info(key, join_path(folder, name))
+        elif path is not None:
+            foreign.append(str(path))
+    steps = hub.runtime_info.get('keep_ckpt_ids')
+    if steps is not None:
+        hub.update_info('keep_ckpt_ids', [step for step in steps if isinstance(step, int)])
+        foreign += [str(step) for step in steps if not isinstance(step, int)]
+    return foreign

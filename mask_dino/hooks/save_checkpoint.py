@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.dist import barrier, is_main_process
-from mmengine.fileio import BaseStorageBackend, LocalBackend
+from mmengine.fileio import BaseStorageBackend, LocalBackend, join_path
 from mmengine.hooks import CheckpointHook
 from mmengine.optim import OptimWrapper
 from mmengine.registry import HOOKS
@@ -19,7 +19,13 @@ from ..messages import plural
 from .check_loss import check_weights
 from .durable_files import UNFINISHED, LateRemoval, StorageError, storage_error, write_durably
 from .find_checkpoint import checkpoint_folder, find_newest_checkpoint
-from .resume_state import RESUME_STATE, ResumeState, compare_settings
+from .resume_state import (
+    RESUME_STATE,
+    ResumeState,
+    compare_settings,
+    is_checkpoint_name,
+    keep_own_files,
+)
 
 LAST_CHECKPOINT = 'last_checkpoint'
 """The file in which mmengine notes the checkpoint that it saved last."""
@@ -55,6 +61,7 @@ class DurableCheckpointHook(CheckpointHook):
         Raises:
             StorageError: There is not enough space for a single checkpoint.
         """
+        self.forget_foreign_files(runner)
         super().before_train(runner)
         if runner.iter == 0:
             self.resumed = ResumeState()  # the weights come from a checkpoint, not the training
@@ -63,10 +70,22 @@ class DurableCheckpointHook(CheckpointHook):
         self.backend_args = dict(backend='durable')
         self.file_backend = self.late_removal = LateRemoval()
         if is_main_process():
-            leftovers = [Path(self.out_dir, name) for name in self.resumed.outdated]
+            names = self.resumed.outdated
+            outdated = [name for name in names if is_checkpoint_name(name, self.filename_tmpl)]
+            leftovers = [Path(self.out_dir, name) for name in outdated]
             for path in [*leftovers, *Path(self.out_dir).glob(f'*{UNFINISHED}')]:
                 path.unlink(missing_ok=True)
             self.check_space(runner)
+
+    def forget_foreign_files(self, runner: Runner) -> None:
+        """Keep the names in a loaded checkpoint from leading to files that are no checkpoints of this training."""
+        folder = runner.work_dir
+        if self.out_dir is not None:
+            folder = join_path(self.out_dir, Path(runner.work_dir).name)
+        for path in keep_own_files(runner.message_hub, folder, self.filename_tmpl):
+            runner.logger.warning(
+                f'the resumed checkpoint names {path!r}, which is no checkpoint of this training; it is left as it is'
+            )
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: dict | None = None
