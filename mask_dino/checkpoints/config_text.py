@@ -8,14 +8,19 @@ values that were parsed.
 
 import ast
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
+
+import torch
 
 from .trusted_names import UntrustedError, check_settings, read_trusted_packages
 
 PLACES = ('meta', 'message_hub')
 """The entries of a checkpoint in which mmengine, mmdet and mmseg look for configs."""
 CONFIG_KEYS = ('cfg', 'config')
+DTYPES = {str(value) for value in vars(torch).values() if isinstance(value, torch.dtype)}
+"""The texts of torch's types, such as ``torch.float16``. They are read as ``'float16'``, which mmengine also takes."""
+LITERALS = (type(None), bool, int, float, complex, str, bytes)
 
 
 def secure_configs(checkpoint: dict, trusted_packages: Iterable[str] = ()) -> None:
@@ -93,12 +98,8 @@ def _read_assignment(statement: ast.stmt) -> tuple[str, Any]:
 
 
 def _read_value(node: ast.expr) -> Any:
-    """Return the value of a literal, of ``dict(name=literal)`` or of ``dict({...})``."""
+    """Return the value of a literal, of a call of ``dict`` or ``set``, or the name of a type of torch."""
     match node:
-        case ast.Constant(
-            value=None | bool() | int() | float() | complex() | str() | bytes() as value
-        ):
-            return value
         case ast.List(elts=items):
             return [_read_value(item) for item in items]
         case ast.Tuple(elts=items):
@@ -108,16 +109,36 @@ def _read_value(node: ast.expr) -> Any:
         case ast.Dict(keys=keys, values=values):
             pairs = zip(keys, values, strict=True)
             return {_read_key(key, node): _read_value(value) for key, value in pairs}
+        case ast.Call():
+            return _read_call(node)
+    return _read_scalar(node)
+
+
+def _read_call(node: ast.Call) -> Any:
+    """Return the value of ``dict(name=literal)``, of ``dict({...})`` or of ``set()``."""
+    match node:
         case ast.Call(func=ast.Name(id='dict'), args=[ast.Dict() as mapping], keywords=[]):
             return _read_value(mapping)
         case ast.Call(func=ast.Name(id='dict'), args=[], keywords=keywords):
             return {
                 _read_keyword(keyword, node): _read_value(keyword.value) for keyword in keywords
             }
+        case ast.Call(func=ast.Name(id='set'), args=[], keywords=[]):
+            return set()
+    raise _refuse(node)
+
+
+def _read_scalar(node: ast.expr) -> Any:
+    """Return the value of a number, a text, a constant or a type of torch."""
+    match node:
+        case ast.Constant(value=value) if isinstance(value, LITERALS):
+            return value
         case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=operand):
             return _read_signed(node, operand)
         case ast.Name(id='inf' | 'nan' as name):  # pretty_text writes float('inf') so
             return float(name)
+        case ast.Attribute(attr=name) if ast.unparse(node) in DTYPES:
+            return name
     raise _refuse(node)
 
 
@@ -162,9 +183,35 @@ def _write_value(value: Any) -> str:
         return f'[{", ".join(map(_write_value, value))}]'
     if isinstance(value, tuple):
         return f'({"".join(f"{_write_value(item)}, " for item in value)})'
+    if value == set():
+        return 'set()'
     if isinstance(value, set):
         return f'{{{", ".join(map(_write_value, value))}}}'
     if isinstance(value, float) and not math.isfinite(value):
         return f"float('{value}')"
     # mmengine replaces {{NAME}} and {{$NAME:DEFAULT}} in a text, also inside of strings, before it reads the text.
     return ascii(value).replace('{{', r'\x7b\x7b')
+
+
+def find_unreadable(settings: Any, place: str = '') -> Iterator[tuple[str, Any]]:
+    """Yield the values of a config, with their places, that would make its text in a checkpoint be refused.
+
+    ``pretty_text`` writes the ``str`` of every object that is no text.
+    """
+    if isinstance(settings, dict):
+        for key, value in settings.items():
+            yield from find_unreadable(value, f'{place}.{key}' if place else str(key))
+    elif isinstance(settings, (list, tuple, set)):
+        for index, value in enumerate(settings):
+            yield from find_unreadable(value, f'{place}[{index}]')
+    elif type(settings) not in LITERALS and not _is_readable(settings):
+        yield place, settings
+
+
+def _is_readable(value: Any) -> bool:
+    text = repr(value) if isinstance(value, str) else str(value)
+    try:
+        parse_config_text(f'value = {text}')
+    except UntrustedError:
+        return False
+    return True

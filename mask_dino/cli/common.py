@@ -17,11 +17,11 @@ from mmengine.runner import Runner
 
 from ..checkpoints import CheckpointError, register
 from ..compat import register_config_prefix, resolve_config
-from ..datasets.checks.config import config_problems
+from ..datasets.checks.config import check_resumable, config_problems
 from ..hooks.check_loss import LossError
 from ..hooks.durable_files import DISK_ERRORS, StorageError, storage_error
 from ..image_size import find_unused_image_size, set_image_size
-from ..messages import DataError, is_url, missing_file
+from ..messages import DataError, error_messages, is_url, missing_file
 from .runner import ResumableRunner, end_with_parent
 
 PROCESS_TIMEOUT = 1800
@@ -115,7 +115,10 @@ def build_runner(config: Config, *loaders: str) -> Runner:
         StorageError: The working directory cannot be written.
         UsageError: The processes were not started by the launcher.
     """
-    if problems := config_problems(config, loaders):
+    problems = config_problems(config, loaders)
+    if 'train_dataloader' in loaders:
+        problems += error_messages(check_resumable(config))
+    if problems:
         raise DataError(*problems)
     prepare_work_dir(Path(config.work_dir))
     if config.launcher == 'pytorch' and 'RANK' not in os.environ:

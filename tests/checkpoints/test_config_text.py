@@ -1,6 +1,7 @@
 """Configs inside checkpoints are parsed and checked; no code runs from them, and what mmengine writes still loads."""
 
 import contextlib
+import enum
 import sys
 from pathlib import Path
 
@@ -11,7 +12,11 @@ from mmengine.config import Config, ConfigDict
 from mmengine.registry import HOOKS, MODELS, init_default_scope
 
 from mask_dino.checkpoints import CheckpointError, load_checkpoint_safely
-from mask_dino.checkpoints.config_text import parse_config_text, write_config_text
+from mask_dino.checkpoints.config_text import (
+    find_unreadable,
+    parse_config_text,
+    write_config_text,
+)
 from mask_dino.checkpoints.trusted_names import VARIABLE, UntrustedError, check_settings
 
 ROOT = Path(__file__).parents[2]
@@ -88,6 +93,7 @@ def test_what_mmengine_writes_for_our_configs_is_accepted(path):
     config._format_python_code = False  # formatting takes a second and changes no value
     settings = parse_config_text(config.pretty_text)
     assert settings == config.to_dict() == parse_config_text(write_config_text(settings))
+    assert list(find_unreadable(settings)) == []
     check_settings(settings, ())
 
 
@@ -138,6 +144,7 @@ VALUES = [
         '# coding: utf-7',
         '{{_base_.x}}',
     ),
+    set(),
 ]
 
 
@@ -154,10 +161,52 @@ def test_values_survive_parsing_and_writing(value):
     assert Config.fromstring(text, '.py').to_dict().get('x') == value
 
 
+def test_types_of_torch_are_read_as_the_names_that_mmengine_takes_for_them():
+    config = Config(
+        dict(
+            optim_wrapper=dict(type='AmpOptimWrapper', dtype=torch.float16), other=[torch.bfloat16]
+        )
+    )
+    settings = parse_config_text(config.pretty_text)
+    assert settings == dict(
+        optim_wrapper=dict(type='AmpOptimWrapper', dtype='float16'), other=['bfloat16']
+    )
+    assert list(find_unreadable(config.to_dict())) == []
+
+
+class Level(enum.Enum):
+    LOW = 1
+
+
+@pytest.mark.parametrize(
+    'value',
+    [
+        Path('data/mine'),
+        Level.LOW,
+        torch.device('cpu'),
+        slice(1, 2),
+        torch.nn.GELU,
+        print,
+        object(),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_objects_that_the_text_of_a_config_cannot_express_are_found(value):
+    settings = dict(a=1, b=[dict(c=(value, 'text'))])
+    assert list(find_unreadable(settings)) == [('b[0].c[0]', value)]
+    with pytest.raises((UntrustedError, SyntaxError)):  # mmengine cannot write some of them
+        parse_config_text(Config(settings).pretty_text)
+
+
 @pytest.mark.parametrize(
     'text',
     [
         'import os',
+        'x = torch.nn',
+        'x = torch.load',
+        'x = torch.float16.to_real()',
+        'x = os.float16',
+        'x = set([1])',
         'x = (',
         'x = ' + '(' * 5000,
         'x' * 10,

@@ -5,9 +5,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from inspect import Parameter, signature
 from typing import Any
 
+from mmengine.config import Config
 from mmengine.registry import DATASETS, TRANSFORMS
 
-from ...messages import first_few, is_url
+from ...checkpoints.config_text import find_unreadable
+from ...checkpoints.trusted_names import UntrustedError, check_settings, read_trusted_packages
+from ...messages import Finding, error, first_few, is_url, plural, warning
 from .loops import find_class, loop_problems
 
 OLD_SECTIONS = dict(
@@ -66,6 +69,25 @@ def old_sections(config: Mapping) -> list[str]:
         for section, new in OLD_SECTIONS.items()
         if isinstance(config.get(section), Mapping)
     ]
+
+
+def check_resumable(config: Mapping) -> list[Finding]:
+    """Report what would make the checkpoints of a training be refused: they contain the text of its config."""
+    settings = config.to_dict() if isinstance(config, Config) else dict(config)
+    if unreadable := list(find_unreadable(settings)):
+        listed = first_few((f'{place}={value!r}' for place, value in unreadable), 3)
+        message = f'{plural(len(unreadable), "setting")} that the text of a config cannot express: {listed}. '
+        remedy = 'Write text or numbers instead: checkpoints contain this text, and no training could be resumed.'
+        return [error(message + remedy)]
+    try:
+        check_settings(settings, read_trusted_packages())
+    except UntrustedError as reason:
+        return [
+            warning(
+                f'checkpoints of this training will be refused when it is resumed: the config {reason}'
+            )
+        ]
+    return []
 
 
 def leaf_datasets(dataset: Any) -> Iterator[Any]:

@@ -10,7 +10,7 @@ from ...messages import DataError, Finding, error, error_messages, warning
 from ..coco import NO_IMAGE_LEFT, check_annotation_file, reads_coco
 from ..panoptic import check_maps, check_panoptic_file, reads_panoptic
 from .categories import SEMANTIC_HEADS, check_heads, check_same_classes
-from .config import config_problems, leaf_datasets, old_sections
+from .config import check_resumable, config_problems, leaf_datasets, old_sections
 from .evaluators import check_evaluator, compares_results
 from .image_sizes import check_narrow_images, check_train_and_test_sizes
 from .label_maps import check_label_maps, reads_label_maps
@@ -93,6 +93,7 @@ def check_loaders(
     findings += check_same_classes(metainfos)
     findings += check_train_and_test_sizes(datasets)
     findings += check_pipelines(config)
+    findings += check_resumable(config) if 'train_dataloader' in datasets else []
     return list(dict.fromkeys(findings))  # data sets may share files and faults
 
 

@@ -1,9 +1,13 @@
 """Arguments of old versions, wrong keys, and loops and samplers that do not fit are named before anything is built."""
 
+import logging
+from pathlib import Path
+
 import pytest
+from mmengine.config import Config
 
 import mask_dino.seg  # noqa: F401  registers what configs name
-from mask_dino.datasets.checks.config import config_problems
+from mask_dino.datasets.checks.config import check_resumable, config_problems
 
 FINITE = dict(type='DefaultSampler', shuffle=True)
 INFINITE = dict(type='InfiniteSampler', shuffle=True)
@@ -132,3 +136,13 @@ def test_schedulers_that_wait_for_epochs_need_a_loop_of_epochs():
     assert loop_problems(EPOCHS, param_scheduler=schedulers) == []
     (problem,) = loop_problems(ITERATIONS, INFINITE, param_scheduler=schedulers)
     assert problem.startswith('param_scheduler: MultiStepLR') and 'by_epoch=False' in problem
+
+
+def test_what_would_make_a_checkpoint_be_refused_is_named_before_training():
+    assert check_resumable(dict(model=dict(type='MaskDINO'), lr=1e-4)) == []
+    [finding] = check_resumable(Config(dict(data=dict(root=Path('data/mine')))))
+    assert finding.level == logging.ERROR and "data.root=PosixPath('data/mine')" in finding.message
+    [finding] = check_resumable(Config(dict(model=dict(type='other_package.Model'))))
+    assert finding.level == logging.WARNING
+    assert 'resumed: the config names' in finding.message
+    assert 'MASK_DINO_TRUSTED_PACKAGES=other_package' in finding.message
