@@ -28,7 +28,7 @@ def step(images: Tensor, targets: list[Targets]) -> tuple[dict[str, Tensor], dic
     model = build(denoising=dict(noise_scale=0.0)).train()  # which puts batch norm into evaluation
     with (
         patch('mask_dino.models.matcher.random_points', fixed_points),
-        patch('mask_dino.models.points.random_points', fixed_points),
+        patch('mask_dino.ops.points.random_points', fixed_points),
     ):
         losses = model.panoptic_head.loss(model.extract_feat(images), targets)
     sum(losses.values()).backward()

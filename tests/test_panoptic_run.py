@@ -21,7 +21,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 import mask_dino.det  # noqa: F401  registers data sets and metrics
-from mask_dino.datasets.shapes.options import World
+from mask_dino.datasets.shapes import World
 from mask_dino.datasets.shapes.write import write_shapes
 
 ROOT = Path(__file__).parents[1]

@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmseg.apis import MMSegInferencer, inference_model, init_model
 
 from mask_dino.checkpoints.io import build_model
-from mask_dino.datasets.shapes.options import World
+from mask_dino.datasets.shapes import World
 from mask_dino.datasets.shapes.write import write_shapes
 
 ROOT = Path(__file__).parents[1]

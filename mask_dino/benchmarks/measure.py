@@ -1,16 +1,24 @@
-"""Measure several models under several loads; they take turns, so that other load on the machine affects all."""
+"""Measure several models under several loads, and write the measurements as tables and JSON files."""
 
+import json
+import os
+import platform
 import statistics
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
 from itertools import islice, product
+from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from ..messages import format_table
 from .inputs import Load
-from .memory import keep_as_usual
-from .step import TEST, Subject
+from .step import TEST, Subject, keep_as_usual
 from .timing import ORDER, OTHER, POSTPROCESSING
 
 
@@ -118,3 +126,84 @@ def measure_fps(subject: Subject, batches: Iterable[dict], images: int | None, w
         seconds=whole,
         seconds_without_postprocessing=network,
     )
+
+
+MEGABYTE = 2**20
+PACKAGES = ('torch', 'mmcv', 'mmengine', 'mmdet', 'mmseg', 'mask_dino')
+
+
+def environment(device: torch.device) -> dict:
+    """Return the conditions of the measurements: device, versions, commit, command."""
+    return dict(
+        device=torch.cuda.get_device_name(device) if device.type == 'cuda' else _processor(),
+        threads=torch.get_num_threads(),
+        python=platform.python_version(),
+        versions={
+            name: import_module(name).__version__ for name in PACKAGES if name in sys.modules
+        },
+        commit=_commit(),
+        command=' '.join(sys.argv),
+    )
+
+
+def save(path: Path, device: torch.device, records: Sequence[dict]) -> None:
+    """Write measurements and their conditions as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(environment(device) | dict(records=records), indent=1) + '\n')
+
+
+def step_tables(records: Sequence[dict]) -> Iterator[str]:
+    """Yield a table in Markdown for every mode: seconds of each part and of the step, and the peak memory in MB."""
+    modes = _without_repetitions(record['mode'] for record in records)
+    for mode in modes:
+        of_mode = [record for record in records if record['mode'] == mode]
+        parts = _without_repetitions(name for record in of_mode for name in record['parts'])
+        header = ['model', 'image', 'objects', 'batch', *parts, 'seconds', 'peak MB']
+        rows = [_step_row(record, parts) for record in of_mode]
+        table = format_table(header, rows)
+        yield f'{mode}\n{table}'
+
+
+def _without_repetitions(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))
+
+
+def _step_row(record: dict, parts: Sequence[str]) -> list[str]:
+    size = f'{record["height"]} x {record["width"]}'
+    step = Spread.of(record['seconds'])
+    memory = record['memory']
+    return [
+        record['model'],
+        size,
+        str(record['objects']),
+        str(record['batch']),
+        *(_part_seconds(record, name) for name in parts),
+        f'{step.median:.3f} ± {step.deviation:.3f}',
+        '-' if memory is None else f'{memory / MEGABYTE:.0f}',
+    ]
+
+
+def _part_seconds(record: dict, part: str) -> str:
+    seconds = record['parts'].get(part, [0.0])
+    return f'{Spread.of(seconds).median:.3f}'
+
+
+def _processor() -> str:
+    info = Path('/proc/cpuinfo')
+    names = [
+        line.partition(':')[2].strip()
+        for line in info.read_text().splitlines()
+        if 'model name' in line
+    ]
+    return f'{names[0]}, {os.cpu_count()} cores' if names else platform.processor()
+
+
+def _commit() -> str:
+    folder = Path(__file__).parent
+    described = subprocess.run(
+        ['git', 'describe', '--always', '--dirty', '--abbrev=12'],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+    )
+    return described.stdout.strip() or 'unknown'

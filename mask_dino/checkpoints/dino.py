@@ -12,7 +12,7 @@ from .dino_names import MMDET, ORIGINAL, Naming, list_extra_levels
 from .level_order import reorder_pixels
 from .loading import CheckpointError
 from .maskdino import DERIVED, check_fit, find_head
-from .rename import Pair, Renamed, compile_pattern, rename
+from .maskdino_names import Pair, Renamed, compile_pattern, rename
 
 MASK_BRANCH = ('.mask_embed.', '.lateral_conv.', '.output_conv.', '.mask_conv.')
 POSITION_TEMPERATURE = 20  # of DINO's positional encoding

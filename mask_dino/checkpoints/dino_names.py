@@ -3,8 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from .maskdino_names import BACKBONE, name_decoder_layers, name_encoder_layers
-from .rename import Pair
+from .maskdino_names import BACKBONE, Pair, name_decoder_layers, name_encoder_layers
 
 
 class Naming(NamedTuple):

@@ -8,8 +8,7 @@ from torch import Tensor, nn
 from ..ops.deformable_attention import DeformableAttention
 from .level_order import Levels, read_levels, reorder_tensors
 from .loading import CheckpointError
-from .maskdino_names import CONSTANTS, list_copies, list_further_names, list_names
-from .rename import rename
+from .maskdino_names import CONSTANTS, list_copies, list_further_names, list_names, rename
 
 Shape = tuple[int, ...]
 

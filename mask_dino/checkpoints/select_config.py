@@ -12,8 +12,7 @@ from torch import Tensor
 from .dino import find_naming
 from .level_order import read_levels
 from .loading import CheckpointError
-from .maskdino_names import PIXEL_DECODER, PREDICTOR
-from .rename import compile_pattern, rename
+from .maskdino_names import PIXEL_DECODER, PREDICTOR, compile_pattern, rename
 
 BLOCKS = {
     'ResNet': ('backbone.res#.#.conv1.weight', 'backbone.layer#.#.conv1.weight'),

@@ -8,7 +8,7 @@ from mmengine.config import Config, DictAction
 from mmengine.hub import get_config
 from mmengine.logging import MMLogger
 
-from ..benchmarks.memory import keep_nothing
+from ..benchmarks.step import keep_nothing
 from ..compat import register_config_prefix
 from ..messages import missing_file
 from .common import UsageError, merge_options

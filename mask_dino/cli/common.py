@@ -18,8 +18,8 @@ from mmengine.runner import Runner
 from ..checkpoints import CheckpointError, register
 from ..compat import register_config_prefix, resolve_config
 from ..datasets.checks.config import check_resumable, config_problems
-from ..hooks.check_loss import LossError
-from ..hooks.durable_files import DISK_ERRORS, StorageError, storage_error
+from ..hooks.checkpoint_files import DISK_ERRORS, StorageError, storage_error
+from ..hooks.losses import LossError
 from ..image_size import find_unused_image_size, set_image_size
 from ..messages import DataError, error_messages, is_url, missing_file
 from .runner import ResumableRunner, end_with_parent

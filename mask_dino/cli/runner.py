@@ -17,8 +17,8 @@ from mmengine.runner import BaseLoop, IterBasedTrainLoop, Runner
 from torch.utils.data import BatchSampler, DataLoader
 
 from ..checkpoints import load_checkpoint_safely
-from ..hooks.find_checkpoint import checkpoint_folder, find_newest_checkpoint
-from ..hooks.random_state import RandomState, seed_generators
+from ..hooks.checkpoint_files import checkpoint_folder, find_newest_checkpoint
+from ..hooks.resume_state import RandomState, seed_generators
 from ..messages import is_url
 
 SET_PARENT_DEATH_SIGNAL = 1

@@ -6,7 +6,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ..checkpoints import load_checkpoint_safely
-from ..hooks.find_checkpoint import checkpoint_folder, find_newest_checkpoint
+from ..hooks.checkpoint_files import checkpoint_folder, find_newest_checkpoint
 from ..messages import is_url
 from ..optim import BFloat16OptimWrapper
 from .common import UsageError, check_checkpoint, on_cpu

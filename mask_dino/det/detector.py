@@ -10,7 +10,7 @@ from mmdet.structures.bbox import bbox_xyxy_to_cxcywh
 from torch import Tensor
 
 from ..boxes import masks_to_boxes
-from ..datasets.checks.transforms import REMEDY
+from ..datasets.checks.pipelines import REMEDY
 from ..models import MaskDINOHead
 from ..optim import require_float32
 from ..structures import QueryPredictions, Targets

@@ -12,8 +12,15 @@ from mmengine.logging import MMLogger
 
 from ..messages import DataError, first_few, plural
 from .average_precision import Curves, Evaluation, empty_detections, without_classes
-from .detections import ImageResult, read_result
-from .figures import Item, class_figures, compute_figure, default_items, parse_items
+from .figures import (
+    ImageResult,
+    Item,
+    class_figures,
+    compute_figure,
+    default_items,
+    parse_items,
+    read_result,
+)
 from .instances import AnnotatedImage, InstanceTruth, read_instances
 
 

@@ -2,9 +2,7 @@
 
 from .check_checkpoint import CheckCheckpointHook
 from .check_data import CheckDataHook
-from .check_loss import CheckLossHook
-from .plain_history import PlainHistoryHook
-from .progress import ProgressHook
+from .losses import CheckLossHook, PlainHistoryHook, ProgressHook
 from .save_checkpoint import DurableCheckpointHook
 
 __all__ = [

@@ -16,9 +16,16 @@ from mmengine.runner import Runner
 from torch import nn
 
 from ..messages import plural
-from .check_loss import check_weights
-from .durable_files import UNFINISHED, LateRemoval, StorageError, storage_error, write_durably
-from .find_checkpoint import checkpoint_folder, find_newest_checkpoint
+from .checkpoint_files import (
+    UNFINISHED,
+    LateRemoval,
+    StorageError,
+    checkpoint_folder,
+    find_newest_checkpoint,
+    storage_error,
+    write_durably,
+)
+from .losses import check_weights
 from .resume_state import (
     RESUME_STATE,
     ResumeState,

@@ -8,10 +8,9 @@ from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
 from mmdet.utils import reduce_mean
 from torch import Tensor, nn
 
-from ..ops.point_logits import pick_logits
+from ..ops.points import MaskPoints, PointSampler, pick_logits
 from ..ops.transformer_layers import recompute
 from ..structures import Matches, Outputs, Predictions, Targets
-from .points import MaskPoints, PointSampler
 
 
 class LossInputs(NamedTuple):

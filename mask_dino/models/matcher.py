@@ -13,8 +13,8 @@ from mmengine.structures import InstanceData
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from ..ops.points import random_points, sample_features, sample_masks
 from ..structures import Matches, Predictions, Targets
-from .points import random_points, sample_features, sample_masks
 
 MAX_POINT_LOGITS = 2**22
 """Mask logits at points that are compared at once: bounds memory, changes no cost."""

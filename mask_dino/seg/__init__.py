@@ -11,20 +11,17 @@ from mmseg.apis import MMSegInferencer, inference
 
 from .. import checkpoints, compat, hooks, models, optim
 from ..compat import register_config_prefix, repair_seg_inference
-from . import shapes, transforms, tta, visualizer
+from . import data
 from .decode_head import MaskDINODecodeHead
 
 __all__ = [
     'MaskDINODecodeHead',
     'checkpoints',
     'compat',
+    'data',
     'hooks',
     'models',
     'optim',
-    'shapes',
-    'transforms',
-    'tta',
-    'visualizer',
 ]
 
 register_config_prefix()

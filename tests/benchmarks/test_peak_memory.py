@@ -3,13 +3,13 @@ import sys
 
 import pytest
 
-from mask_dino.benchmarks.memory import CLEAR
+from mask_dino.benchmarks.step import CLEAR
 
 pytestmark = pytest.mark.skipif(not CLEAR.exists(), reason='Linux counts')
 SIZE = 50 * 2**20
 CODE = f"""
 import torch
-from mask_dino.benchmarks.memory import keep_nothing, peak_memory
+from mask_dino.benchmarks.step import keep_nothing, peak_memory
 
 def fill():
     return torch.ones({SIZE}, dtype=torch.uint8)
@@ -34,7 +34,7 @@ print(least_peak(lambda: None), least_peak(one_at_a_time), least_peak(lambda: [f
 AGAIN = """
 import resource
 import torch
-from mask_dino.benchmarks.memory import keep_as_usual, keep_nothing
+from mask_dino.benchmarks.step import keep_as_usual, keep_nothing
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

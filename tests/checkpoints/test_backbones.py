@@ -5,8 +5,7 @@ from helpers.originals import names
 from mmdet.models.backbones.swin import swin_converter
 
 from mask_dino.checkpoints.level_order import Levels, reorder_tensors
-from mask_dino.checkpoints.maskdino_names import CONSTANTS, list_names
-from mask_dino.checkpoints.rename import rename
+from mask_dino.checkpoints.maskdino_names import CONSTANTS, list_names, rename
 
 
 def test_swin():

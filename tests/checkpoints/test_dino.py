@@ -13,7 +13,7 @@ from torch import nn
 from mask_dino.checkpoints import CheckpointError
 from mask_dino.checkpoints.dino import from_dino
 from mask_dino.checkpoints.dino_names import ORIGINAL
-from mask_dino.checkpoints.rename import rename
+from mask_dino.checkpoints.maskdino_names import rename
 
 NUM_CLASSES, NUM_QUERIES, LEVELS, LAYERS = 5, 20, 4, 3
 WIDTH = 256  # mmdet's decoder takes it for granted

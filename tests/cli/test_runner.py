@@ -23,7 +23,7 @@ from mask_dino.cli.runner import (
     end_with_parent,
     seed_batches,
 )
-from mask_dino.hooks.random_state import RandomState, seed_generators
+from mask_dino.hooks.resume_state import RandomState, seed_generators
 
 
 @pytest.fixture(autouse=True)

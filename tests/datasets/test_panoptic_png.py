@@ -141,9 +141,9 @@ def test_ids_survive_the_file(tmp_path):
 
 
 def test_the_files_of_shapes_are_read_as_they_were_drawn(tmp_path):
-    from mask_dino.datasets.shapes.options import CLASSES as SHAPES
-    from mask_dino.datasets.shapes.options import STUFF, World
-    from mask_dino.datasets.shapes.options import THINGS as SHAPE_THINGS
+    from mask_dino.datasets.shapes import CLASSES as SHAPES
+    from mask_dino.datasets.shapes import STUFF, World
+    from mask_dino.datasets.shapes import THINGS as SHAPE_THINGS
     from mask_dino.datasets.shapes.write import write_shapes
 
     write_shapes(World(train=0, val=30, size=48), tmp_path / 'shapes')

@@ -15,11 +15,11 @@ from mmengine.registry import DATASETS, DefaultScope
 from mmseg.utils import register_all_modules as register_mmseg
 from pycocotools.coco import COCO
 
-from mask_dino.datasets.shapes.options import CLASSES, PALETTE, THINGS, VOID, World
+from mask_dino.datasets.shapes import CLASSES, PALETTE, THINGS, VOID, World
 from mask_dino.datasets.shapes.outlines import Layer
 from mask_dino.datasets.shapes.scene import Scene
 from mask_dino.datasets.shapes.write import panoptic_map, run_lengths, semantic_map, write_shapes
-from mask_dino.seg.shapes import ShapesDataset
+from mask_dino.seg.data import ShapesDataset
 
 CONFIGS = Path(__file__).parents[2] / 'configs/_base_/datasets'
 WORLD = World(train=120, val=4, size=64)

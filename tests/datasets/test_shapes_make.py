@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mask_dino.datasets.shapes import write
-from mask_dino.datasets.shapes.options import World
+from mask_dino.datasets.shapes import World, write
 from mask_dino.datasets.shapes.write import STAMP, write_shapes
 
 ROOT = Path(__file__).parents[2]

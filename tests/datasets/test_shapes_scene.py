@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mask_dino.datasets.shapes.options import CLASSES, PALETTE, STUFF, THINGS, VOID, World
+from mask_dino.datasets.shapes import CLASSES, PALETTE, STUFF, THINGS, VOID, World
 from mask_dino.datasets.shapes.outlines import (
     OUTLINES,
     REACH,

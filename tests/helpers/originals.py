@@ -9,8 +9,7 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from helpers.tiny import tiny_config
-from mask_dino.checkpoints.maskdino_names import list_copies, list_names
-from mask_dino.checkpoints.rename import rename
+from mask_dino.checkpoints.maskdino_names import list_copies, list_names, rename
 
 DATA = Path(__file__).parents[1] / 'data' / 'golden'
 CLASSES = ('cup', 'fork', 'knife', 'plate', 'spoon')

@@ -13,9 +13,13 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
 from mask_dino.checkpoints import CheckpointError
-from mask_dino.hooks import durable_files
-from mask_dino.hooks.durable_files import UNFINISHED, StorageError, write_durably
-from mask_dino.hooks.find_checkpoint import find_newest_checkpoint
+from mask_dino.hooks import checkpoint_files
+from mask_dino.hooks.checkpoint_files import (
+    UNFINISHED,
+    StorageError,
+    find_newest_checkpoint,
+    write_durably,
+)
 from mask_dino.hooks.save_checkpoint import DurableCheckpointHook
 
 
@@ -85,8 +89,8 @@ def test_a_training_killed_while_it_saves_leaves_the_checkpoint_before(
             replace(source, target)
             step()
 
-        monkeypatch.setattr(durable_files.os, 'fsync', step)
-        monkeypatch.setattr(durable_files.os, 'replace', rename)
+        monkeypatch.setattr(checkpoint_files.os, 'fsync', step)
+        monkeypatch.setattr(checkpoint_files.os, 'replace', rename)
         with pytest.raises(Killed):
             train(work_dir, iterations=9, **options)
         saved = [path.name for path in work_dir.glob('iter_*.pth')]
@@ -187,7 +191,7 @@ def test_a_failed_write_says_why_and_leaves_the_old_file(tmp_path, monkeypatch, 
     def fail(*args: object) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(durable_files.os, 'fsync', fail)
+    monkeypatch.setattr(checkpoint_files.os, 'fsync', fail)
     with pytest.raises(StorageError, match=remedy) as failure:
         write_durably(path, b'new')
     assert str(failure.value).startswith(f'{path} cannot be written') and '\n' not in str(

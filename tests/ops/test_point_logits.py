@@ -1,9 +1,8 @@
 import pytest
 import torch
 
-from mask_dino.models.points import PointSampler
-from mask_dino.ops import point_logits
-from mask_dino.ops.point_logits import pick_logits
+from mask_dino.ops import points
+from mask_dino.ops.points import PointSampler, pick_logits
 
 
 def picked(sampler, embed, features):
@@ -15,7 +14,7 @@ def picked(sampler, embed, features):
 @pytest.mark.parametrize('count', [0, 1, 7])
 @pytest.mark.parametrize('limit', [1, 1000, 2**22])
 def test_values_and_gradients_are_those_of_the_whole_product(count, limit, monkeypatch):
-    monkeypatch.setattr(point_logits, 'MAX_LOGITS', limit)
+    monkeypatch.setattr(points, 'MAX_LOGITS', limit)
     torch.manual_seed(0)
     sampler = PointSampler(num_points=40)
     embed, features = (

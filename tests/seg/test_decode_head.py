@@ -15,8 +15,7 @@ from mmseg.models.segmentors import SegTTAModel
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
-from mask_dino.seg.decode_head import MaskDINODecodeHead, to_targets
-from mask_dino.seg.tta import ScoreTTAModel
+from mask_dino.seg.decode_head import MaskDINODecodeHead, ScoreTTAModel, to_targets
 from mask_dino.structures import QueryPredictions
 
 NUM_CLASSES = 8

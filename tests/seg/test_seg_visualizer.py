@@ -5,7 +5,7 @@ import torch
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
-from mask_dino.seg.visualizer import SemanticVisualizer
+from mask_dino.seg.data import SemanticVisualizer
 
 
 @pytest.mark.parametrize('layout', ['C', 'F'])

@@ -6,7 +6,7 @@ import cv2
 import make_demo as demo
 import pytest
 
-from mask_dino.datasets.shapes.options import World
+from mask_dino.datasets.shapes import World
 
 CONFIG = """
 _base_ = '{base}'

@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from mask_dino.checkpoints.dino_names import MMDET, list_extra_levels
 from mask_dino.checkpoints.io import build_model
-from mask_dino.checkpoints.rename import rename
+from mask_dino.checkpoints.maskdino_names import rename
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'model_converters' / 'dino_to_maskdino.py'
 NUM_LAYERS = 2

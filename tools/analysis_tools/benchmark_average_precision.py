@@ -13,8 +13,8 @@ from mmengine.evaluator import BaseMetric
 from pycocotools import mask as coco_masks
 
 import mask_dino.det  # noqa: F401  registers the metrics
-from mask_dino.benchmarks.memory import peak_memory
-from mask_dino.benchmarks.report import MEGABYTE
+from mask_dino.benchmarks.measure import MEGABYTE
+from mask_dino.benchmarks.step import peak_memory
 
 HEIGHT, WIDTH = 480, 640
 CLASSES = tuple(f'class {number}' for number in range(80))

@@ -10,8 +10,7 @@ from pathlib import Path
 from mmengine.runner import load_checkpoint
 
 from mask_dino.benchmarks.inputs import Load
-from mask_dino.benchmarks.measure import generate_batches, load_batches, measure_fps
-from mask_dino.benchmarks.report import save
+from mask_dino.benchmarks.measure import generate_batches, load_batches, measure_fps, save
 from mask_dino.benchmarks.step import Subject
 from mask_dino.checkpoints import register
 from mask_dino.cli import benchmarks

@@ -13,7 +13,7 @@ import torch
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 
-from mask_dino.benchmarks.report import save
+from mask_dino.benchmarks.measure import save
 from mask_dino.benchmarks.timing import Spans
 from mask_dino.cli import benchmarks
 from mask_dino.cli.common import UsageError

@@ -19,8 +19,8 @@ from mmengine.config import Config, ConfigDict
 from torch import Tensor
 
 from mask_dino.benchmarks.inputs import Load
-from mask_dino.benchmarks.memory import keep_as_usual, peak_memory
-from mask_dino.benchmarks.report import save, step_tables
+from mask_dino.benchmarks.measure import save, step_tables
+from mask_dino.benchmarks.step import keep_as_usual, peak_memory
 from mask_dino.benchmarks.timing import Spans
 from mask_dino.cli import benchmarks
 from mask_dino.cli.common import UsageError

@@ -10,8 +10,7 @@ from itertools import product
 from pathlib import Path
 
 from mask_dino.benchmarks.inputs import Load
-from mask_dino.benchmarks.measure import Case, measure
-from mask_dino.benchmarks.report import save, step_tables
+from mask_dino.benchmarks.measure import Case, measure, save, step_tables
 from mask_dino.benchmarks.step import TEST, TRAIN, Subject
 from mask_dino.cli import benchmarks
 from mask_dino.cli.common import UsageError

@@ -4,7 +4,7 @@ import argparse
 import time
 from pathlib import Path
 
-from mask_dino.datasets.shapes.options import World
+from mask_dino.datasets.shapes import World
 from mask_dino.datasets.shapes.write import write_shapes
 
 

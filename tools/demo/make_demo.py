@@ -15,9 +15,9 @@ from demo_page import draw_page
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mask_dino.datasets.shapes.options import World
+from mask_dino.datasets.shapes import World
 from mask_dino.datasets.shapes.write import write_shapes
-from mask_dino.hooks.progress import PREFIX
+from mask_dino.hooks.losses import PREFIX
 
 CONFIG = Path('configs/maskdino/maskdino_tiny_shapes-panoptic.py')
 DATA = Path('data/shapes')

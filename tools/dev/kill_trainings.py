@@ -22,7 +22,7 @@ import torch
 
 from mask_dino.checkpoints import load_checkpoint_safely
 from mask_dino.checkpoints.trusted_names import VARIABLE
-from mask_dino.hooks.find_checkpoint import find_newest_checkpoint, read_progress
+from mask_dino.hooks.checkpoint_files import find_newest_checkpoint, read_progress
 
 ROOT = Path(__file__).resolve().parents[2]
 MARK = 'MASK_DINO_KILL_TEST'

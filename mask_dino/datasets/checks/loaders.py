@@ -12,11 +12,10 @@ from ..panoptic import check_maps, check_panoptic_file, reads_panoptic
 from .categories import SEMANTIC_HEADS, check_heads, check_same_classes
 from .config import check_resumable, config_problems, leaf_datasets, old_sections
 from .evaluators import check_evaluator, compares_results
-from .image_sizes import check_narrow_images, check_train_and_test_sizes
 from .label_maps import check_label_maps, reads_label_maps
 from .loops import loop_problems
+from .pipelines import check_narrow_images, check_pipelines, check_train_and_test_sizes
 from .statistics import check_images, check_objects, survey
-from .transforms import check_pipelines
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 HEADS = ('panoptic_head', 'panoptic_fusion_head', *SEMANTIC_HEADS)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from .options import THINGS
+from . import THINGS
 from .outlines import Form, Layer, local_axes
 
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from . import STUFF, THINGS, VOID, World
 from .appearance import render_layers, smooth_noise
-from .options import STUFF, THINGS, VOID, World
 from .outlines import Form, Layer, paint_form
 
 SAMPLES = 3  # per pixel and axis; odd, so that two owners never tie

@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from .options import CLASSES, PALETTE, THINGS, VOID, World
+from . import CLASSES, PALETTE, THINGS, VOID, World
 from .scene import Scene, compose_scene
 
 Json = dict[str, Any]

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from helpers.coco_folder import HEIGHT, PIPELINE, WIDTH, build_dataset, coco_content, write_coco
 
-from mask_dino.datasets.checks.image_sizes import find_sizes
 from mask_dino.datasets.checks.loaders import check_loaders
+from mask_dino.datasets.checks.pipelines import find_sizes
 
 RESIZES = [
     dict(type='Resize', scale=(40, 30), keep_ratio=True),

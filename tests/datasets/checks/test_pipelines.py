@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from mask_dino.datasets.checks.loaders import check_loaders
-from mask_dino.datasets.checks.transforms import BOXES_ONLY, check_mask_transforms
+from mask_dino.datasets.checks.pipelines import BOXES_ONLY, check_mask_transforms
 
 
 def pipelines(name: str, with_mask: bool = True) -> dict:

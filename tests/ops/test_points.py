@@ -1,7 +1,7 @@
 import torch
 import torch.nn.functional as F
 
-from mask_dino.models.points import random_points, sample_features, sample_masks
+from mask_dino.ops.points import random_points, sample_features, sample_masks
 
 
 def grid_sample(maps: torch.Tensor, points: torch.Tensor) -> torch.Tensor:

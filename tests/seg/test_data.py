@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from mask_dino.messages import DataError
-from mask_dino.seg.transforms import LoadLabelMap
+from mask_dino.seg.data import LoadLabelMap
 
 
 def load(folder, labels: np.ndarray) -> dict:

@@ -8,8 +8,8 @@ import torch
 from helpers.line import Line, line_config
 from mmengine.runner import Runner
 
-from mask_dino.hooks.check_loss import LossError
-from mask_dino.hooks.find_checkpoint import find_newest_checkpoint
+from mask_dino.hooks.checkpoint_files import find_newest_checkpoint
+from mask_dino.hooks.losses import LossError
 
 
 @pytest.fixture
