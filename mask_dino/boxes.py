@@ -26,9 +26,10 @@ def masks_to_boxes(masks: Tensor, pixel_exact: bool = True) -> Tensor:
         x2, y2 = x2 + 1, y2 + 1
     center_x = (x1 + x2) / 2 / width
     center_y = (y1 + y2) / 2 / height
-    boxes = torch.stack((center_x, center_y, (x2 - x1) / width, (y2 - y1) / height), -1)  # (..., 4)
-    box_if_empty = (0.0, 0.0, 0.0, 0.0) if pixel_exact else (1.0, 1.0, 0.0, 0.0)
-    return torch.where(empty, boxes.new_tensor(box_if_empty), boxes)
+    center = torch.stack((center_x, center_y), -1)  # (..., 2)
+    center = center.masked_fill(empty, 0.0 if pixel_exact else 1.0)
+    size = torch.stack(((x2 - x1) / width, (y2 - y1) / height), -1).masked_fill(empty, 0.0)
+    return torch.cat((center, size), -1)
 
 
 def _extent(occupied: Tensor) -> tuple[Tensor, Tensor]:

@@ -97,16 +97,22 @@ def to_targets(sample: DetDataSample, size: torch.Size, head: MaskDINOHead) -> T
     """
     instances = sample.gt_instances
     boxes, labels = instances.bboxes, instances.labels
-    height, width = size
-    scale = boxes.new_tensor([width, height, width, height])
     masks = torch.zeros(len(labels), 0, 0, dtype=torch.bool, device=boxes.device)
     if head.criterion.uses_masks:
         masks = _read_masks(sample)
-    things = (labels, bbox_xyxy_to_cxcywh(boxes) / scale, masks)
+    things = (labels, _to_fractions(boxes, size), masks)
     if not (head.num_stuff_classes and head.criterion.uses_masks):
         return Targets(*things)
     stuff = stuff_targets(sample, head)
     return Targets(*(torch.cat(pair) for pair in zip(things, stuff, strict=True)))
+
+
+def _to_fractions(boxes: Tensor, size: torch.Size) -> Tensor:
+    """Return xyxy boxes (N, 4) in pixels as cxcywh in fractions of ``size`` (H, W)."""
+    height, width = size
+    center_x, center_y, box_width, box_height = bbox_xyxy_to_cxcywh(boxes).unbind(-1)
+    fractions = (center_x / width, center_y / height, box_width / width, box_height / height)
+    return torch.stack(fractions, -1)
 
 
 def _read_masks(sample: DetDataSample) -> Tensor:

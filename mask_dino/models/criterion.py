@@ -134,9 +134,8 @@ class MaskDINOCriterion(nn.Module):
         matching_counts, denoising_counts = [], []
         for target, (_, index) in zip(targets, denoising, strict=True):
             has_box = target.labels < self.num_boxed_classes
-            objects = torch.stack(
-                (torch.ones_like(has_box), has_box)
-            ).float()  # (2, N): 1 where counted
+            # (2, N): 1 where counted
+            objects = torch.stack((torch.ones_like(has_box), has_box)).float()
             matching_counts.append(objects.sum(1))
             denoising_counts.append(objects[:, index[0]].sum(1))
         matching = torch.stack(matching_counts).sum(0)  # (2,)
@@ -151,9 +150,8 @@ class MaskDINOCriterion(nn.Module):
         inputs = inputs._replace(predictions=predictions)
         labels = _gather([target.labels for target in targets], inputs.matches)  # (S, M)
         boxes = _gather([target.boxes for target in targets], inputs.matches)  # (S, M, 4)
-        losses = dict(loss_cls=self.class_loss(labels, inputs)) | self.box_losses(
-            labels, boxes, inputs
-        )
+        losses = dict(loss_cls=self.class_loss(labels, inputs))
+        losses |= self.box_losses(labels, boxes, inputs)
         if points is not None:
             losses |= self.mask_losses(points, inputs)
         values_of_sets = {name: values.unbind() for name, values in losses.items()}
@@ -169,10 +167,23 @@ class MaskDINOCriterion(nn.Module):
         classes[inputs.batch_index()] = labels
         normalizer = inputs.normalizer[0]
         if not self.loss_cls.use_sigmoid:  # the mean over queries, weighted as their classes
-            class_weight = logits.new_tensor(self.loss_cls.class_weight)
+            class_weight = torch.tensor(self.loss_cls.class_weight)
+            class_weight = class_weight.to(logits.device, non_blocking=True)
             normalizer = class_weight[classes].sum((1, 2))
-        loss = self.loss_cls(logits.flatten(0, 2), classes.flatten(), reduction_override='none')
+        target = self.class_targets(classes).flatten(0, 2)
+        loss = self.loss_cls(logits.flatten(0, 2), target, reduction_override='none')
         return loss.view(logits.shape[0], -1).sum(1) / normalizer
+
+    def class_targets(self, classes: Tensor) -> Tensor:
+        """Return classes (S, B, Q) as the class loss needs them: one-hot (S, B, Q, num_classes) with a sigmoid.
+
+        On a GPU, mmdet's focal loss of class numbers runs a kernel of mmcv. This kernel asks the device for the largest
+        number and waits for it, and a mmcv that was built without the compiler of the device does not have it.
+        """
+        if not self.loss_cls.use_sigmoid:
+            return classes
+        numbers = torch.arange(self.num_classes, device=classes.device)
+        return (classes[..., None] == numbers).float()
 
     def box_losses(
         self, labels: Tensor, target_boxes: Tensor, inputs: LossInputs

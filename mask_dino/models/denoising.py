@@ -49,7 +49,8 @@ class UnifiedDenoising(nn.Module):
         content = self.label_embed(self.flip(labels))
         reference = inverse_sigmoid(self.jitter(boxes))
         # Queries that fill up images with fewer objects are zero, and visible to the others, as in the original.
-        counts = torch.tensor([len(t.labels) for t in targets], device=labels.device)
+        counts = torch.tensor([len(t.labels) for t in targets])
+        counts = counts.to(labels.device, non_blocking=True)
         valid = (torch.arange(size, device=labels.device) < counts[:, None]).repeat(1, groups)[
             ..., None
         ]

@@ -117,7 +117,7 @@ class MaskDINOPixelDecoder(nn.Module):
         """Run the encoder over levels (B, C, h, w)."""
         device = levels[0].device
         sizes = tuple((x.shape[-2], x.shape[-1]) for x in levels)
-        shapes = torch.tensor(sizes, device=device)
+        shapes = torch.tensor(sizes).to(device, non_blocking=True)
         starts = torch.cat((shapes.new_zeros(1), shapes.prod(1).cumsum(0)[:-1]))
         positions = [
             _to_tokens(self.position(None, level)) + embed

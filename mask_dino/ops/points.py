@@ -120,17 +120,19 @@ class Corners(NamedTuple):
     def of(cls, points: Tensor, size: torch.Size) -> 'Corners':
         """Find the corners of points (P, 2), xy in [0, 1], in a map of ``size`` (h, w)."""
         height, width = size
-        xy = points * points.new_tensor([width, height]) - 0.5  # in pixels
-        steps = xy.new_tensor([[0, 0], [1, 0], [0, 1], [1, 1]])
-        top_left = xy.floor()
-        corners = top_left[:, None] + steps  # (P, 4, 2)
-        x, y = corners.long().unbind(-1)
-        inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-        distance = (xy[:, None] - corners).abs()
-        weight = (1 - distance).prod(-1) * inside
-        row = y.clamp(0, height - 1)
-        column = x.clamp(0, width - 1)
-        return cls(row * width + column, weight)
+        x, y = points.unbind(-1)
+        x = (x * width - 0.5)[:, None]  # in pixels
+        y = (y * height - 0.5)[:, None]
+        left = x.floor()
+        upper = y.floor()
+        corner_x = torch.cat((left, left + 1, left, left + 1), 1)  # (P, 4)
+        corner_y = torch.cat((upper, upper, upper + 1, upper + 1), 1)
+        weight = (1 - (x - corner_x).abs()) * (1 - (y - corner_y).abs())
+        column = corner_x.long()
+        row = corner_y.long()
+        inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+        pixel = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
+        return cls(pixel, weight * inside)
 
 
 MAX_LOGITS = 2**23

@@ -125,8 +125,9 @@ def scale_boxes(boxes: Tensor, sizes: ImageSizes) -> Tensor:
     padded, resized, output = sizes
     height = padded[0] / resized[0] * output[0]
     width = padded[1] / resized[1] * output[1]
-    center, extent = boxes.split(2, dim=-1)
-    start = center - extent / 2
-    end = center + extent / 2
-    scale = boxes.new_tensor([width, height])
-    return torch.cat((start * scale, end * scale), -1)
+    center_x, center_y, box_width, box_height = boxes.unbind(-1)
+    left = (center_x - box_width / 2) * width
+    top = (center_y - box_height / 2) * height
+    right = (center_x + box_width / 2) * width
+    bottom = (center_y + box_height / 2) * height
+    return torch.stack((left, top, right, bottom), -1)

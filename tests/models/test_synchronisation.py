@@ -5,11 +5,14 @@ from unittest.mock import patch
 
 import torch
 from helpers.tiny import build, random_targets
+from mmdet.models.task_modules.assigners import match_cost
+from mmdet.models.task_modules.assigners.match_cost import BBoxL1Cost
+from mmdet.structures.bbox import bbox_overlaps
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mask_dino.models.matcher import HybridMatcher
-from mask_dino.ops.sparse_sampling import sample_sparse
+from mask_dino.ops.sparse_sampling import _SumPoints, sample_sparse
 
 WAITING = {
     '_local_scalar_dense',
@@ -21,6 +24,7 @@ WAITING = {
     'equal',
 }
 TO_HOST = {'cpu', 'numpy', 'tolist'}
+FROM_NUMBERS = {'tensor', 'as_tensor', 'new_tensor'}
 
 
 class Operations(TorchDispatchMode):
@@ -41,25 +45,30 @@ class Operations(TorchDispatchMode):
 
 
 class Transfers(TorchFunctionMode):
-    """Counts transfers to the host, which are none on a CPU."""
+    """Counts transfers that wait, none of which is one on a CPU: to the host, and of numbers to the device.
+
+    ``torch.tensor(numbers).to(device, non_blocking=True)`` does not wait. ``torch.tensor(numbers, device=device)`` does.
+    """
 
     def __init__(self, found):
         super().__init__()
         self.found = found
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
         name = getattr(function, '__name__', '')
-        if name in TO_HOST:
+        to_device = name == 'new_tensor' or kwargs.get('device') is not None
+        if name in TO_HOST or (name in FROM_NUMBERS and to_device):
             self.found.append(name)
-        return function(*args, **(kwargs or {}))
+        return function(*args, **kwargs)
 
 
 @contextmanager
 def counted():
     """Yield a list of the operations that wait, without those of functions that run on the host anyway.
 
-    These are the matcher after its transfer, and what runs on CPUs only: the sampling of deformable attention by
-    sparse products, and the one-hot classes of mmdet's focal loss.
+    These are the matcher after its transfer, and the sampling of deformable attention by sparse products. Nor are
+    those counted that mmdet makes itself: its box costs and its overlaps send a constant to the device.
     """
     found = []
 
@@ -76,7 +85,10 @@ def counted():
         patch.object(HybridMatcher, 'finite', on_host(HybridMatcher.finite)),
         patch.object(HybridMatcher, 'assign', staticmethod(on_host(HybridMatcher.assign))),
         patch('mask_dino.ops.deformable_attention.sample_sparse', on_host(sample_sparse)),
-        patch('torch.nn.functional.one_hot', on_host(torch.nn.functional.one_hot)),
+        patch.object(_SumPoints, 'backward', staticmethod(on_host(_SumPoints.backward))),
+        patch.object(BBoxL1Cost, '__call__', on_host(BBoxL1Cost.__call__)),
+        patch('mmdet.models.losses.iou_loss.bbox_overlaps', on_host(bbox_overlaps)),
+        patch(f'{match_cost.__name__}.bbox_overlaps', on_host(bbox_overlaps)),
         Operations(found),
         Transfers(found),
     ):
@@ -92,7 +104,11 @@ def test_operations_that_wait_for_the_device_are_counted():
         x.cpu()
         if x.sum() > 0:
             x.sum()
-    assert found == ['_local_scalar_dense', 'index', 'nonzero', 'cpu', '_local_scalar_dense']
+        x.new_tensor([1, 2])
+        torch.tensor([1, 2], device=x.device)
+        torch.tensor([1, 2]).to(x.device, non_blocking=True)
+    waits = ['_local_scalar_dense', 'index', 'nonzero', 'cpu', '_local_scalar_dense']
+    assert found == [*waits, 'new_tensor', 'tensor']
 
 
 def test_a_training_step_waits_once(images, generator):
