@@ -29,13 +29,17 @@ def case():
 
 @pytest.fixture(scope='module')
 def exact(case):
+    return step_without_randomness(case, torch.device('cpu'))
+
+
+def step_without_randomness(case, device):
     """The model without noise and without masks in matching and losses, after one backward pass, and its losses."""
     classification = dict(type='FocalLossCost', weight=4.0, eps=1e-8)
     matcher = dict(match_costs=[classification], num_points=0)
     criterion = dict(
         matcher=matcher, loss_mask=dict(loss_weight=0.0), loss_dice=dict(loss_weight=0.0)
     )
-    model = build(NAME, denoising=dict(noise_scale=0.0), criterion=criterion).train()
+    model = build(NAME, denoising=dict(noise_scale=0.0), criterion=criterion).to(device).train()
     losses = model(**batch(model, case), mode='loss')
     sum(losses.values()).backward()
     return model, {name: loss.item() for name, loss in losses.items()}

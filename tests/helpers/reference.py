@@ -127,5 +127,6 @@ def compute(
 
 def align(ours: Tensor, theirs: Tensor) -> Tensor:
     """Return which of our rows (N, ...) belongs to each of theirs: the nearest, one to one."""
-    distances = torch.cdist(theirs.flatten(1).double(), ours.flatten(1).double(), p=1)
+    ours = ours.cpu().flatten(1).double()
+    distances = torch.cdist(theirs.flatten(1).double(), ours, p=1)
     return torch.from_numpy(linear_sum_assignment(distances)[1])

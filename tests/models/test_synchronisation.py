@@ -47,7 +47,7 @@ class Operations(TorchDispatchMode):
 class Transfers(TorchFunctionMode):
     """Counts transfers that wait, none of which is one on a CPU: to the host, and of numbers to the device.
 
-    ``torch.tensor(numbers).to(device, non_blocking=True)`` does not wait. ``torch.tensor(numbers, device=device)`` does.
+    Numbers that become a tensor of the host, and then go to the device with ``non_blocking=True``, do not wait.
     """
 
     def __init__(self, found):

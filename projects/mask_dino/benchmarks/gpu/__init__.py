@@ -1,0 +1,1 @@
+"""The parts of ``gpu.sh``: checks and measurements of Mask DINO on a GPU."""
