@@ -40,7 +40,7 @@ def same_points(num_points, device, known=None):
 def train_once(task, device, monkeypatch):
     """Losses and gradients of a step without randomness."""
     monkeypatch.setattr('mask_dino.models.matcher.random_points', same_points)
-    monkeypatch.setattr('mask_dino.models.points.random_points', same_points)
+    monkeypatch.setattr('mask_dino.ops.points.random_points', same_points)
     head = deepcopy(TASKS[task]) | dict(denoising=dict(noise_scale=0.0))
     model = build(**head).to(device).train()
     generator = torch.Generator().manual_seed(0)
