@@ -43,13 +43,13 @@ def draw_instances(result: Result, score_thr: float) -> np.ndarray:
     picture = Image.fromarray(pixels)
     pen = ImageDraw.Draw(picture)
     thickness = max(1, min(picture.size) // 250)
-    font = ImageFont.load_default(size=max(10, min(picture.size) // 40))
+    font = load_font(picture.size)
     for index in shown:
         colour = tuple(int(value) for value in colours[result.labels[index]])
         box = _inside(result.boxes[index], picture.size)
         pen.rectangle(box, outline=colour, width=thickness)
         text = f'{result.classes[result.labels[index]]} {result.scores[index]:.2f}'
-        _write(pen, text, (box[0], box[1]), font, colour)
+        write_label(pen, text, (box[0], box[1]), font, colour)
     return np.asarray(picture)
 
 
@@ -74,6 +74,11 @@ def draw_segments(
     return blended.astype(np.uint8)
 
 
+def load_font(size: tuple[int, int]) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return the font for the names in a picture of a size (width, height)."""
+    return ImageFont.load_default(size=max(10, min(size) // 40))
+
+
 def _paint(pixels: np.ndarray, mask: np.ndarray, colour: np.ndarray) -> None:
     """Tint the pixels (H, W, 3) of a mask (H, W), in place."""
     pixels[mask] = (pixels[mask] * (1 - OPACITY) + colour * OPACITY).astype(np.uint8)
@@ -86,7 +91,7 @@ def _inside(box: np.ndarray, size: tuple[int, int]) -> list[float]:
     return [x1, y1, max(x1, x2), max(y1, y2)]
 
 
-def _write(
+def write_label(
     pen: ImageDraw.ImageDraw,
     text: str,
     corner: tuple[float, float],
