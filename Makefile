@@ -12,7 +12,7 @@ COVERAGE ?=
 base := $(or $(PYTHON),python3)
 python := $(VENV)/bin/python
 
-.PHONY: help env demo test lint format clean
+.PHONY: help env demo test lint format docs clean
 help:  ## list the targets
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
@@ -37,8 +37,16 @@ format: env  ## put right what ruff can
 	$(python) -m ruff check --fix
 	$(python) -m ruff format
 
+docs: .venv-docs/ready  ## build the documentation site in site/, and refuse dead links
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/python -m mkdocs build --strict
+
+.venv-docs/ready: requirements/docs.txt
+	$(base) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --requirement requirements/docs.txt
+	@touch $@
+
 clean:  ## remove caches and build products, but neither .venv nor work_dirs
 	@find . -name '$(notdir $(VENV))' -prune -o -path ./.git -prune -o -path ./work_dirs -prune -o \
-	\( -name __pycache__ -o -name '.*_cache' -o -name '*.egg-info' -o -path ./build -o -path ./dist \) \
+	\( -name __pycache__ -o -name '.*_cache' -o -name '*.egg-info' -o -path ./build -o -path ./dist -o -path ./site \) \
 	-prune -print -exec rm -rf {} +
 	@echo 'Left in place: $(VENV) and work_dirs; remove them by hand.'

@@ -69,7 +69,7 @@ def is_url(path: str) -> bool:
 
 def spread_evenly(count: int, limit: int) -> range:
     """Return the indices of at most ``limit`` of ``count`` items, evenly spread; all of them if they are that few."""
-    return range(0, count, max(-(-count // limit), 1))
+    return range(0, count, max(-(-count // max(limit, 1)), 1))
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import torch
 from mmengine.config import Config
 from mmengine.dist import get_rank
+from mmengine.evaluator import Evaluator
+from mmengine.logging import MMLogger
 from mmengine.registry import RUNNERS
 from mmengine.runner import BaseLoop, IterBasedTrainLoop, Runner
 from torch.utils.data import BatchSampler, DataLoader
@@ -20,6 +22,7 @@ from ..checkpoints import load_checkpoint_safely
 from ..hooks.checkpoint_files import checkpoint_folder, find_newest_checkpoint
 from ..hooks.resume_state import RandomState, seed_generators
 from ..messages import is_url
+from .console import log_prints, quiet_console
 
 SET_PARENT_DEATH_SIGNAL = 1
 """The first argument of Linux' prctl."""
@@ -44,6 +47,26 @@ class ResumableRunner(Runner):
     is_building_training = False
     start = Start(0, None)
 
+    def build_logger(
+        self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: Any
+    ) -> MMLogger:
+        """Build the logger, whose console leaves the details to the log file."""
+        logger: MMLogger = super().build_logger(log_level, log_file, **kwargs)
+        quiet_console(logger)
+        return logger
+
+    def build_evaluator(self, evaluator: dict | list | Evaluator) -> Evaluator:
+        """Build an evaluator; what it prints goes to the log file."""
+        with log_prints(self.logger):
+            built: Evaluator = super().build_evaluator(evaluator)
+        return built
+
+    def load_checkpoint(self, filename: str, *args: Any, **kwargs: Any) -> dict:
+        """Load a checkpoint; `CheckCheckpointHook` reports on it, so mmengine's list goes to the log file."""
+        with log_prints(self.logger):
+            checkpoint: dict = super().load_checkpoint(filename, *args, **kwargs)
+        return checkpoint
+
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build the training loop, which starts where the checkpoint to be resumed was saved."""
         self.start = read_start(self.cfg)
@@ -63,7 +86,8 @@ class ResumableRunner(Runner):
         """Build a data loader."""
         if self.start.seed is not None:
             seed = self.start.seed
-        loader: DataLoader = super().build_dataloader(dataloader, seed, diff_rank_seed)
+        with log_prints(self.logger):
+            loader: DataLoader = super().build_dataloader(dataloader, seed, diff_rank_seed)
         if self.is_building_training and isinstance(dataloader, dict):
             loader = seed_batches(loader, seed or 0, self.start.iteration)
         # A generator of its own: starting loader processes takes no random number from the training.

@@ -21,7 +21,8 @@ def test_operations_and_parameters_of_models_of_both_frameworks(name, monkeypatc
     for size in ('256', '256x512'):
         monkeypatch.setattr(sys, 'argv', ['get_flops.py', str(path), '--size', size])
         runpy.run_path(str(ROOT / 'tools/analysis_tools/get_flops.py'), run_name='__main__')
-        said = capsys.readouterr().out
+        said, errors = capsys.readouterr()
+        assert (said.count('\n'), errors) == (1, '')
         counts.append(float(re.search(r'([\d.]+) GFLOPs', said)[1]))
     assert 0 < counts[0] < counts[1] < 2.1 * counts[0]
     own = sum(p.numel() for p in build_model(Config.fromfile(path)).parameters())

@@ -1,0 +1,84 @@
+"""What a person sees of a run: the console shows what matters, and the log file has everything."""
+
+import contextlib
+import io
+import logging
+import re
+from collections.abc import Iterator
+from typing import Protocol
+
+from mmengine.logging import MMLogger
+
+FILE_ONLY = 'file_only'
+"""Attribute of a log record that the console does not show."""
+DETAILS = (
+    '\n----',  # the environment
+    'Config:\n',
+    'Hooks will be executed',
+    'paramwise_options',
+    'Distributed training is not used',
+    'Load checkpoint from',
+    '"FileClient" will be deprecated',
+    '"HardDiskBackend" is the alias',
+)
+"""Beginnings of messages of mmengine for which the log file is enough."""
+PARTIAL_LOSSES = re.compile(r'\s+(?:d\d+\.\w+|(?:enc|dn|aux)_[\w.]*|\w+\.d\d+\.\w+): \S+')
+"""In a line of a training, the losses of single layers; the total and the losses of the last layer stay."""
+
+
+class Writer(Protocol):
+    """Part of a handler that makes text of a record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the text."""
+
+
+class ConsoleFormatter(logging.Formatter):
+    """Another formatter, without the losses of single layers.
+
+    Args:
+        formatter: The formatter that makes the text.
+    """
+
+    def __init__(self, formatter: Writer) -> None:
+        super().__init__()
+        self.formatter = formatter
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the text of a record."""
+        text = self.formatter.format(record)
+        return PARTIAL_LOSSES.sub('', text) if 'Iter(train)' in text or '(train)' in text else text
+
+
+def is_for_console(record: logging.LogRecord) -> bool:
+    """Return whether the console shows a record: warnings and errors, and what is not a known detail."""
+    if record.levelno >= logging.ERROR:
+        return True
+    is_detail = record.getMessage().startswith(DETAILS)
+    return not is_detail and FILE_ONLY not in vars(record)
+
+
+def quiet_console(logger: MMLogger) -> None:
+    """Keep details from the console, and name the file that has them. A second call changes nothing."""
+    for handler in logger.handlers:
+        is_console = type(handler) is logging.StreamHandler
+        if not is_console or isinstance(handler.formatter, ConsoleFormatter):
+            continue
+        handler.addFilter(is_for_console)
+        handler.setFormatter(ConsoleFormatter(handler.formatter or logging.Formatter()))
+    files = [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
+    if files:
+        logger.info(f'everything about this run: {files[0].baseFilename}')
+
+
+@contextlib.contextmanager
+def log_prints(logger: MMLogger) -> Iterator[None]:
+    """Send what libraries print inside this context to the log file, and not to the console."""
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed):
+            yield
+    finally:
+        text = printed.getvalue().strip()
+        if text:
+            logger.info(text, extra={FILE_ONLY: True})

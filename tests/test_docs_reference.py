@@ -1,0 +1,66 @@
+"""The page of config options has every option and default of the signatures."""
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+from mmdet.registry import DATASETS, METRICS, MODELS, TASK_UTILS
+from mmengine.config import Config
+from mmengine.registry import HOOKS
+
+import mask_dino.seg  # noqa: F401  registers the decode head
+from mask_dino.ops.points import PointSampler
+
+PAGE = Path(__file__).parents[1] / 'docs/reference/config.md'
+SECTIONS = re.findall(r'^### (\w+)\n(.*?)(?=^##|\Z)', PAGE.read_text(), re.MULTILINE | re.DOTALL)
+REGISTRIES = (MODELS, TASK_UTILS, DATASETS, METRICS, HOOKS)
+FRAMEWORK = {'MaskDINO', 'MaskDINOFusionHead', 'MaskDINOOptimWrapperConstructor', 'CheckpointHook'}
+FRAMEWORK |= {'CheckedCocoDataset', 'CheckedCocoPanopticDataset'}
+"""Classes that take the arguments of their framework, which the page names and does not list."""
+
+
+def table_of(text: str) -> dict[str, str]:
+    """Return option -> default."""
+    rows = re.findall(r'^\| `(\w+)` \| (.+?) \| .+ \|$', text, re.MULTILINE)
+    return {name: default.strip('`') for name, default in rows}
+
+
+def options_of(name: str) -> dict[str, str]:
+    """Return option -> default by the signature of a class."""
+    found = PointSampler if name == 'PointSampler' else None
+    for registry in REGISTRIES:
+        found = found or registry.module_dict.get(name)
+    if found is None:
+        from mmseg.registry import MODELS as SEG_MODELS
+
+        found = SEG_MODELS.get(name)
+    parameters = inspect.signature(found.__init__).parameters
+    empty = inspect.Parameter.empty
+    return {
+        option: 'required' if parameter.default is empty else repr(parameter.default)
+        for option, parameter in parameters.items()
+        if option != 'self'
+    }
+
+
+@pytest.mark.parametrize(('name', 'text'), SECTIONS, ids=[name for name, _ in SECTIONS])
+def test_a_table_has_the_options_and_defaults_of_the_class(name, text):
+    if name not in FRAMEWORK:
+        assert table_of(text) == options_of(name)
+
+
+def test_the_page_has_every_class_of_the_models():
+    ours = {
+        name
+        for registry in (MODELS, TASK_UTILS)
+        for name, found in registry.module_dict.items()
+        if found.__module__.startswith('mask_dino.models')
+    }
+    assert ours - {'MaskCrossEntropyCost'} <= {name for name, _ in SECTIONS}
+
+
+def test_the_test_settings_are_those_of_the_base_config():
+    text = dict(SECTIONS)['MaskDINOFusionHead']
+    settings = Config.fromfile('configs/_base_/models/maskdino_r50.py').model.test_cfg
+    assert {name: eval(value) for name, value in table_of(text).items()} == settings
