@@ -6,6 +6,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from helpers.browser import browser  # noqa: F401  a fixture
 from helpers.tiny import SIZE
 from mmengine.registry import init_default_scope
 from mmengine.visualization import Visualizer

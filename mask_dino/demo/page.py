@@ -90,21 +90,24 @@ def build_page(session: Session, views: Sequence[View]) -> gr.Blocks:
 def make_inputs(examples: Sequence[Path], views: Sequence[View]) -> Inputs:
     """Return a column of what a visitor chooses."""
     choices = [item.value for item in views]
-    with gr.Column(scale=1, min_width=280):
-        upload = gr.File(label='Image: drop a file, or click', height=140, elem_id='upload')
-        gallery = gr.Gallery(
-            [str(path) for path in examples],
-            label='Examples: click one',
-            columns=3,
-            height='auto',
-            allow_preview=False,
-            interactive=False,
-            visible=bool(examples),
-            elem_id='examples',
-        )
+    with gr.Column(scale=1, min_width=320):
+        upload = gr.File(label='Image: drop a file, or click', height=160, elem_id='upload')
         view = gr.Radio(choices, value=choices[0], label='Show', elem_id='view')
         threshold = gr.Slider(
             LOWEST_SCORE, 1, 0.3, step=0.05, label='Lowest score', elem_id='threshold'
+        )
+        gr.Markdown('Or click an example:', visible=bool(examples))
+        gallery = gr.Gallery(
+            [str(path) for path in examples],
+            label='Examples',
+            show_label=False,
+            columns=2,
+            height=320,
+            allow_preview=False,
+            interactive=False,
+            buttons=[],
+            visible=bool(examples),
+            elem_id='examples',
         )
     return Inputs(upload, gallery, view, threshold)
 
@@ -121,16 +124,19 @@ def make_outputs() -> list[gr.Component]:
             elem_id='picture',
             alt_text='The image with what was found in it',
         )
-        picture_download = gr.DownloadButton(
-            'Download the picture', interactive=False, elem_id='download-picture'
-        )
-        results_download = gr.DownloadButton(
-            'Download the results (COCO JSON)', interactive=False, elem_id='download-results'
-        )
+        with gr.Row():
+            downloads = [
+                gr.DownloadButton(
+                    'Download the picture', interactive=False, elem_id='save-picture'
+                ),
+                gr.DownloadButton(
+                    'Download the results (COCO JSON)', interactive=False, elem_id='save-results'
+                ),
+            ]
         table = gr.Dataframe(
             headers=list(HEADERS), label='What was found', interactive=False, elem_id='table'
         )
-    return [message, picture, picture_download, results_download, table]
+    return [message, picture, *downloads, table]
 
 
 def connect(
@@ -164,9 +170,6 @@ def start(page: gr.Blocks, host: str, port: int, examples: Path) -> str:
     """Start to serve the page, and return its address. Of the machine's files, it serves only the examples.
 
     ``page.block_thread()`` then waits until it is stopped, and ``page.close()`` stops it.
-
-    Args:
-        port: 0 takes a free one.
 
     Raises:
         OSError: If the port is in use.

@@ -168,12 +168,13 @@ def test_examples_are_drawn_and_copied_and_what_is_no_image_is_named(tmp_path):
     folder.mkdir()
     Image.new('RGB', (100, 50), 'red').save(folder / 'b.jpg')
     (folder / 'notes.txt').write_text('text')
+    (folder / 'link.png').symlink_to(folder / 'notes.txt')
     target = tmp_path / 'examples'
     sentences = list(write_examples(target, folder, max_side=40))
-    assert len(sentences) == 1 and 'notes.txt' in sentences[0]
+    assert len(sentences) == 2 and 'link.png' in sentences[0] and 'notes.txt' in sentences[1]
     files = sorted(target.iterdir())
     assert files[0].name == 'given_01_b.png' and Image.open(files[0]).size == (40, 20)
-    assert len(files) == 1 + DRAWN
+    assert len(files) == 1 + DRAWN and not any(file.is_symlink() for file in files)
     with pytest.raises(NotADirectoryError, match='--examples'):
         list(write_examples(tmp_path / 'other', tmp_path / 'missing', 40))
 

@@ -25,12 +25,13 @@ FLAGS = [
 PATIENCE = 60_000  # milliseconds for whatever a page does: the machine may be busy
 
 
-def find_missing(*packages: str) -> str:
+def find_missing(*packages: str, chromium: bool = True) -> str:
     """Return what is not installed and how to install it, or ''."""
     missing = [name for name in packages if find_spec(name) is None]
     if missing:
         return f'not installed: {", ".join(missing)} (pip install -r requirements/browser.txt)'
-    return '' if find_chromium() else 'Chromium is not installed (apt-get install chromium)'
+    has_chromium = not chromium or find_chromium()
+    return '' if has_chromium else 'Chromium is not installed (apt-get install chromium)'
 
 
 def find_chromium() -> str | None:
