@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from mask_dino.datasets.shapes.options import World
 from misc import pretrain_backbone
 from mmdet.registry import MODELS
 from mmengine.config import Config
 
+from mask_dino.datasets.shapes import World
 from mask_dino.datasets.shapes.write import write_shapes
 from mask_dino.pretraining.classifier import BackboneClassifier
 

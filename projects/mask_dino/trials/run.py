@@ -158,8 +158,7 @@ def report(job: Job, code: int, seconds: float, args: argparse.Namespace) -> boo
 def make_data(folder: Path) -> None:
     """Write the data of the demo, if they are not there."""
     sys.path.insert(0, str(ROOT))
-    from mask_dino.datasets.shapes.options import World
-
+    from mask_dino.datasets.shapes import World
     from mask_dino.datasets.shapes.write import write_shapes
 
     write_shapes(World(train=2000, val=100), folder)
