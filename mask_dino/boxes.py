@@ -28,7 +28,8 @@ def masks_to_boxes(masks: Tensor, pixel_exact: bool = True) -> Tensor:
     center_y = (y1 + y2) / 2 / height
     center = torch.stack((center_x, center_y), -1)  # (..., 2)
     center = center.masked_fill(empty, 0.0 if pixel_exact else 1.0)
-    size = torch.stack(((x2 - x1) / width, (y2 - y1) / height), -1).masked_fill(empty, 0.0)
+    size = torch.stack(((x2 - x1) / width, (y2 - y1) / height), -1)
+    size = size.masked_fill(empty, 0.0)
     return torch.cat((center, size), -1)
 
 
@@ -43,12 +44,11 @@ def _extent(occupied: Tensor) -> tuple[Tensor, Tensor]:
 
 def token_centers(sizes: Iterable[tuple[int, int]], device: torch.device) -> Tensor:
     """Return the centres (L, 2), xy in [0, 1], of the cells of levels of (h, w) ``sizes``, row by row."""
-    return torch.cat(
-        [
-            torch.stack((x.flatten(), y.flatten()), -1)
-            for y, x in (_grid(h, w, device) for h, w in sizes)
-        ]
-    )
+    centers = []
+    for height, width in sizes:
+        y, x = _grid(height, width, device)  # (h, w) each
+        centers.append(torch.stack((x.flatten(), y.flatten()), -1))
+    return torch.cat(centers)
 
 
 def _grid(height: int, width: int, device: torch.device) -> tuple[Tensor, Tensor]:

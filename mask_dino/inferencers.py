@@ -157,11 +157,13 @@ def _list_paths(path: str) -> list[str]:
 def _possible_names(path: str) -> Iterator[str]:
     """Yield names for the results of an image: its own, with the folder before it, with two folders and so on."""
     whole = path if is_url(path) else os.path.abspath(path)
-    parts = [part for part in re.split(r'[/\\:]+', os.path.splitext(whole)[0]) if part]
+    stem = os.path.splitext(whole)[0]
+    parts = [part for part in re.split(r'[/\\:]+', stem) if part]
     for first in reversed(range(len(parts))):
         yield '_'.join(parts[first:])
+    longest = '_'.join(parts)
     for number in count(2):
-        yield f'{"_".join(parts)}_{number}'
+        yield f'{longest}_{number}'
 
 
 @contextmanager

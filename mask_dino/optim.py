@@ -31,9 +31,9 @@ class MaskDINOOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Build the optimiser of ``model``."""
         keys = self.paramwise_cfg.setdefault('custom_keys', {})
-        given = sorted(keys, key=lambda key: (-len(key), key))  # as mmengine looks for them
+        longest_first = sorted(keys, key=lambda key: (-len(key), key))  # as mmengine looks for them
         for name, _ in list(model.named_parameters()):
-            key = next((key for key in given if key in name), None)
+            key = next((key for key in longest_first if key in name), None)
             own = dict(keys[key]) if key else {}
             if 'decay_mult' not in own and has_no_decay(model, name):
                 keys[name] = own | dict(decay_mult=0.0)

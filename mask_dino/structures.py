@@ -81,8 +81,6 @@ class Outputs(NamedTuple):
 
     mask_features: Tensor  # (B, C, h, w) at stride 4
     layers: Predictions  # (S, B, Q, ...): before the first decoder layer, then after each
-    encoder: (
-        Predictions | None
-    )  # (B, Q, ...) of the selected encoder tokens; None with learned queries
+    encoder: Predictions | None  # (B, Q, ...) of the selected tokens; None with learned queries
     denoising: Predictions  # as layers, for the denoising queries
     denoising_matches: Matches

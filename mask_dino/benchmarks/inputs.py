@@ -32,15 +32,14 @@ class Classes(NamedTuple):
     @classmethod
     def of(cls, model: ConfigDict) -> 'Classes':
         """Read the numbers from the config of a model; they can be anywhere in it."""
-        found: dict[str, int] = {}
+        names = ('num_things_classes', 'num_stuff_classes', 'num_classes')
+        numbers: dict[str, int] = {}
         for name, value in _settings(model):
-            if name in ('num_things_classes', 'num_stuff_classes', 'num_classes') and isinstance(
-                value, int
-            ):
-                found.setdefault(name, value)
-        if 'num_things_classes' in found:
-            return cls(found['num_things_classes'], found.get('num_stuff_classes', 0))
-        return cls(found.get('num_classes', 1), 0)
+            if name in names and isinstance(value, int):
+                numbers.setdefault(name, value)
+        if 'num_things_classes' in numbers:
+            return cls(numbers['num_things_classes'], numbers.get('num_stuff_classes', 0))
+        return cls(numbers.get('num_classes', 1), 0)
 
 
 def detection_batch(load: Load, classes: Classes, seed: int) -> dict:
@@ -71,12 +70,10 @@ def segmentation_batch(load: Load, classes: Classes, seed: int) -> dict:
     for _ in range(load.batch):
         masks, _ = ellipses(load, rng)
         empty = np.zeros((load.height, load.width), np.int64)
-        pixels = _painted(empty, masks, rng.integers(sum(classes), size=load.objects))
-        samples.append(
-            SegDataSample(
-                metainfo=_sizes(load), gt_sem_seg=PixelData(data=torch.from_numpy(pixels)[None])
-            )
-        )
+        labels = rng.integers(sum(classes), size=load.objects)
+        pixels = _painted(empty, masks, labels)
+        label_map = PixelData(data=torch.from_numpy(pixels)[None])
+        samples.append(SegDataSample(metainfo=_sizes(load), gt_sem_seg=label_map))
     return dict(inputs=_images(load, rng), data_samples=samples)
 
 
@@ -86,22 +83,26 @@ def ellipses(load: Load, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarr
     center = rng.uniform(size / 2, 1 - size / 2)
     masks = _fill_ellipses(load, center, size)
     image_size = np.array([load.width, load.height])
-    low = (center - size / 2) * image_size
-    high = (center + size / 2) * image_size
-    boxes = np.concatenate((low, high), 1)
+    low = center - size / 2
+    high = center + size / 2
+    corners = (low * image_size, high * image_size)
+    boxes = np.concatenate(corners, 1)
     return masks, boxes.astype(np.float32)
 
 
 def _fill_ellipses(load: Load, center: np.ndarray, size: np.ndarray) -> np.ndarray:
     """Return masks (N, H, W) of ellipses; centers and sizes (N, 2) are fractions of the image, x before y."""
-    ys = (np.arange(load.height) + 0.5) / load.height
-    xs = (np.arange(load.width) + 0.5) / load.width
-    center_x, center_y = center.T[..., None, None]
-    width, height = size.T[..., None, None]
+    columns = np.arange(load.width)
+    rows = np.arange(load.height)[:, None]
+    x = (columns + 0.5) / load.width  # (W,)
+    y = (rows + 0.5) / load.height  # (H, 1)
+    center_x, center_y = center.T[..., None, None]  # (N, 1, 1) each
+    semi_x, semi_y = size.T[..., None, None] / 2
     # The equation of an ellipse: (x / a)^2 + (y / b)^2 < 1.
-    from_x = ((xs - center_x) / (width / 2)) ** 2  # (N, 1, W)
-    from_y = ((ys[:, None] - center_y) / (height / 2)) ** 2  # (N, H, 1)
-    return (from_x + from_y < 1).astype(np.uint8)
+    from_x = (x - center_x) / semi_x  # (N, 1, W)
+    from_y = (y - center_y) / semi_y  # (N, H, 1)
+    inside = from_x**2 + from_y**2 < 1
+    return inside.astype(np.uint8)
 
 
 def background(load: Load, classes: Classes, rng: np.random.Generator) -> np.ndarray:

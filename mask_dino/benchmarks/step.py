@@ -63,9 +63,8 @@ class Subject:
 
     def peak(self, mode: str, load: Load, seed: int) -> int | None:
         """Return the peak memory of a step in bytes, above what was in use before; None where it is not known."""
-        if (
-            mode == TRAIN and not self.trained
-        ):  # What the optimiser keeps belongs to what is in use.
+        # What the optimiser keeps belongs to what is in use.
+        if mode == TRAIN and not self.trained:
             self.train(self.make_batch(Load(128, 128, 1, load.batch), self.classes, seed))
             self.trained = True
         data = self.make_batch(load, self.classes, seed)
@@ -126,15 +125,15 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, PAGES, USUAL = -1, -3, 2**16, 2**25  # see m
 
 
 class Peak:
-    """Bytes at the peak; None as long as they are unknown, and on a CPU under another system than Linux."""
+    """Bytes at the peak; None until they are measured, and on CPUs outside Linux."""
 
     value: int | None = None
 
 
 def keep_nothing() -> None:
-    """Have glibc give back what is freed at once, for peaks not to depend on what it likes to keep.
+    """Make glibc return freed memory immediately, so that peaks are comparable.
 
-    Call it at the start of a process: holes that there are already will be filled. It costs time.
+    Call it at the start of a process, before memory is fragmented. It costs time.
     """
     _glibc('mallopt', M_MMAP_THRESHOLD, PAGES)
 
@@ -171,9 +170,9 @@ def peak_memory(device: torch.device) -> Iterator[Peak]:
 
 
 def _status(name: str) -> int:
-    found = re.search(rf'^{name}:\s+(\d+) kB$', STATUS.read_text(), re.MULTILINE)
-    assert found, f'{STATUS} has no {name}'
-    return int(found[1]) * 1024
+    entry = re.search(rf'^{name}:\s+(\d+) kB$', STATUS.read_text(), re.MULTILINE)
+    assert entry, f'{STATUS} has no {name}'
+    return int(entry[1]) * 1024
 
 
 def _glibc(function: str, *arguments: int) -> None:

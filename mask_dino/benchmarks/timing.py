@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -23,8 +24,8 @@ class Spans:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.running = list[str]()  # innermost last
-        self.changes = list[tuple[str, Stamp]]()  # who runs from when on
+        self.running: list[str] = []  # innermost last
+        self.changes: list[tuple[str, Stamp]] = []  # who runs from when on
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
@@ -51,9 +52,10 @@ class Spans:
         """Return the seconds of each part; their sum is all the time that passed."""
         if self.device.type == 'cuda':
             torch.cuda.synchronize(self.device)
-        totals = dict[str, float]()
-        for (name, start), (_, end) in zip(self.changes, self.changes[1:], strict=False):
-            totals[name] = totals.get(name, 0.0) + _between(start, end)
+        totals: dict[str, float] = {}
+        for (name, start), (_, end) in pairwise(self.changes):
+            duration = _between(start, end)
+            totals[name] = totals.get(name, 0.0) + duration
         return totals
 
 
@@ -66,48 +68,34 @@ def _between(start: Stamp, end: Stamp) -> float:
 
 BACKWARD, OPTIMISER, POSTPROCESSING = 'backward', 'optimiser', 'post-processing'
 
+HEADS = ('panoptic_head', 'decode_head')
+"""Heads of transformers, ours under both frameworks and those of other models."""
+BOX_HEADS = ('bbox_head', 'rpn_head', 'roi_head')
+
+
+def _below(heads: tuple[str, ...], *names: str) -> tuple[str, ...]:
+    """Return the paths of modules or methods below heads."""
+    return tuple(f'{head}.{name}' for head in heads for name in names)
+
+
 # What runs inside another part is not counted there.
 PARTS: dict[str, tuple[str, ...]] = {
     'preprocessing': ('data_preprocessor',),
     'backbone': ('backbone', 'neck'),
-    'pixel decoder': ('panoptic_head.pixel_decoder', 'decode_head.pixel_decoder', 'encoder'),
+    'pixel decoder': (*_below(HEADS, 'pixel_decoder'), 'encoder'),
     'decoder + heads': (
-        *(
-            f'{head}.{method}'
-            for head in ('panoptic_head', 'decode_head')
-            for method in ('loss', 'predict')
-        ),
-        *(
-            f'{head}.{method}'
-            for head in ('bbox_head', 'rpn_head', 'roi_head')
-            for method in ('loss', 'predict')
-        ),
+        *_below((*HEADS, *BOX_HEADS), 'loss', 'predict'),
         'rpn_head.loss_and_predict',
         'forward_transformer',
     ),
     'matcher': (
-        *(
-            f'{head}.criterion.matcher'
-            for head in ('panoptic_head', 'decode_head.head', 'decode_head')
-        ),
-        *(f'{head}.assigner.assign' for head in ('panoptic_head', 'bbox_head', 'decode_head')),
+        *_below(HEADS, 'criterion.matcher'),
+        *_below((*HEADS, 'bbox_head'), 'assigner.assign'),
     ),
-    'mask losses': (
-        *(
-            f'{head}.criterion.mask_losses'
-            for head in ('panoptic_head', 'decode_head.head', 'decode_head')
-        ),
-        *(
-            f'{head}.criterion.sample_points'
-            for head in ('panoptic_head', 'decode_head.head', 'decode_head')
-        ),
-    ),
+    'mask losses': _below(HEADS, 'criterion.mask_losses', 'criterion.sample_points'),
     'other losses': (
-        *(f'{head}.criterion' for head in ('panoptic_head', 'decode_head.head', 'decode_head')),
-        *(
-            f'{head}.loss_by_feat'
-            for head in ('panoptic_head', 'bbox_head', 'mask_head', 'decode_head')
-        ),
+        *_below(HEADS, 'criterion'),
+        *_below((*HEADS, 'bbox_head', 'mask_head'), 'loss_by_feat'),
     ),
     POSTPROCESSING: (
         'panoptic_fusion_head.predict',
@@ -116,6 +104,9 @@ PARTS: dict[str, tuple[str, ...]] = {
         'postprocess_result',
     ),
 }
+PATHS = [(part, path) for part, paths in PARTS.items() for path in paths]
+OPTIMISER_PARTS = dict(backward=BACKWARD, step=OPTIMISER, zero_grad=OPTIMISER)
+"""Methods of an OptimWrapper."""
 ORDER = (*list(PARTS)[:-1], BACKWARD, OPTIMISER, POSTPROCESSING)
 
 
@@ -123,10 +114,12 @@ ORDER = (*list(PARTS)[:-1], BACKWARD, OPTIMISER, POSTPROCESSING)
 def watched(model: nn.Module, optim_wrapper: OptimWrapper, spans: Spans) -> Iterator[None]:
     """Tell ``spans`` which part runs, while the model and its optimiser are used inside."""
     with ExitStack() as stack:
-        for part, path in ((part, path) for part, paths in PARTS.items() for path in paths):
-            stack.enter_context(_replaced(model, path, part, spans))
-        for method, part in dict(backward=BACKWARD, step=OPTIMISER, zero_grad=OPTIMISER).items():
-            stack.enter_context(_replaced(optim_wrapper, method, part, spans))
+        for part, path in PATHS:
+            timed = _replaced(model, path, part, spans)
+            stack.enter_context(timed)
+        for method, part in OPTIMISER_PARTS.items():
+            timed = _replaced(optim_wrapper, method, part, spans)
+            stack.enter_context(timed)
         yield
 
 

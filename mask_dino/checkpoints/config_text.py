@@ -50,12 +50,9 @@ def _secure_entry(entry: Any, place: str, trusted: tuple[str, ...]) -> Any:
             secured[key] = secure(value, f'{place}[{key!r}]', trusted)
         return secured
     if isinstance(entry, (list, tuple)):
-        return type(entry)(
-            [
-                _secure_entry(value, f'{place}[{index}]', trusted)
-                for index, value in enumerate(entry)
-            ]
-        )
+        places = (f'{place}[{index}]' for index in range(len(entry)))
+        pairs = zip(entry, places, strict=True)
+        return type(entry)([_secure_entry(value, inside, trusted) for value, inside in pairs])
     return entry
 
 

@@ -26,13 +26,12 @@ class FromDetector(NamedTuple):
     """Weights of a model, complete, and where they come from."""
 
     state: dict[str, Tensor]
-    coverage: dict[
-        str, tuple[int, int]
-    ]  # tensors with weights of the detector, and tensors in all, by module
-    dropped: list[str]  # tensors of the detector without a place in the model
-    differences: list[
-        str
-    ]  # settings of the model without which it does not detect as the detector does
+    # By module: the number of tensors with weights of the detector, and of all tensors.
+    coverage: dict[str, tuple[int, int]]
+    # Tensors of the detector without a place in the model.
+    dropped: list[str]
+    # Settings of the model without which it does not detect as the detector does.
+    differences: list[str]
 
 
 def from_dino(state: Mapping[str, Tensor], model: nn.Module) -> FromDetector:
@@ -97,7 +96,8 @@ def list_pairs(
     """
     pixel_decoder = modules.pixel_decoder
     num_maps = len(pixel_decoder.in_channels) - pixel_decoder.first_level
-    inner = [*naming.list_names(num_layers), *list_extra_levels(state, num_maps)]
+    inner = naming.list_names(num_layers)
+    inner += list_extra_levels(state, num_maps)
     outer = [Pair(source, f'{head}.{target}') for source, target in inner]
     return [*naming.backbone, *outer]
 
@@ -139,8 +139,8 @@ def cut_rows(weights: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> dic
     """
     rows: dict[str, Tensor] = {}
     for name, value in weights.items():
-        kept = _select_rows(name, value, target[name]) if name in target else None
-        rows[name] = value if kept is None else value[kept]
+        selected = _select_rows(name, value, target[name]) if name in target else None
+        rows[name] = value if selected is None else value[selected]
     return rows
 
 
@@ -199,10 +199,10 @@ def merge_second_norm(weights: Mapping[str, Tensor], prediction: str) -> dict[st
     scale, shift = (weights[f'{prediction}.norm.{name}'] for name in ('weight', 'bias'))
     weight, bias = (weights[f'{prediction}.class_embed.{name}'] for name in ('weight', 'bias'))
     mean = shift.mean()
-    deviation = (scale.square().mean() + shift.var(unbiased=False)).sqrt()
-    is_constant = (
-        scale.abs() <= 0.01 * scale.square().mean().sqrt()
-    )  # channels that carry nothing of the query
+    power = scale.square().mean()
+    deviation = (power + shift.var(unbiased=False)).sqrt()
+    # Channels that carry nothing of the query.
+    is_constant = scale.abs() <= 0.01 * power.sqrt()
     factor = torch.where(is_constant, 0, deviation / scale)
     constant = torch.where(is_constant, shift, mean - factor * shift)
     return {

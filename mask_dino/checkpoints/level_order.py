@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from .loading import CheckpointError
@@ -41,15 +40,17 @@ class Levels(NamedTuple):
     @property
     def anchor_sizes(self) -> tuple[float, ...]:
         """The side of the square proposals, fine to coarse; the original doubles it level by level in its decoder."""
-        sizes = [
-            0.05 * 2**level for level in range(self.total)
-        ]  # exact: a power of two keeps the digits
+        # These are exact: a power of two keeps the digits.
+        sizes = [0.05 * 2**level for level in range(self.total)]
         return tuple(sizes if self.coarse_first else reversed(sizes))
 
     def __str__(self) -> str:
         order = 'coarse to fine (high2low)' if self.coarse_first else 'fine to coarse (low2high)'
-        shown = len(set(self.channels)) > 1
-        return f'{order}, {"as the channels of their projections show" if shown else "assumed: no channels show it"}'
+        is_shown = len(set(self.channels)) > 1
+        reason = 'assumed: no channels show it'
+        if is_shown:
+            reason = 'as the channels of their projections show'
+        return f'{order}, {reason}'
 
 
 def read_levels(state: Mapping[str, Tensor]) -> Levels:
@@ -128,11 +129,13 @@ def reorder_pixels(value: Tensor) -> Tensor:
     """
     if value.shape[-1] % 4:
         return value
-    pixels = value.unflatten(-1, (4, -1))[..., [0, 2, 1, 3], :]
-    return torch.transpose(pixels, -1, -2).flatten(-2)
+    by_columns = value.unflatten(-1, (4, -1))  # (..., pixels, channels)
+    by_rows = by_columns[..., [0, 2, 1, 3], :]
+    return by_rows.transpose(-1, -2).flatten(-2)
 
 
 def _restore_pixels(value: Tensor) -> Tensor:
     """Undo :func:`reorder_pixels`."""
-    pixels = torch.transpose(value.unflatten(-1, (-1, 4)), -1, -2)
-    return pixels[..., [0, 2, 1, 3], :].flatten(-2)
+    by_rows = value.unflatten(-1, (-1, 4)).transpose(-1, -2)  # (..., pixels, channels)
+    by_columns = by_rows[..., [0, 2, 1, 3], :]
+    return by_columns.flatten(-2)

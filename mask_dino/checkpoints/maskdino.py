@@ -131,10 +131,11 @@ def infer_levels(head: Any) -> Levels:
     """
     pixel_decoder = head.pixel_decoder
     channels = tuple(pixel_decoder.in_channels[pixel_decoder.first_level :])
+    num_extra = len(pixel_decoder.input_convs) - len(channels)
     sizes = head.queries.anchor_sizes
     coarse_first = sizes is None or sizes[0] < sizes[-1]
     ordered = channels[::-1] if coarse_first else channels
-    return Levels(ordered, len(pixel_decoder.input_convs) - len(channels))
+    return Levels(ordered, num_extra)
 
 
 class Comparison(NamedTuple):

@@ -219,10 +219,8 @@ def choose_detector_config(state: Mapping[str, Tensor], folder: Path) -> Path:
         head = get_head_settings(config)
         if not head.get('queries', {}).get('separate_branches'):
             continue
-        if (
-            get_depths(config.model.backbone) == depths
-            and head['pixel_decoder']['num_levels'] == num_levels
-        ):
+        size = (get_depths(config.model.backbone), head['pixel_decoder']['num_levels'])
+        if size == (depths, num_levels):
             return path
     raise CheckpointError(
         f'no config in {folder} is made for a detector with {num_levels} levels over a backbone of '

@@ -20,19 +20,23 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 FRAMEWORKS = (
-    *(
-        'mask_dino',
-        'mmaction',
-        'mmagic',
-        'mmcls',
-        'mmcv',
-        'mmdet',
-        'mmdet3d',
-        'mmengine',
-        'mmocr',
-        'mmpose',
-    ),
-    *('mmpretrain', 'mmrazor', 'mmrotate', 'mmseg', 'mmselfsup', 'mmtrack', 'mmyolo'),
+    'mask_dino',
+    'mmaction',
+    'mmagic',
+    'mmcls',
+    'mmcv',
+    'mmdet',
+    'mmdet3d',
+    'mmengine',
+    'mmocr',
+    'mmpose',
+    'mmpretrain',
+    'mmrazor',
+    'mmrotate',
+    'mmseg',
+    'mmselfsup',
+    'mmtrack',
+    'mmyolo',
 )
 TORCH = ('torch.nn', 'torch.optim')
 VARIABLE = 'MASK_DINO_TRUSTED_PACKAGES'
@@ -115,21 +119,21 @@ def _check_setting(key: str, value: Any, trusted: tuple[str, ...], place: str) -
         raise _refuse(value, trusted, place)
     if key in TYPE_KEYS and not _is_type(value, trusted):
         raise _refuse(value, trusted, place)
-    if (
-        OTHER_TYPE_KEYS.fullmatch(key)
-        and re.fullmatch(r'\w+(\.\w+)+', value)
-        and not _is_type(value, trusted)
-    ):
+    is_path = OTHER_TYPE_KEYS.fullmatch(key) and re.fullmatch(r'\w+(\.\w+)+', value)
+    if is_path and not _is_type(value, trusted):
         raise _refuse(value, trusted, place)
 
 
 def _check_imports(imports: Any, trusted: tuple[str, ...], place: str) -> None:
     """Refuse ``custom_imports`` of other packages, unless their modules are imported already."""
     names = imports.get('imports', []) if isinstance(imports, dict) else imports
-    for name in [names] if isinstance(names, str) else names or []:
+    listed = [names] if isinstance(names, str) else names or []
+    allowed = (*FRAMEWORKS, *trusted)
+    for name in listed:
         if not isinstance(name, str):
             raise UntrustedError(f'has {name!r} in {place}, which is not the name of a module')
-        if not (_is_within(name, (*FRAMEWORKS, *trusted)) or _is_in_use(name)):
+        is_known = _is_within(name, allowed) or _is_in_use(name)
+        if not is_known:
             raise _refuse(name, trusted, place)
 
 
@@ -171,18 +175,18 @@ def _is_type(name: str, trusted: tuple[str, ...]) -> bool:
     if _is_within(name, FRAMEWORKS):
         return _is_registered_or_unknown(name)
     if _is_within(name, TORCH):
-        found = get_object_from_string(name)
-        return isinstance(found, type) and issubclass(found, (nn.Module, Optimizer, LRScheduler))
+        kind = get_object_from_string(name)
+        return isinstance(kind, type) and issubclass(kind, (nn.Module, Optimizer, LRScheduler))
     return any(_find_imported(name) is known for known in _registered_objects())
 
 
 def _is_registered_or_unknown(name: str) -> bool:
     """Tell whether a path into a framework leads to a registered class, or is a scope and a registered name."""
     try:
-        found = get_object_from_string(name)
-    except Exception:  # mmengine gives up on the name, too
+        kind = get_object_from_string(name)
+    except Exception:  # mmengine also gives up on the name
         return True
-    return found is None or any(found is known for known in _registered_objects())
+    return kind is None or any(kind is known for known in _registered_objects())
 
 
 def _is_scope(name: str, trusted: tuple[str, ...]) -> bool:

@@ -12,6 +12,15 @@ from .checks.coco_file import check_coco, read_coco
 from .checks.images import file_problem, image_problem, size_problem
 from .checks.masks import usable_mask
 
+LOADING_ERRORS = (
+    AssertionError,
+    AttributeError,
+    LookupError,
+    OSError,
+    TypeError,
+    ValueError,
+)
+"""What mmdet raises where a file is not in the form that it expects."""
 NO_IMAGE_LEFT = (
     'the data set has no image left ({}). Correct filter_cfg, indices or metainfo.classes of the dataset: filter_cfg '
     'removes small images, and images without objects of these classes'
@@ -29,19 +38,11 @@ class NamedFailures(BaseDataset):
         """
         try:
             super().full_init()
-        except (
-            AssertionError,
-            AttributeError,
-            LookupError,
-            OSError,
-            TypeError,
-            ValueError,
-        ) as reason:
+        except LOADING_ERRORS as reason:
             if problems := error_messages(self.check_file()):
                 raise DataError(*problems) from reason
-            if not self.data_list and isinstance(
-                reason, ValueError
-            ):  # mmengine cannot store a list without images
+            # mmengine cannot store a list without images.
+            if not self.data_list and isinstance(reason, ValueError):
                 raise DataError(NO_IMAGE_LEFT.format(self.ann_file)) from reason
             raise DataError(
                 f'{self.ann_file} cannot be loaded: {type(reason).__name__}: {reason}'

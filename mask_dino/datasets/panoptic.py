@@ -74,9 +74,11 @@ class CheckedCocoPanopticDataset(NamedFailures, CocoPanopticDataset):
         """Return the images with their segments; segments of classes that the config leaves out are void."""
         content = read_coco(self.ann_file, self.backend_args)
         classes = self.metainfo['classes']
-        known = [category for category in content['categories'] if category['name'] in classes]
+        categories = content['categories']
+        known = [category for category in categories if category['name'] in classes]
         self.cat_ids = [category['id'] for category in known]
-        self.cat2label = {category_id: label for label, category_id in enumerate(self.cat_ids)}
+        labels = range(len(self.cat_ids))
+        self.cat2label = dict(zip(self.cat_ids, labels, strict=True))
         images = parse_images(content, classes)
         return [self.describe(image) for image in images]
 
@@ -128,11 +130,8 @@ def check_panoptic_file(dataset: CocoPanopticDataset) -> list[Finding]:
         content, dataset.ann_file, dataset.metainfo, dataset.test_mode, by_name
     )
     if not (dataset.test_mode or dataset.data_prefix.get('seg')):
-        findings.append(
-            error(
-                'data_prefix of the training data names no maps. Add seg=..., the folder of the PNGs.'
-            )
-        )
+        problem = 'data_prefix of the training data names no maps.'
+        findings.append(error(f'{problem} Add seg=..., the folder of the PNGs.'))
     return findings
 
 
@@ -143,16 +142,13 @@ def check_maps(dataset: CocoPanopticDataset, decode: bool) -> list[Finding]:
         decode: Whether to read all of them; otherwise some.
     """
     indices = spread_evenly(len(dataset), len(dataset) if decode else MAPS)
-    problems = [
-        problem for index in indices if (problem := _map_problem(dataset.get_data_info(index)))
-    ]
+    results = [_map_problem(dataset.get_data_info(index)) for index in indices]
+    problems = [problem for problem in results if problem]
     if not problems:
         return []
-    return [
-        error(
-            f'{plural(len(problems), "panoptic map")} of {len(indices)} looked at: {first_few(problems, 3, "; ")}.'
-        )
-    ]
+    count = plural(len(problems), 'panoptic map')
+    listed = first_few(problems, 3, '; ')
+    return [error(f'{count} of {len(indices)} looked at: {listed}.')]
 
 
 def _map_problem(info: dict) -> str | None:

@@ -125,14 +125,17 @@ def write_whole(path: Path, data: bytes) -> None:
 
 def _ids_problem(path: str, ids: np.ndarray, segments: Sequence[Segment]) -> str:
     """Say in what ids of the map (H, W) and of the JSON file differ."""
-    found = set(np.unique(ids).tolist()) - {0}
+    painted = set(np.unique(ids).tolist()) - {0}
     stated = {segment.id for segment in segments}
-    if unknown := sorted(found - stated):
-        message = f'{path} has {plural(len(unknown), "segment id")} that segments_info of the JSON file lacks: '
-        return f'{message}{first_few(unknown, 5)}. {EXPORT}; void is 0'
-    absent = sorted(stated - found)
-    message = f'{path} lacks {plural(len(absent), "segment id")} that segments_info of the JSON file has: '
-    return f'{message}{first_few(absent, 5)}. {EXPORT}, or remove the entries'
+    unknown = sorted(painted - stated)
+    if unknown:
+        count = plural(len(unknown), 'segment id')
+        problem = f'{path} has {count} that segments_info of the JSON file lacks'
+        return f'{problem}: {first_few(unknown, 5)}. {EXPORT}; void is 0'
+    absent = sorted(stated - painted)
+    count = plural(len(absent), 'segment id')
+    problem = f'{path} lacks {count} that segments_info of the JSON file has'
+    return f'{problem}: {first_few(absent, 5)}. {EXPORT}, or remove the entries'
 
 
 VOID = 255
@@ -161,12 +164,13 @@ class LoadCocoPanopticAnnotations(BaseTransform):
         infos = results['segments_info']
         segments = [Segment(info['id'], info['category'], info['iscrowd'], None) for info in infos]
         size = (results['height'], results['width'])
-        found = read_map(results['seg_map_path'], segments, size)
-        results['gt_seg_map'] = found.label_pixels(VOID, crowds=False)
+        segment_map = read_map(results['seg_map_path'], segments, size)
+        results['gt_seg_map'] = segment_map.label_pixels(VOID, crowds=False)
         things = [number for number, info in enumerate(infos, start=1) if info['is_thing']]
-        masks = BitmapMasks([(found.pixels == number).astype(np.uint8) for number in things], *size)
+        bitmaps = [(segment_map.pixels == number).astype(np.uint8) for number in things]
+        masks = BitmapMasks(bitmaps, *size)
         results['gt_masks'] = masks
         results['gt_bboxes'] = masks.get_bboxes('hbox')
-        results['gt_bboxes_labels'] = found.labels[np.array(things, np.int64) - 1]
+        results['gt_bboxes_labels'] = segment_map.labels[np.array(things, np.int64) - 1]
         results['gt_ignore_flags'] = np.zeros(len(things), bool)
         return results

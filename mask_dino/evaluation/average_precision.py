@@ -82,9 +82,8 @@ class Evaluation:
     ) -> None:
         self.thresholds = thresholds
         self.max_detections = sorted(max_detections)
-        self.positives = np.zeros(
-            (num_classes, len(AREAS)), np.int64
-        )  # objects that should be found
+        # The number of objects that should be found.
+        self.positives = np.zeros((num_classes, len(AREAS)), np.int64)
         self._verdicts: list[list[_Verdicts]] = [[] for _ in range(num_classes)]
 
     def add_image(self, objects: Objects, detections: Detections) -> None:
@@ -117,7 +116,8 @@ class Evaluation:
         thresholds, numbers = len(self.thresholds), len(self.max_detections)
         precision = np.full((thresholds, len(RECALLS), classes, areas, numbers), np.nan)
         recall = np.full((thresholds, classes, areas, numbers), np.nan)
-        for label in np.flatnonzero(self.positives.any(1)).tolist():
+        has_objects = self.positives.any(1)
+        for label in np.flatnonzero(has_objects).tolist():
             for number, limit in enumerate(self.max_detections):
                 curves = self._trace_class(label, limit)
                 precision[:, :, label, :, number] = curves.precision
@@ -187,15 +187,18 @@ def match_greedily(
     reaching = (ious >= least.min()).any(1)
     for detection in np.flatnonzero(reaching):
         overlaps = ious[detection]  # (G,)
-        reached = free & (overlaps >= least)
+        reached = free & (overlaps >= least)  # (A, T, G)
         required = reached & ~optional[:, None]
         has_required = required.any(-1, keepdims=True)
         candidates = np.where(has_required, required, reached)
-        chosen = _last_argmax(np.where(candidates, overlaps, -1))  # (A, T)
-        found = candidates.any(-1)
-        verdict = np.where(optional[areas, chosen], IGNORED, RIGHT)
-        verdicts[..., detection] = np.where(found, verdict, WRONG)
-        free[areas, levels, chosen] &= ~found | is_crowd[chosen]
+        is_matched = candidates.any(-1)  # (A, T)
+        overlaps = np.where(candidates, overlaps, -1)
+        chosen = _last_argmax(overlaps)  # (A, T)
+        is_optional = optional[areas, chosen]
+        verdict = np.where(is_optional, IGNORED, RIGHT)
+        verdicts[..., detection] = np.where(is_matched, verdict, WRONG)
+        stays_free = ~is_matched | is_crowd[chosen]
+        free[areas, levels, chosen] &= stays_free
 
 
 def _last_argmax(values: np.ndarray) -> np.ndarray:
@@ -218,9 +221,11 @@ def trace_curve(right: np.ndarray, wrong: np.ndarray, positives: int) -> tuple[n
         return np.zeros(len(RECALLS)), 0.0
     recalls = right / positives
     precisions = right / (wrong + right + np.spacing(1))
-    largest_after = np.maximum.accumulate(precisions[::-1])[::-1]
+    from_the_end = precisions[::-1]
+    largest_after = np.maximum.accumulate(from_the_end)[::-1]
+    with_end = np.append(largest_after, 0.0)
     places = np.searchsorted(recalls, RECALLS, side='left')
-    return np.append(largest_after, 0.0)[places], float(recalls[-1])
+    return with_end[places], float(recalls[-1])
 
 
 def empty_detections() -> Detections:

@@ -144,7 +144,8 @@ class CompleteCocoMetric(CocoMetric):
         self.cat_ids: list[Any] = list(range(len(self.dataset_meta['classes'])))
         if self.ann_file is not None:
             self.cat_ids = self.truth.category_ids
-        self.results2json([result.in_form_of_mmdet() for result in results], self.outfile_prefix)
+        entries = [result.in_form_of_mmdet() for result in results]
+        self.results2json(entries, self.outfile_prefix)
         MMLogger.get_current_instance().info(f'results are in {self.outfile_prefix}.*.json')
 
     def annotated_images(self, results: list[ImageResult]) -> list[AnnotatedImage]:
@@ -208,12 +209,12 @@ class CompleteCocoMetric(CocoMetric):
         is_proposal = metric == 'proposal'
         kind = 'bbox' if is_proposal else metric
         num_classes = len(self.dataset_meta['classes'])
-        found = {result.image_id: result for result in results}
+        by_id = {result.image_id: result for result in results}
         evaluation = Evaluation(1 if is_proposal else num_classes, self.iou_thrs, self.limits)
         for image in images:
             objects = image.objects(kind, self.source)
             detections = (
-                found[image.id].detections(kind) if image.id in found else empty_detections()
+                by_id[image.id].detections(kind) if image.id in by_id else empty_detections()
             )
             if is_proposal:
                 objects, detections = without_classes(objects), without_classes(detections)

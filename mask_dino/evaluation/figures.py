@@ -107,16 +107,21 @@ def class_figures(
     """Return AP of every class from precision (T, 101, C, A)."""
     averages = {'mAP': precision[..., 0]}
     for percent in (50, 75):
-        if (chosen := np.isclose(thresholds, percent / 100)).any():
+        chosen = np.isclose(thresholds, percent / 100)
+        if chosen.any():
             averages[f'mAP_{percent}'] = precision[chosen][..., 0]
-    averages |= {f'mAP_{name}': precision[..., area] for area, name in enumerate(AREAS) if name}
+    for area, name in enumerate(AREAS):
+        if name:
+            averages[f'mAP_{name}'] = precision[..., area]
     figures = {}
     rows = []
     for label, name in enumerate(classes):
-        values = [round(_average(average[:, :, label]), 3) for average in averages.values()]
+        of_class = [average[:, :, label] for average in averages.values()]
+        values = [round(_average(part), 3) for part in of_class]
         figures[f'{name}_precision'] = values[0]
         rows.append([name, *(f'{value:.3f}' for value in values)])
-    return ClassFigures(figures, format_table(['category', *averages], rows))
+    table = format_table(['category', *averages], rows)
+    return ClassFigures(figures, table)
 
 
 @dataclass(frozen=True)

@@ -116,15 +116,12 @@ class PanopticFiles:
         """Write the PNG of an image, whose segments have the ids 1, 2, ..., and return its entry of the JSON file."""
         name = f'{Path(sample["img_path"]).stem}.png'
         write_ids(self.folder / name, prediction.pixels)
-        areas = np.bincount(prediction.pixels.ravel(), minlength=len(prediction.labels) + 1)[
-            1:
-        ].tolist()
-        segments: list[dict[str, Any]] = [
-            dict(id=number, category_id=self.categories[label], area=area)
-            for number, (label, area) in enumerate(
-                zip(prediction.labels, areas, strict=True), start=1
-            )
-        ]
+        counts = np.bincount(prediction.pixels.ravel(), minlength=len(prediction.labels) + 1)
+        areas = counts[1:].tolist()
+        segments: list[dict[str, Any]] = []
+        for label, area in zip(prediction.labels, areas, strict=True):
+            number = len(segments) + 1
+            segments.append(dict(id=number, category_id=self.categories[label], area=area))
         return dict(image_id=sample['img_id'], file_name=name, segments_info=segments)
 
     def write_json(self, entries: Sequence[dict | None]) -> Path:

@@ -77,7 +77,8 @@ class AnnotatedImage:
 
     def required_boxes(self) -> np.ndarray:
         """Return the boxes (N, 4) xyxy float32 of objects that are no crowds."""
-        boxes = [annotation.box for annotation in self.annotations if not annotation.is_crowd]
+        objects = [annotation for annotation in self.annotations if not annotation.is_crowd]
+        boxes = [annotation.box for annotation in objects]  # x, y, width, height
         corners = np.array(boxes, np.float32).reshape(-1, 4)
         corners[:, 2:] += corners[:, :2]
         return corners
@@ -129,9 +130,9 @@ class InstanceTruth:
     def sorted_images(self) -> list[AnnotatedImage]:
         """Return the images by their ids, as pycocotools orders them; ids of several types keep the file's order."""
         images = list(self.images.values())
-        if all(isinstance(image.id, int | float) for image in images) or all(
-            isinstance(image.id, str) for image in images
-        ):
+        are_numbers = all(isinstance(image.id, int | float) for image in images)
+        are_texts = all(isinstance(image.id, str) for image in images)
+        if are_numbers or are_texts:
             images.sort(key=lambda image: image.id)  # type: ignore[arg-type, return-value]
         return images
 

@@ -233,12 +233,16 @@ class StuffAPMetric(PanopticAPMetric):
 def segments_as_instances(truth: SegmentMap, chosen: np.ndarray) -> list[dict]:
     """Return the segments of classes chosen (C,) bool in mmdet's form of instances."""
     has_class = truth.labels >= 0
-    numbers = np.flatnonzero(has_class & chosen[truth.labels])
-    masks = (truth.pixels == numbers[:, None, None] + 1).astype(np.uint8)
-    boxes = BitmapMasks(masks, *truth.pixels.shape).get_bboxes('hbox').numpy()
+    numbers = np.flatnonzero(has_class & chosen[truth.labels])  # (N,)
+    values = numbers[:, None, None] + 1
+    masks = (truth.pixels == values).astype(np.uint8)  # (N, H, W)
+    bitmaps = BitmapMasks(masks, *truth.pixels.shape)
+    boxes = bitmaps.get_bboxes('hbox').numpy().tolist()
     codes = encode_mask_results(masks)
+    labels = truth.labels[numbers].tolist()
+    crowds = truth.is_crowd[numbers].tolist()
     instances = []
-    for number, box, mask in zip(numbers.tolist(), boxes.tolist(), codes, strict=True):
-        label, is_crowd = int(truth.labels[number]), int(truth.is_crowd[number])
-        instances.append(dict(bbox=box, bbox_label=label, ignore_flag=is_crowd, mask=mask))
+    for box, code, label, is_crowd in zip(boxes, codes, labels, crowds, strict=True):
+        instance = dict(bbox=box, bbox_label=label, ignore_flag=int(is_crowd), mask=code)
+        instances.append(instance)
     return instances

@@ -30,13 +30,16 @@ def parse_panoptic(values: np.ndarray, offset: int, num_classes: int) -> Predict
 
     Classes from ``num_classes`` on are void.
     """
-    present = np.zeros(int(values.max(initial=0)) + 1, bool)
+    num_values = int(values.max(initial=0)) + 1
+    present = np.zeros(num_values, bool)
     present[values] = True
     ids = np.flatnonzero(present)
-    ids = ids[ids % offset < num_classes]
-    numbers = np.zeros(len(present), np.int64)
+    classes = ids % offset
+    is_segment = classes < num_classes
+    ids = ids[is_segment]
+    numbers = np.zeros(num_values, np.int64)
     numbers[ids] = np.arange(1, len(ids) + 1)
-    return Prediction(numbers[values], ids % offset)
+    return Prediction(numbers[values], classes[is_segment])
 
 
 def count_matches(prediction: Prediction, truth: SegmentMap) -> np.ndarray:
@@ -53,25 +56,32 @@ def count_matches(prediction: Prediction, truth: SegmentMap) -> np.ndarray:
 
     unions = truth.areas[:, None] + areas - overlaps - void
     ious = np.divide(overlaps, unions, where=overlaps > 0, out=np.zeros(overlaps.shape))
-    ious[~same_class | ~counted[:, None]] = 0
+    may_match = same_class & counted[:, None]
+    ious[~may_match] = 0
     matches = ious > 0.5
 
     ignored = void + _count_crowds(overlaps, same_class, truth)
     excused = ignored / np.maximum(areas, 1) > 0.5
-    false = prediction.labels[~matches.any(0) & ~excused]
-    missed = truth.labels[counted & ~matches.any(1)]
+    is_false = ~matches.any(0) & ~excused
+    is_missed = counted & ~matches.any(1)
+    false = prediction.labels[is_false]
+    missed = truth.labels[is_missed]
     matched, predicted = np.nonzero(matches)
-    return _count_by_class(truth.labels[matched], false, missed, ious[matched, predicted])
+    right = truth.labels[matched]
+    return _count_by_class(right, false, missed, ious[matched, predicted])
 
 
 def _count_overlaps(prediction: Prediction, truth: SegmentMap) -> tuple[np.ndarray, np.ndarray]:
     """Count the pixels that true and predicted segments share (T, P), and the void pixels of predicted ones (P,)."""
     rows = len(truth.labels) + 1
     columns = len(prediction.labels) + 1
-    pairs = truth.pixels.astype(np.int64) * columns + prediction.pixels
+    row = truth.pixels.astype(np.int64)
+    pairs = row * columns + prediction.pixels
     counts = np.bincount(pairs.ravel(), minlength=rows * columns)
     table = counts.reshape(rows, columns)  # row and column 0: no segment
-    return table[1:, 1:], table[0, 1:]
+    overlaps = table[1:, 1:]
+    void = table[0, 1:]
+    return overlaps, void
 
 
 def _count_crowds(overlaps: np.ndarray, same_class: np.ndarray, truth: SegmentMap) -> np.ndarray:

@@ -211,9 +211,8 @@ def _load_lazily(path: Path) -> dict[str, Any]:
         checkpoint: dict[str, Any] = torch.load(
             path, map_location='cpu', weights_only=True, mmap=True
         )
-    except (
-        Exception
-    ):  # a damaged file can raise anything; the other reader knows more formats, and explains
+    except Exception:
+        # A damaged file can raise anything. The other reader knows more formats and explains errors.
         return load_checkpoint_safely(path)
     return checkpoint
 

@@ -147,10 +147,15 @@ class PlainHistoryHook(Hook):
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Replace the objects in what is saved; the training keeps its own."""
         state = checkpoint.get('message_hub')
-        if state is not None:
-            scalars = {name: _to_tensors(buffer) for name, buffer in state['log_scalars'].items()}
-            info = {name: _to_number(value) for name, value in state['runtime_info'].items()}
-            checkpoint['message_hub'] = {**state, 'log_scalars': scalars, 'runtime_info': info}
+        if state is None:
+            return
+        buffers = state['log_scalars'].items()
+        values = state['runtime_info'].items()
+        checkpoint['message_hub'] = {
+            **state,
+            'log_scalars': {name: _to_tensors(buffer) for name, buffer in buffers},
+            'runtime_info': {name: _to_number(value) for name, value in values},
+        }
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Make the objects that mmengine resumes from; older checkpoints still have them."""

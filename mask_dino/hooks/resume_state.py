@@ -21,9 +21,8 @@ class RandomState(NamedTuple):
     """The states of the global generators of Python, numpy and torch, in types that checkpoints hold."""
 
     python: tuple[int, Tensor, float | None]  # version, words, the second of two normal numbers
-    numpy: tuple[
-        Tensor, int, int, float
-    ]  # words, position, whether there is a second normal number, that number
+    # Words, position, whether there is a second normal number, that number.
+    numpy: tuple[Tensor, int, int, float]
     torch: Tensor
     accelerator: Tensor | None  # of the current device
 
@@ -32,14 +31,10 @@ class RandomState(NamedTuple):
         """Return the present state of this process."""
         version, words, second_normal = random.getstate()
         _, keys, position, has_normal, normal = np.random.get_state()
+        numpy_words = torch.from_numpy(np.asarray(keys).astype(np.int64))
         return cls(
             python=(version, torch.tensor(words), second_normal),
-            numpy=(
-                torch.from_numpy(np.asarray(keys).astype(np.int64)),
-                int(position),
-                int(has_normal),
-                float(normal),
-            ),
+            numpy=(numpy_words, int(position), int(has_normal), float(normal)),
             torch=torch.get_rng_state(),
             accelerator=torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
         )
@@ -135,10 +130,11 @@ def compare_settings(checkpoint: dict[str, Any], runner: Runner) -> Iterator[str
 def compare_groups(saved: list[dict[str, Any]], configured: list[dict[str, Any]]) -> Differences:
     """Return the settings of an optimiser that differ, each with its first two values."""
     differences: Differences = {}
-    for old, new in zip(
-        saved, configured, strict=False
-    ):  # mmengine refuses another number of groups itself
-        differences = different_values(settings_of_group(old), settings_of_group(new)) | differences
+    # mmengine itself refuses another number of groups.
+    for old, new in zip(saved, configured, strict=False):
+        old_settings = settings_of_group(old)
+        new_settings = settings_of_group(new)
+        differences = different_values(old_settings, new_settings) | differences
     return differences
 
 

@@ -99,9 +99,8 @@ class DurableCheckpointHook(CheckpointHook):
     ) -> None:
         """Save a checkpoint where one is due after an iteration."""
         is_last = self.save_last and self.is_last_train_iter(runner)
-        if not self.by_epoch and (
-            is_last or self.every_n_train_iters(runner, self.interval, self.save_begin)
-        ):
+        is_due = is_last or self.every_n_train_iters(runner, self.interval, self.save_begin)
+        if is_due and not self.by_epoch:
             self.prepare(runner)
         with self.saving(runner):
             super().after_train_iter(runner, batch_idx, data_batch, outputs)
@@ -109,9 +108,8 @@ class DurableCheckpointHook(CheckpointHook):
     def after_train_epoch(self, runner: Runner) -> None:
         """Save a checkpoint where one is due after an epoch."""
         is_last = self.save_last and self.is_last_train_epoch(runner)
-        if self.by_epoch and (
-            is_last or self.every_n_epochs(runner, self.interval, self.save_begin)
-        ):
+        is_due = is_last or self.every_n_epochs(runner, self.interval, self.save_begin)
+        if is_due and self.by_epoch:
             self.prepare(runner)
         with self.saving(runner):
             super().after_train_epoch(runner)
@@ -179,9 +177,8 @@ class DurableCheckpointHook(CheckpointHook):
         """
         size = checkpoint_size(runner)
         free = shutil.disk_usage(self.out_dir).free
-        copies = (
-            self.max_keep_ckpts + 1 if self.max_keep_ckpts > 0 else 2
-        )  # one more while the next is written
+        # One more than is kept, while the next is written.
+        copies = self.max_keep_ckpts + 1 if self.max_keep_ckpts > 0 else 2
         sizes = f'a checkpoint takes about {megabytes(size)}, and {self.out_dir} has {megabytes(free)} left'
         if free < size:
             raise StorageError(f'{sizes}; free some space, or choose another disk with --work-dir')
@@ -202,9 +199,11 @@ def _remove_if_empty(path: Path) -> None:
 def checkpoint_size(runner: Runner) -> int:
     """Return about how many bytes a checkpoint takes: weights, and two moments for each trained one, as in AdamW."""
     model: nn.Module = runner.model
-    state = sum(tensor.nbytes for tensor in model.state_dict().values())
-    trained = sum(parameter.nbytes for parameter in model.parameters() if parameter.requires_grad)
-    return state + 2 * trained
+    tensors = model.state_dict().values()
+    trained = (parameter for parameter in model.parameters() if parameter.requires_grad)
+    weights = sum(tensor.nbytes for tensor in tensors)
+    moments = 2 * sum(parameter.nbytes for parameter in trained)
+    return weights + moments
 
 
 def megabytes(count: int) -> str:

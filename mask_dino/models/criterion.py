@@ -28,8 +28,9 @@ class LossInputs(NamedTuple):
             queries.append(query)
             images.append(torch.full_like(query, image))
         query = torch.cat(queries, 1)
+        image_index = torch.cat(images, 1)
         sets = torch.arange(query.shape[0], device=query.device)
-        return sets[:, None].expand_as(query), torch.cat(images, 1), query
+        return sets[:, None].expand_as(query), image_index, query
 
 
 def matching_sets(outputs: Outputs) -> tuple[list[str], Predictions]:
@@ -45,12 +46,14 @@ def denoising_sets(outputs: Outputs) -> tuple[list[str], Predictions, Matches]:
     """Return the denoising queries of every layer, with their known matches."""
     # Learned queries get no denoising loss before the first layer, as in the original.
     first = 0 if outputs.encoder is not None else 1
-    layers = _prefixes(outputs.denoising.logits.shape[0])[first:]
+    num_layers = outputs.denoising.logits.shape[0]
+    prefixes = [f'{layer}dn_' for layer in _prefixes(num_layers)]
     predictions = Predictions(*(x[first:] for x in outputs.denoising))
+    num_sets = num_layers - first
     matches = []
     for query, target in outputs.denoising_matches:  # (1, M) each
-        matches.append((query.expand(len(layers), -1), target.expand(len(layers), -1)))
-    return [f'{layer}dn_' for layer in layers], predictions, matches
+        matches.append((query.expand(num_sets, -1), target.expand(num_sets, -1)))
+    return prefixes[first:], predictions, matches
 
 
 def _prefixes(num_layers: int) -> list[str]:
@@ -127,7 +130,8 @@ class MaskDINOCriterion(nn.Module):
             normalizers = self.normalizers(targets, outputs.denoising_matches)
             matching = LossInputs(prefixes, predictions, matches, normalizers[0])
             denoising = LossInputs(*denoising_sets(outputs), normalizers[1])
-            return self.losses(matching, targets, points) | self.losses(denoising, targets, points)
+            losses = self.losses(matching, targets, points)
+            return losses | self.losses(denoising, targets, points)
 
     def normalizers(self, targets: list[Targets], denoising: Matches) -> Tensor:
         """Return what losses of matching and of denoising queries are divided by (2, 2): see :class:`LossInputs`."""
@@ -218,7 +222,8 @@ class MaskDINOCriterion(nn.Module):
             losses = self.point_losses(matched, target.flatten(), image)
             losses = losses.unflatten(1, query.shape)  # (2, S, M)
             sums.append(losses.sum(-1))
-        cross_entropy, dice = torch.stack(sums).sum(0) / inputs.normalizer[0]
+        total = torch.stack(sums).sum(0)  # (2, S)
+        cross_entropy, dice = total / inputs.normalizer[0]
         return dict(loss_mask=cross_entropy, loss_dice=dice)
 
     def point_losses(self, embed: Tensor, target: Tensor, points: MaskPoints) -> Tensor:
@@ -238,9 +243,9 @@ class MaskDINOCriterion(nn.Module):
         assert self.loss_mask is not None and self.loss_dice is not None  # or there were no points
         start_of_mask = target[:, None] * masks.shape[1]
         truth = masks.take(start_of_mask + index)
-        cross_entropy = self.loss_mask(logits, truth, reduction_override='none').mean(-1)
-        dice = self.loss_dice(logits, truth, reduction_override='none')
-        return torch.stack((cross_entropy, dice))
+        cross_entropy = self.loss_mask(logits, truth, reduction_override='none')  # (m, P)
+        dice = self.loss_dice(logits, truth, reduction_override='none')  # (m,)
+        return torch.stack((cross_entropy.mean(-1), dice))
 
 
 def _gather(values: list[Tensor], matches: Matches) -> Tensor:

@@ -86,10 +86,11 @@ class MaskDINOPixelDecoder(nn.Module):
             ValueError: The maps have other channels than the config says.
         """
         self.check_channels(feats)
-        memory = self.encode(self.project(feats[self.first_level :]))
+        levels = self.project(feats[self.first_level :])
+        memory = self.encode(levels)
         height, width = memory.sizes[0]
-        finest_tokens = memory.tokens[:, : height * width]
-        finest = finest_tokens.transpose(1, 2).unflatten(2, (height, width))  # (B, C, h, w)
+        tokens = memory.tokens[:, : height * width]  # of the finest level
+        finest = tokens.transpose(1, 2).unflatten(2, (height, width))  # (B, C, h, w)
         lateral = self.lateral_conv(feats[0])  # (B, C, H/4, W/4)
         enlarged = F.interpolate(finest, lateral.shape[-2:], mode='bilinear', align_corners=False)
         mask_features = self.mask_conv(self.output_conv(lateral + enlarged))

@@ -97,13 +97,14 @@ class QuerySelection(QuerySource):
         # Tokens whose anchor leaves the image are zeroed and propose nothing: their reference is infinite.
         valid = ((anchors > 0.01) & (anchors < 0.99)).all(-1, keepdim=True)  # (L, 1)
         tokens = memory.tokens * valid
-        proposals = (
-            anchors.logit().masked_fill(~valid, torch.inf).expand(tokens.shape[0], -1, -1)
-        )  # (B, L, 4)
+        proposals = anchors.logit().masked_fill(~valid, torch.inf)
+        proposals = proposals.expand(tokens.shape[0], -1, -1)  # (B, L, 4)
         index = self.select(tokens, head)[..., None]  # (B, Q, 1)
         # Only the selected tokens are kept for the backward pass.
-        content = self.proj(tokens.gather(1, index.expand(-1, -1, tokens.shape[-1])))  # (B, Q, C)
-        predictions = head(Queries(content, proposals.gather(1, index.expand(-1, -1, 4))))
+        selected = tokens.gather(1, index.expand(-1, -1, tokens.shape[-1]))
+        content = self.proj(selected)  # (B, Q, C)
+        reference = proposals.gather(1, index.expand(-1, -1, 4))
+        predictions = head(Queries(content, reference))
         boxes = self.initial_boxes(predictions, mask_features)
         if self.content is not None:
             content = self.content.weight[: content.shape[1]].expand_as(content)
@@ -130,5 +131,7 @@ class QuerySelection(QuerySource):
         centers = token_centers(memory.sizes, memory.tokens.device)  # (L, 2)
         sides = []
         for (height, width), side in zip(memory.sizes, self.anchor_sizes, strict=True):
-            sides.append(centers.new_full((height * width, 2), side))
-        return torch.cat((centers, torch.cat(sides)), -1)
+            num_tokens = height * width
+            sides.append(centers.new_full((num_tokens, 2), side))
+        extents = torch.cat(sides)  # (L, 2)
+        return torch.cat((centers, extents), -1)

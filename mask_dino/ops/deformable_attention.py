@@ -52,14 +52,10 @@ class DeformableAttention(nn.Module):
         self.sampling_offsets.bias.copy_(offsets.flatten())
         for layer in (self.value_proj, self.output_proj):
             nn.init.xavier_uniform_(layer.weight)
-        for zeros in (
-            self.sampling_offsets.weight,
-            self.attention_weights.weight,
-            self.attention_weights.bias,
-            self.value_proj.bias,
-            self.output_proj.bias,
-        ):
-            nn.init.zeros_(zeros)
+            nn.init.zeros_(layer.bias)
+        nn.init.zeros_(self.sampling_offsets.weight)
+        nn.init.zeros_(self.attention_weights.weight)
+        nn.init.zeros_(self.attention_weights.bias)
 
     def forward(
         self, query: Tensor, query_pos: Tensor, reference: Tensor, memory: Memory

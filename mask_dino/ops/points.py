@@ -105,8 +105,10 @@ def sample_masks(masks: Tensor, points: Tensor) -> Tensor:
     corners = Corners.of(points, masks.shape[-2:])
     pixels = masks.flatten(1)  # (N, H * W)
     values = points.new_zeros(masks.shape[0], points.shape[0])
-    for pixel, weight in zip(corners.pixel.unbind(1), corners.weight.unbind(1), strict=True):
-        values += pixels[:, pixel] * weight
+    for corner in range(4):
+        index = corners.pixel[:, corner]
+        weight = corners.weight[:, corner]
+        values += pixels[:, index] * weight
     return values
 
 
@@ -195,9 +197,8 @@ class _PickLogits(Function):
         parts = embed.split([index.shape[0] for index in indices])
         grad_embed = []
         grad_features = torch.zeros_like(features)
-        for part, index, gradient in zip(
-            parts, indices, gradients, strict=False
-        ):  # no gradients of indices
+        # The indices have no gradients.
+        for part, index, gradient in zip(parts, indices, gradients, strict=False):
             num_masks = part.shape[0]
             grad_logits = part.new_zeros(num_masks, features.shape[1])
             grad_logits.scatter_(1, index.long(), gradient)

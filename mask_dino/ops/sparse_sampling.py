@@ -171,9 +171,8 @@ def _multiply_rows(rows: Tensor, gradient: Tensor, values: Tensor) -> Tensor:
     zeros = gradient.new_zeros(rows.numel())
     shape = (num_sums, all_rows.shape[0])
     with warnings.catch_warnings():
-        warnings.filterwarnings(
-            'ignore', 'Sparse', UserWarning
-        )  # torch calls this layout a beta feature
+        # torch calls this layout a beta feature.
+        warnings.filterwarnings('ignore', 'Sparse', UserWarning)
         pattern = torch.sparse_csr_tensor(
             line_starts, rows.flatten(), zeros, shape, check_invariants=False
         )

@@ -86,8 +86,10 @@ class DecoderLayer(nn.Module):
             boxes: (B, Q, V, 4), cxcywh in [0, 1] of each of V levels.
             attn_mask: (Q, Q) bool, True where self-attention is blocked.
         """
-        content = self.norms[0](self.self_attn(content, position, attn_mask))
-        content = self.norms[1](self.cross_attn(content, position, boxes, memory))
+        content = self.self_attn(content, position, attn_mask)
+        content = self.norms[0](content)
+        content = self.cross_attn(content, position, boxes, memory)
+        content = self.norms[1](content)
         output: Tensor = self.norms[2](self.ffn(content))
         return output
 
@@ -110,8 +112,8 @@ class SelfAttention(nn.Module):
             attn_mask: (Q, Q) bool, True where attention is blocked.
         """
         located = content + position
-        found, _ = self.attn(located, located, content, attn_mask=attn_mask, need_weights=False)
-        output: Tensor = content + found
+        attended, _ = self.attn(located, located, content, attn_mask=attn_mask, need_weights=False)
+        output: Tensor = content + attended
         return output
 
 
@@ -140,7 +142,8 @@ class RecomputedFeedForward(FeedForward):
         in_parts = tokens.is_cpu and torch.is_grad_enabled()
         parts = tokens.split(MAX_TOKENS, 1) if in_parts else (tokens,)
         outputs = [recompute(self.layers, part) for part in parts]
-        return torch.cat(outputs, 1) + tokens
+        output = torch.cat(outputs, 1)
+        return output + tokens
 
 
 def build_encoder_layers(num_layers: int, sizes: LayerSizes) -> nn.ModuleList:

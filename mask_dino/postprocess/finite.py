@@ -34,7 +34,6 @@ def check_finite(image: str, fields: Mapping[str, Tensor]) -> None:
 def _is_finite(values: Tensor) -> bool:
     if not values.is_floating_point() or not values.numel():
         return True
-    extremes = torch.stack(
-        values.aminmax()
-    )  # NaN if any value is; one pass, and no copy of large masks
+    # They are NaN if any value is. This takes one pass, and no copy of large masks.
+    extremes = torch.stack(values.aminmax())
     return bool(extremes.isfinite().all())

@@ -33,8 +33,11 @@ def select_best_pairs(logits: Tensor, max_pairs: int) -> Pairs:
     """Return the pairs of highest class probability, the best first, of logits ([B,] Q, num_classes) of a sigmoid."""
     num_classes = logits.shape[-1]
     scores = logits.sigmoid().flatten(-2)
-    scores, index = scores.topk(min(max_pairs, scores.shape[-1]))
-    return Pairs(scores, index // num_classes, index % num_classes)
+    num_pairs = min(max_pairs, scores.shape[-1])
+    scores, index = scores.topk(num_pairs)
+    query = index // num_classes
+    label = index % num_classes
+    return Pairs(scores, query, label)
 
 
 def make_instances(
@@ -51,7 +54,8 @@ def make_instances(
     query, copy = pairs.query.unique(return_inverse=True)
     binary = torch.empty(len(copy), *sizes.output, dtype=torch.bool, device=masks.device)
     mask_scores = binarise_masks(masks, query, sizes, max_pixels, binary)
-    scores, order = (pairs.scores * mask_scores[copy]).sort(descending=True)
+    scores = pairs.scores * mask_scores[copy]
+    scores, order = scores.sort(descending=True)
     copy = copy[order]
     # The masks are sorted in place and strip by strip, since they are most of the memory.
     for rows in split_rows(len(copy), sizes, max_pixels):
@@ -79,8 +83,7 @@ def binarise_masks(
         logits = enlarge_masks(masks[query[part]], sizes)
         inside = torch.gt(logits, 0, out=out[part])
         total = logits.sigmoid_().mul_(inside).sum((1, 2))
-        area = inside.sum(
-            (1, 2), dtype=torch.int32
-        )  # int64, the default, takes a CPU twice as long
+        # int64, the default, takes a CPU twice as long.
+        area = inside.sum((1, 2), dtype=torch.int32)
         mask_scores[part] = total / (area + 1e-6)
     return mask_scores

@@ -58,9 +58,8 @@ def _assign_pixels(pairs: Pairs, masks: Tensor, sizes: ImageSizes, max_pixels: i
     for rows in split_rows(count, sizes, max_pixels):
         probability = enlarge_rows(masks, sizes, rows, pairs.query).sigmoid_()  # (rows, width, N)
         solid = probability >= 0.5
-        areas += solid.sum(
-            (0, 1), dtype=torch.int32
-        )  # int64, the default, takes a CPU twice as long
+        # int64, the default, takes a CPU twice as long.
+        areas += solid.sum((0, 1), dtype=torch.int32)
         # max finds the index faster than argmax does.
         pair[rows] = probability.mul_(pairs.scores).max(-1).indices
         inside[rows] = solid.gather(-1, pair[rows][..., None])[..., 0]

@@ -112,11 +112,13 @@ def _find_neighbours(source: int, target: int, rows: slice, like: Tensor) -> _Ne
     position = position.clamp(min=0)
     upper = position.long()
     lower = (upper + 1).clamp(max=source - 1)
-    needed = slice(int(upper[0]), int(lower[-1]) + 1)
-    weight = (position - upper)[:, None, None].to(like, non_blocking=True)
-    indices = torch.stack((upper, lower)) - needed.start
+    first = int(upper[0])
+    stop = int(lower[-1]) + 1
+    weight = position - upper
+    weight = weight[:, None, None].to(like, non_blocking=True)
+    indices = torch.stack((upper, lower)) - first
     upper, lower = indices.to(like.device, non_blocking=True)  # one transfer for both
-    return _Neighbours(needed, upper, lower, weight)
+    return _Neighbours(slice(first, stop), upper, lower, weight)
 
 
 def scale_boxes(boxes: Tensor, sizes: ImageSizes) -> Tensor:

@@ -44,10 +44,10 @@ class Ids:
     """The images and categories of a file by their ids."""
 
     def __init__(self, content: dict) -> None:
-        self.images: dict[Any, dict] = {image['id']: image for image in content['images']}
-        self.categories: dict[Any, dict] = {
-            category['id']: category for category in content['categories']
-        }
+        images = content['images']
+        categories = content['categories']
+        self.images: dict[Any, dict] = {image['id']: image for image in images}
+        self.categories: dict[Any, dict] = {category['id']: category for category in categories}
 
     @cached_property
     def _texts(self) -> dict[str, set[str]]:
@@ -74,15 +74,21 @@ class Ids:
 def check_annotations(content: dict, file: str, usage: Usage) -> list[Finding]:
     """Report every kind of defect of the objects once, with its number and examples."""
     ids = Ids(content)
+    annotations = content['annotations']
     counts: Counter[Defect] = Counter()
     examples: defaultdict[Defect, list[str]] = defaultdict(list)
-    found = ((a, defect) for a in content['annotations'] for defect in find_defects(a, ids, usage))
-    for annotation, defect in found:
+    defects = ((a, defect) for a in annotations for defect in find_defects(a, ids, usage))
+    for annotation, defect in defects:
         counts[defect] += 1
         if counts[defect] <= EXAMPLES:
-            examples[defect].append(_example(annotation, ids.find_image(annotation), defect.field))
-    reports = [_report(defect, counts[defect], examples[defect], file, usage) for defect in counts]
-    return [finding for finding in reports if finding] + _check_crowds(content['annotations'], file)
+            image = ids.find_image(annotation)
+            examples[defect].append(_example(annotation, image, defect.field))
+    findings: list[Finding] = []
+    for defect, count in counts.items():
+        finding = _report(defect, count, examples[defect], file, usage)
+        if finding:
+            findings.append(finding)
+    return findings + _check_crowds(annotations, file)
 
 
 def find_defects(annotation: dict, ids: Ids, usage: Usage) -> Iterator[Defect]:
@@ -112,9 +118,8 @@ def find_defects(annotation: dict, ids: Ids, usage: Usage) -> Iterator[Defect]:
 def _check_crowds(annotations: list[dict], file: str) -> list[Finding]:
     """Report crowds that are too many to be regions of many objects; some tools write 1 for every run-length code."""
     crowds = [annotation for annotation in annotations if annotation.get('iscrowd') in (1, '1')]
-    if len(crowds) < len(annotations) and len(crowds) <= max(
-        FEW_CROWDS, MOST_CROWDS * len(annotations)
-    ):
+    most = max(FEW_CROWDS, MOST_CROWDS * len(annotations))
+    if len(crowds) < len(annotations) and len(crowds) <= most:
         return []
     if not crowds:
         return []
@@ -129,9 +134,11 @@ def _check_crowds(annotations: list[dict], file: str) -> list[Finding]:
 
 def _example(annotation: dict, image: dict | None, field: str) -> str:
     name = image['file_name'] if image else 'no image'
+    annotation_id = annotation.get('id')
     value = repr(annotation.get(field))
-    shown = value if len(value) <= SHOWN else f'{value[:SHOWN]}...'
-    return f'id {annotation.get("id")} on {name}: {shown}'
+    if len(value) > SHOWN:
+        value = f'{value[:SHOWN]}...'
+    return f'id {annotation_id} on {name}: {value}'
 
 
 def _report(

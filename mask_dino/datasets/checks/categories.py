@@ -17,9 +17,10 @@ def is_id(value: Any) -> bool:
 def find_repeated(values: Iterable[Any]) -> list[Any]:
     """Return the values that occur more than once."""
     hashable = [value if isinstance(value, Hashable) else repr(value) for value in values]
-    if len(set(hashable)) == len(hashable):
+    counts = Counter(hashable)
+    if len(counts) == len(hashable):
         return []
-    return [value for value, count in Counter(hashable).items() if count > 1]
+    return [value for value, count in counts.items() if count > 1]
 
 
 def check_categories(content: dict, file: str, classes: Any) -> list[Finding]:
@@ -95,27 +96,25 @@ def check_heads(heads: Mapping[str, Any], metainfo: Mapping) -> list[Finding]:
     classes = metainfo.get('classes') or ()
     if not classes or isinstance(classes, str):
         return []  # none are known, or check_categories speaks of them
-    wanted = dict(num_classes=classes, num_things_classes=metainfo.get('thing_classes', classes))
+    expected = dict(num_classes=classes, num_things_classes=metainfo.get('thing_classes', classes))
     if 'stuff_classes' in metainfo:
-        wanted['num_stuff_classes'] = metainfo['stuff_classes']
+        expected['num_stuff_classes'] = metainfo['stuff_classes']
     findings = []
-    for field, names in wanted.items():
+    for field, names in expected.items():
         # Configs count the classes of semantic heads in one field, and the classes of other heads by kind.
-        concerned = {
-            name: head
+        is_semantic = field == 'num_classes'
+        counts = {
+            name: getattr(head, field)
             for name, head in heads.items()
-            if (name in SEMANTIC_HEADS) == (field == 'num_classes')
+            if (name in SEMANTIC_HEADS) == is_semantic and hasattr(head, field)
         }
-        given = {
-            name: getattr(head, field) for name, head in concerned.items() if hasattr(head, field)
-        }
-        if any(count != len(names) for count in given.values()):
-            counts = ' and '.join(
-                f'model.{name}.{field} is {count}' for name, count in given.items()
+        if any(count != len(names) for count in counts.values()):
+            stated = ' and '.join(
+                f'model.{name}.{field} is {count}' for name, count in counts.items()
             )
-            fix = ', '.join(f'{name}=dict({field}={len(names)})' for name in given)
-            message = f'{counts}, but metainfo of the data names {len(names)}: {first_few(names)}. '
-            findings.append(error(f'{message}Set model=dict({fix}).'))
+            fix = ', '.join(f'{name}=dict({field}={len(names)})' for name in counts)
+            problem = f'{stated}, but metainfo of the data names {len(names)}: {first_few(names)}.'
+            findings.append(error(f'{problem} Set model=dict({fix}).'))
     return findings
 
 
@@ -126,11 +125,8 @@ def check_same_classes(metainfos: Mapping[str, Mapping]) -> list[Finding]:
     if len(set(classes.values())) < 2:
         return []
     listed = '; '.join(f'{loader}: {first_few(names)}' for loader, names in classes.items())
-    return [
-        error(
-            f'The data sets differ in metainfo.classes ({listed}). Give all of them the same metainfo.'
-        )
-    ]
+    problem = f'The data sets differ in metainfo.classes ({listed}).'
+    return [error(f'{problem} Give all of them the same metainfo.')]
 
 
 def _left_out(content: dict, file: str, classes: set[str]) -> list[Finding]:
@@ -148,11 +144,8 @@ def _left_out(content: dict, file: str, classes: set[str]) -> list[Finding]:
     if not rest:
         return []
     listed = first_few(f'{name} ({count})' for name, count in rest.items())
-    return [
-        warning(
-            f'{file}: left out are the annotations of categories not in metainfo.classes: {listed}'
-        )
-    ]
+    problem = 'left out are the annotations of categories not in metainfo.classes'
+    return [warning(f'{file}: {problem}: {listed}')]
 
 
 def _string_message(classes: str) -> str:

@@ -57,32 +57,25 @@ def check_structure(content: Any, file: str) -> list[Finding]:
     for name in LISTS:
         entries = content.get(name) if isinstance(content, dict) else None
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-            return [
-                error(
-                    f"{file} has no list '{name}' of objects: it is not in COCO's format for instances. Convert it."
-                )
-            ]
+            problem = (
+                f"{file} has no list '{name}' of objects: it is not in COCO's format for instances."
+            )
+            return [error(f'{problem} Convert it.')]
     findings = []
     if broken := [image for image in content['images'] if not _is_image(image)]:
-        message = (
-            f'{file}: {plural(len(broken), "image")} without all fields: {first_few(broken, 3)}. '
-        )
-        findings.append(
-            error(
-                f'{message}Each needs id, file_name, and width and height as whole numbers of pixels.'
-            )
-        )
+        count = plural(len(broken), 'image')
+        problem = f'{file}: {count} without all fields: {first_few(broken, 3)}.'
+        remedy = 'Each needs id, file_name, and width and height as whole numbers of pixels.'
+        findings.append(error(f'{problem} {remedy}'))
     if broken := [category for category in content['categories'] if not _is_category(category)]:
-        message = (
-            f'{file}: {len(broken)} of the categories without all fields: {first_few(broken, 3)}. '
-        )
-        findings.append(error(f'{message}Each needs id and name.'))
+        count = f'{len(broken)} of the categories'
+        problem = f'{file}: {count} without all fields: {first_few(broken, 3)}.'
+        findings.append(error(f'{problem} Each needs id and name.'))
     for name in LISTS:
         if repeated := find_repeated(entry.get('id') for entry in content[name]):
-            message = f'{file}: {plural(len(repeated), "id")} of {name} used more than once: '
-            findings.append(
-                error(f'{message}{first_few(repeated, 3)}. Give each entry an id of its own.')
-            )
+            count = plural(len(repeated), 'id')
+            problem = f'{file}: {count} of {name} used more than once: {first_few(repeated, 3)}.'
+            findings.append(error(f'{problem} Give each entry an id of its own.'))
     return findings or _check_file_names(content['images'], file)
 
 

@@ -55,10 +55,13 @@ def config_problems(config: Mapping, loaders: Iterable[str]) -> list[str]:
         loaders: Names of the loaders. Those in the config are checked.
     """
     present = [loader for loader in loaders if config.get(loader)]
-    problems = [] if any('_dataloader' in name for name in config) else old_sections(config)
+    scope = config.get('default_scope')
+    problems: list[str] = []
+    if not any('_dataloader' in name for name in config):
+        problems += old_sections(config)
     for loader in present:
-        found = _loader_problems(config[loader], config.get('default_scope'))
-        problems += [f'{loader}: {problem}' for problem in found]
+        loader_problems = _loader_problems(config[loader], scope)
+        problems += [f'{loader}: {problem}' for problem in loader_problems]
     return problems + loop_problems(config, present)
 
 
@@ -82,11 +85,8 @@ def check_resumable(config: Mapping) -> list[Finding]:
     try:
         check_settings(settings, read_trusted_packages())
     except UntrustedError as reason:
-        return [
-            warning(
-                f'checkpoints of this training will be refused when it is resumed: the config {reason}'
-            )
-        ]
+        problem = 'checkpoints of this training will be refused when it is resumed'
+        return [warning(f'{problem}: the config {reason}')]
     return []
 
 
@@ -135,13 +135,13 @@ def argument_problems(place: str, config: Mapping, kind: Any) -> list[str]:
     unknown = [name for name in config if name not in accepted and name not in ('type', '_scope_')]
     if not unknown:
         return []
-    advice = [
-        f'{OLD_ARGUMENTS[name]} instead of {name}' for name in unknown if name in OLD_ARGUMENTS
-    ]
-    remedy = f'Write {first_few(advice)}' if advice else 'Correct the name, or remove it'
-    return [
-        f'{place} has arguments that {kind.__name__} does not take: {first_few(unknown)}. {remedy}.'
-    ]
+    outdated = [name for name in unknown if name in OLD_ARGUMENTS]
+    remedy = 'Correct the name, or remove it'
+    if outdated:
+        advice = (f'{OLD_ARGUMENTS[name]} instead of {name}' for name in outdated)
+        remedy = f'Write {first_few(advice)}'
+    problem = f'{place} has arguments that {kind.__name__} does not take: {first_few(unknown)}'
+    return [f'{problem}. {remedy}.']
 
 
 def accepted_arguments(kind: Any) -> set[str] | None:
@@ -174,9 +174,8 @@ def prefix_problems(dataset: Mapping, kind: Any) -> list[str]:
         listed = first_few(sorted(prefix.keys() - known))
         problems.append(f'data_prefix has the key {listed}, which {kind.__name__} does not read.')
     if needed not in prefix:
-        problems.append(
-            f'data_prefix of {kind.__name__} lacks the key {needed}, {FOLDERS[needed]}.'
-        )
+        folder = FOLDERS[needed]
+        problems.append(f'data_prefix of {kind.__name__} lacks the key {needed}, {folder}.')
     return [f'{problem} Write data_prefix=dict({needed}=...).' for problem in problems]
 
 
@@ -193,11 +192,9 @@ def folder_problem(dataset: Mapping, kind: Any) -> str | None:
     if any(name.endswith(suffix) for name in names):
         return None
     others = sorted({os.path.splitext(name)[1] for name in names})
-    remedy = (
-        f'names end in {", ".join(others)}: set img_suffix of the dataset'
-        if others
-        else 'it is empty'
-    )
+    remedy = 'it is empty'
+    if others:
+        remedy = f'names end in {", ".join(others)}: set img_suffix of the dataset'
     return f'{folder} has no image whose name ends in {suffix}; {remedy}'
 
 

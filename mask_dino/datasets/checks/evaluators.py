@@ -137,12 +137,14 @@ def _compare_images(
 def _is_same_image(info: Mapping, image: Mapping) -> bool:
     """Compare names and sizes, where the file of the metric has them."""
     name = os.path.basename(info['img_path'])
-    size = (info['width'], info['height'])
-    other_name = os.path.basename(image.get('file_name', name))
-    other_size = (image.get('width', size[0]), image.get('height', size[1]))
-    return (other_name, other_size) == (name, size)
+    width = info['width']
+    height = info['height']
+    if os.path.basename(image.get('file_name', name)) != name:
+        return False
+    return image.get('width', width) == width and image.get('height', height) == height
 
 
 def _describe_pair(info: Mapping, image: Mapping) -> str:
-    there = f'{image.get("file_name")} ({image.get("width")} x {image.get("height")})'
-    return f'{info["img_id"]} is {info["img_path"]} ({info["width"]} x {info["height"]}), but {there} there'
+    in_data = f'{info["img_path"]} ({info["width"]} x {info["height"]})'
+    in_metric = f'{image.get("file_name")} ({image.get("width")} x {image.get("height")})'
+    return f'{info["img_id"]} is {in_data}, but {in_metric} there'

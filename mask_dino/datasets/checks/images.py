@@ -93,11 +93,8 @@ def _check_folder(folder: str, names: Sequence[str]) -> list[Finding]:
         count = f'{len(missing)} of {plural(len(names), "image")}'
         findings.append(error(f'{folder}: {count} missing: {listed}. {remedy}'))
     if empty := [name for name in names if sizes.get(name) == 0]:
-        findings.append(
-            error(
-                f'{folder}: {plural(len(empty), "empty file")}: {first_few(empty, 5)}; {COPY_AGAIN}'
-            )
-        )
+        count = plural(len(empty), 'empty file')
+        findings.append(error(f'{folder}: {count}: {first_few(empty, 5)}; {COPY_AGAIN}'))
     return findings
 
 
@@ -167,15 +164,11 @@ def check_depth(paths: Sequence[str]) -> list[Finding]:
         message = f'{plural(len(floats), "image")} looked at with floating-point values: {first_few(floats, 2)}. '
         findings.append(error(f'{message}Save them with 8 bits per channel.'))
     if largest and max(largest.values()) < FEW_LEVELS * 256:
-        listed = first_few(
-            (f'{path} (largest value {value})' for path, value in largest.items()), 2
-        )
+        described = (f'{path} (largest value {value})' for path, value in largest.items())
+        listed = first_few(described, 2)
         message = f'{plural(len(largest), "image")} of 16 bits looked at with values that use few of them: {listed}. '
-        findings.append(
-            error(
-                f'{message}Loaded with 8 bits, they are nearly black: scale the values to 8 bits.'
-            )
-        )
+        remedy = 'Loaded with 8 bits, they are nearly black: scale the values to 8 bits.'
+        findings.append(error(message + remedy))
     return findings
 
 

@@ -36,11 +36,8 @@ def check_config(config: Mapping, decode: bool) -> list[Finding]:
             continue
         problems = config_problems(config, [loader]) or build_problems(config, loader, datasets)
         findings += [error(problem) for problem in problems]
-    return list(
-        dict.fromkeys(
-            findings + check_loaders(datasets, config, config.get('model'), Depth(True, decode))
-        )
-    )
+    findings += check_loaders(datasets, config, config.get('model'), Depth(True, decode))
+    return list(dict.fromkeys(findings))
 
 
 def build_problems(config: Mapping, loader: str, datasets: dict[str, Any]) -> list[str]:
@@ -116,15 +113,15 @@ def check_dataset(loader: str, dataset: Any, is_compared: bool, depth: Depth) ->
         return [*findings, error(f'{loader}: {NO_IMAGE_LEFT.format(dataset.ann_file)}')]
     if not is_surveyed(dataset) or error_messages(findings):
         return findings
-    found = survey(dataset)
-    findings += check_images(found, depth.all_images)
-    findings += check_narrow_images(loader, dataset, found.paths, found.sizes)
+    summary = survey(dataset)
+    findings += check_images(summary, depth.all_images)
+    findings += check_narrow_images(loader, dataset, summary.paths, summary.sizes)
     if reads_panoptic(dataset) and not error_messages(findings):
         findings += check_maps(dataset, depth.all_images)
     if reads_label_maps(dataset) and not error_messages(findings):
         findings += check_label_maps(loader, dataset, depth.all_images)
     return findings + (
-        check_objects(loader, dataset, found, is_compared) if reads_file(dataset) else []
+        check_objects(loader, dataset, summary, is_compared) if reads_file(dataset) else []
     )
 
 

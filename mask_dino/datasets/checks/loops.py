@@ -30,15 +30,14 @@ def loop_problems(config: Mapping, loaders: Iterable[str]) -> list[str]:
         needs_end = 'train' not in loader or _by_epoch(config)
         if is_endless and needs_end:
             loop = 'an epoch of training' if 'train' in loader else 'the evaluation'
+            problem = f'{loader}: its sampler never ends, and {loop} would not end either'
             remedy = "Write sampler=dict(type='DefaultSampler', ...)"
             remedy += (
-                ', or train with IterBasedTrainLoop.'
+                ', or train with IterBasedTrainLoop'
                 if 'train' in loader
-                else ', with shuffle=False.'
+                else ', with shuffle=False'
             )
-            problems.append(
-                f'{loader}: its sampler never ends, and {loop} would not end either. {remedy}'
-            )
+            problems.append(f'{problem}. {remedy}.')
     if 'train_dataloader' in loaders and isinstance(config.get('train_cfg'), Mapping):
         problems += _schedule_problems(config)
     return problems
@@ -46,10 +45,10 @@ def loop_problems(config: Mapping, loaders: Iterable[str]) -> list[str]:
 
 def _schedule_problems(config: Mapping) -> Iterator[str]:
     """Yield what does not fit between train_cfg and param_scheduler."""
-    by_epoch, loop = _by_epoch(config), config['train_cfg']
-    name, needless = (
-        ('EpochBasedTrainLoop', 'max_iters') if by_epoch else ('IterBasedTrainLoop', 'max_epochs')
-    )
+    loop = config['train_cfg']
+    by_epoch = _by_epoch(config)
+    name = 'EpochBasedTrainLoop' if by_epoch else 'IterBasedTrainLoop'
+    needless = 'max_iters' if by_epoch else 'max_epochs'
     if needless in loop:
         remedy = 'Remove it, or add _delete_=True to the other settings.'
         yield f'train_cfg: {name} does not take {needless}. {remedy}'

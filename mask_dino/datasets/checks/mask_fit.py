@@ -132,7 +132,9 @@ def _overlaps(masks: np.ndarray, corners: np.ndarray) -> np.ndarray:
     """Return the IoU (N,) of the extents of masks and their boxes, both x1, y1, x2, y2."""
     mask_starts, mask_ends = np.hsplit(masks, 2)
     box_starts, box_ends = np.hsplit(corners, 2)
-    common = _areas(np.maximum(mask_starts, box_starts), np.minimum(mask_ends, box_ends))
+    common_starts = np.maximum(mask_starts, box_starts)
+    common_ends = np.minimum(mask_ends, box_ends)
+    common = _areas(common_starts, common_ends)
     union = _areas(mask_starts, mask_ends) + _areas(box_starts, box_ends) - common
     return common / union.clip(1e-9)
 
@@ -175,7 +177,10 @@ def _try_reasons(misfits: Sequence[MaskedObject]) -> Iterator[tuple[str, np.ndar
 
 def _describe(item: MaskedObject, corners: np.ndarray, mask: np.ndarray) -> str:
     """Say where box and mask (4,) of an object are."""
-    box_text, mask_text = (
-        ', '.join(f'{value:g}' for value in part.round(1)) for part in (corners, mask)
-    )
+    box_text = _join_numbers(corners)
+    mask_text = _join_numbers(mask)
     return f'{item.name}: x1, y1, x2, y2 are {box_text} by bbox and {mask_text} by its mask'
+
+
+def _join_numbers(values: np.ndarray) -> str:
+    return ', '.join(f'{value:g}' for value in values.round(1))

@@ -53,13 +53,17 @@ def polygon_problem(polygon: Any, width: int, height: int) -> str | None:
         return 'has a polygon with coordinates that are not finite'
     if len(polygon) < 6 or len(polygon) % 2:
         return 'has a polygon of fewer than three points, or with half a point'
-    left, right, top, bottom = min(xs), max(xs), min(ys), max(ys)
+    left, right = min(xs), max(xs)
+    top, bottom = min(ys), max(ys)
     if right <= 0 or left >= width or bottom <= 0 or top >= height:
         return NO_PIXEL
     if min(left, top) < -FAR or right > width + FAR or bottom > height + FAR:
         return f'has a polygon that reaches more than {FAR} pixels beyond the image'
-    twice_area = abs(sum(map(mul, xs, ys[1:] + ys[:1])) - sum(map(mul, ys, xs[1:] + xs[:1])))
-    is_thick = twice_area / 2 > right - left + bottom - top + 2
+    # The shoelace formula.
+    next_xs = xs[1:] + xs[:1]
+    next_ys = ys[1:] + ys[:1]
+    area = abs(sum(map(mul, xs, next_ys)) - sum(map(mul, ys, next_xs))) / 2
+    is_thick = area > right - left + bottom - top + 2
     is_inside = left >= 0 and right <= width and top >= 0 and bottom <= height
     if is_thick and is_inside:
         return None  # quickly, as most polygons are
@@ -95,9 +99,12 @@ def mask_extent(
     if isinstance(segmentation, dict):
         return _runs_extent(read_counts(segmentation['counts']), height)
     points = list(chain.from_iterable(segmentation))  # every polygon has as many x as y
-    xs, ys = points[0::2], points[1::2]
-    left, right = max(min(xs), 0), min(max(xs), width)
-    top, bottom = max(min(ys), 0), min(max(ys), height)
+    xs = points[0::2]
+    ys = points[1::2]
+    left = max(min(xs), 0)
+    top = max(min(ys), 0)
+    right = min(max(xs), width)
+    bottom = min(max(ys), height)
     return left, top, right, bottom
 
 
@@ -109,7 +116,8 @@ def exchanged_extent(
         top, left, bottom, right = _runs_extent(read_counts(segmentation['counts']), width)
         return left, top, right, bottom
     points = list(chain.from_iterable(segmentation))
-    ys, xs = points[0::2], points[1::2]
+    ys = points[0::2]
+    xs = points[1::2]
     return min(xs), min(ys), max(xs), max(ys)
 
 
@@ -155,9 +163,12 @@ def decode_counts(text: Any) -> np.ndarray:
     lengths = ends - starts + 1
     if lengths.max() > MAX_CHARACTERS:
         raise ValueError('a number out of range')
-    places = 5 * (np.arange(len(codes)) - np.repeat(starts, lengths))
-    runs = np.add.reduceat((codes & 0x1F) << places, starts)
-    runs -= np.where(codes[ends] & 0x10, np.int64(1) << 5 * lengths, 0)
+    group = np.arange(len(codes)) - np.repeat(starts, lengths)  # of a number, from 0
+    bits = (codes & 0x1F) << 5 * group
+    runs = np.add.reduceat(bits, starts)
+    # The highest bit of the last group is the sign.
+    is_negative = codes[ends] & 0x10
+    runs -= np.where(is_negative, np.int64(1) << 5 * lengths, 0)
     # From the fourth on, a run is written as the difference to the one before the last.
     runs[1::2] = runs[1::2].cumsum()
     runs[2::2] = runs[2::2].cumsum()

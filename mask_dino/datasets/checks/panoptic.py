@@ -23,9 +23,9 @@ def check_panoptic(
     Args:
         by_name: Whether the data set numbers classes by their names in the config, not in the order of the file.
     """
-    if findings := _check_lists(content, file, evaluation) or _check_annotations(
-        content, file, evaluation
-    ):
+    findings = _check_lists(content, file, evaluation)
+    findings = findings or _check_annotations(content, file, evaluation)
+    if findings:
         return findings
     segments = [
         segment
@@ -51,19 +51,15 @@ def _check_lists(content: Any, file: str, evaluation: bool) -> list[Finding]:
     if findings := check_structure(content | dict(annotations=[]) if known else content, file):
         return findings
     annotations = content.get('annotations', [] if evaluation else None)
-    if not isinstance(annotations, list) or not all(
-        isinstance(entry, dict) for entry in annotations
-    ):
+    is_list = isinstance(annotations, list)
+    if not is_list or not all(isinstance(entry, dict) for entry in annotations):
         return [error(f"{file} has no list 'annotations' of objects: {FORM}. Convert it.")]
-    if broken := [
-        category for category in content['categories'] if category.get('isthing') not in (0, 1)
-    ]:
+    categories = content['categories']
+    broken = [category for category in categories if category.get('isthing') not in (0, 1)]
+    if broken:
         listed = first_few((category['name'] for category in broken), 5)
-        return [
-            error(
-                f'{file}: categories without isthing: {listed}. Write 1 for things and 0 for stuff.'
-            )
-        ]
+        problem = f'{file}: categories without isthing: {listed}.'
+        return [error(f'{problem} Write 1 for things and 0 for stuff.')]
     return []
 
 
@@ -148,14 +144,15 @@ def _check_segments(content: dict, file: str) -> list[Finding]:
     images = {image['id']: image for image in content['images']}
     places: dict[str, list[str]] = {}
     for entry in content.get('annotations', ()):
-        for segment_id, problem in _problems(
-            entry['segments_info'], categories, images[entry['image_id']]
-        ):
-            places.setdefault(problem, []).append(f'id {segment_id} on {entry["file_name"]}')
-    return [
-        error(f'{file}: segments_info: {problem} ({first_few(found, EXAMPLES, "; ")}).')
-        for problem, found in places.items()
-    ]
+        image = images[entry['image_id']]
+        for segment_id, problem in _problems(entry['segments_info'], categories, image):
+            place = f'id {segment_id} on {entry["file_name"]}'
+            places.setdefault(problem, []).append(place)
+    findings = []
+    for problem, listed in places.items():
+        examples = first_few(listed, EXAMPLES, '; ')
+        findings.append(error(f'{file}: segments_info: {problem} ({examples}).'))
+    return findings
 
 
 def _problems(segments: list[Any], categories: set, image: dict) -> Iterator[tuple[Any, str]]:

@@ -69,18 +69,19 @@ def check_train_and_test_sizes(datasets: Mapping[str, Any]) -> list[Finding]:
     for loader, testing in ranges.items():
         if loader == 'train_dataloader' or testing is None:
             continue
-        seen, tested = float(training.input_sides().max()), float(np.median(testing.input_sides()))
-        if tested <= MOST_TIMES * seen:
-            continue
-        findings.append(
-            warning(
-                f'{loader}: test images are {tested / seen:.1f} times as large as any that training sees: of the area '
-                f'of {tested:.0f} x {tested:.0f} pixels after the pipeline, in training of {seen:.0f} x {seen:.0f} at '
-                'most. Results will be poor: resize both alike, with image_size of the config, or Resize in both '
-                'pipelines.'
-            )
-        )
+        seen = float(training.input_sides().max())
+        tested = float(np.median(testing.input_sides()))
+        if tested > MOST_TIMES * seen:
+            findings.append(warning(_describe_sizes(loader, tested, seen)))
     return findings
+
+
+def _describe_sizes(loader: str, tested: float, seen: float) -> str:
+    return (
+        f'{loader}: test images are {tested / seen:.1f} times as large as any that training sees: of the area '
+        f'of {tested:.0f} x {tested:.0f} pixels after the pipeline, in training of {seen:.0f} x {seen:.0f} at most. '
+        'Results will be poor: resize both alike, with image_size of the config, or Resize in both pipelines.'
+    )
 
 
 def _sample_range(dataset: Any) -> SizeRange | None:
@@ -114,20 +115,19 @@ def _read_sizes(dataset: BaseDataset) -> Iterator[tuple[int, int]]:
 
 def find_sizes(dataset: BaseDataset, sizes: np.ndarray) -> SizeRange | None:
     """Return what the pipeline of a data set makes of sizes (N, 2), width and height; None if that is not known."""
-    found = SizeRange(sizes, sizes, np.inf)
+    after = SizeRange(sizes, sizes, np.inf)
     for transform in dataset.pipeline.transforms:
         name = type(transform).__name__
         if name in MIXING:
             return None
-        if 'Resize' in name and (choices := list(_resized(transform, found.largest))):
-            found = SizeRange(np.min(choices, 0), np.max(choices, 0), np.inf)
-        elif (
-            name == 'RandomCrop' and max(transform.crop_size) > 1
-        ):  # below, they are shares of the image
-            found = found._replace(
-                crop=min(found.crop, float(np.sqrt(np.prod(transform.crop_size))))
-            )
-    return found
+        choices = list(_resized(transform, after.largest)) if 'Resize' in name else []
+        if choices:
+            after = SizeRange(np.min(choices, 0), np.max(choices, 0), np.inf)
+        # A crop size of at most 1 is a share of the image.
+        elif name == 'RandomCrop' and max(transform.crop_size) > 1:
+            side = float(np.sqrt(np.prod(transform.crop_size)))
+            after = after._replace(crop=min(after.crop, side))
+    return after
 
 
 def _resized(transform: Any, sizes: np.ndarray) -> Iterator[np.ndarray]:

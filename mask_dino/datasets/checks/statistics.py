@@ -25,44 +25,46 @@ class Survey(NamedTuple):
 
 def survey(dataset: BaseDataset) -> Survey:
     """Go through a data set without loading its images."""
-    found = Survey([], [], [], Counter(), [], [])
+    summary = Survey([], [], [], Counter(), [], [])
     for index in range(len(dataset)):
         info = dataset.get_data_info(index)
         path = info['img_path']
         labels, crowds = _count_objects(info)
-        found.objects.update(labels)
-        found.crowds.extend([path] * crowds)
-        found.paths.append(path)
-        found.sizes.append(
+        summary.objects.update(labels)
+        summary.crowds.extend([path] * crowds)
+        summary.paths.append(path)
+        summary.sizes.append(
             (info['width'], info['height']) if 'width' in info and 'height' in info else None
         )
         if info.get('seg_map_path'):
-            found.maps.append(info['seg_map_path'])
+            summary.maps.append(info['seg_map_path'])
         if not labels:
-            found.empty.append(path)
-    return found
+            summary.empty.append(path)
+    return summary
 
 
 def _count_objects(info: dict) -> tuple[list[int], int]:
     """Return the labels of the objects of one image, and the number of its crowds."""
     if 'segments_info' not in info:
         instances = info.get('instances', ())
-        labels = [instance['bbox_label'] for instance in instances if not instance['ignore_flag']]
-        return labels, len(instances) - len(labels)
+        objects = [instance for instance in instances if not instance['ignore_flag']]
+        labels = [instance['bbox_label'] for instance in objects]
+        return labels, len(instances) - len(objects)
     segments = [segment for segment in info['segments_info'] if segment['category'] is not None]
-    labels = [segment['category'] for segment in segments if not segment.get('iscrowd')]
-    return labels, len(segments) - len(labels)
+    objects = [segment for segment in segments if not segment.get('iscrowd')]
+    labels = [segment['category'] for segment in objects]
+    return labels, len(segments) - len(objects)
 
 
-def check_images(found: Survey, decode: bool) -> list[Finding]:
+def check_images(summary: Survey, decode: bool) -> list[Finding]:
     """Report image files that are missing or damaged.
 
     Args:
         decode: Whether to decode all images; otherwise the headers of some are read.
     """
-    if findings := check_presence([*found.paths, *found.maps]):
+    if findings := check_presence([*summary.paths, *summary.maps]):
         return findings
-    pairs = zip(found.paths, found.sizes, strict=True)
+    pairs = zip(summary.paths, summary.sizes, strict=True)
     images = [(path, size) for path, size in pairs if size and not is_url(path)]
     looked_at = [
         images[index] for index in spread_evenly(len(images), len(images) if decode else HEADERS)
@@ -70,7 +72,7 @@ def check_images(found: Survey, decode: bool) -> list[Finding]:
     problems = [
         problem for path, size in looked_at if (problem := image_problem(path, size, decode))
     ]
-    findings = check_depth(found.paths)
+    findings = check_depth(summary.paths)
     if not problems:
         return findings
     count = plural(len(problems), 'image')
@@ -82,26 +84,26 @@ def check_images(found: Survey, decode: bool) -> list[Finding]:
     return [error(f'{count} damaged or unfit{sample}: {first_few(problems, 3, "; ")}'), *findings]
 
 
-def check_objects(loader: str, dataset: Any, found: Survey, is_compared: bool) -> list[Finding]:
+def check_objects(loader: str, dataset: Any, summary: Survey, is_compared: bool) -> list[Finding]:
     """Count images and objects, and report classes that have none.
 
     Args:
         is_compared: Whether results are compared with the annotations.
     """
     classes, file = dataset.metainfo['classes'], dataset.ann_file
-    images = f'{plural(len(found.paths), "image")}, {len(found.empty)} of them without objects'
-    objects = f'{plural(found.objects.total(), "object")} of {len(found.objects)} of {len(classes)} classes'
-    summary = (
-        f'{loader}: {images}; {objects}, {plural(len(found.crowds), "crowd")} left out ({file})'
+    images = f'{plural(len(summary.paths), "image")}, {len(summary.empty)} of them without objects'
+    objects = f'{plural(summary.objects.total(), "object")} of {len(summary.objects)} of {len(classes)} classes'
+    counts = (
+        f'{loader}: {images}; {objects}, {plural(len(summary.crowds), "crowd")} left out ({file})'
     )
     is_used = is_compared or not dataset.test_mode
-    if is_used and not found.objects:
+    if is_used and not summary.objects:
         purpose = 'evaluate' if dataset.test_mode else 'learn from'
         remedy = 'Does the file hold annotations, are some of them no crowds (iscrowd: 0), and does metainfo.classes '
         remedy += 'name their categories? A test without annotations needs format_only=True in the evaluator.'
-        return [error(f'{summary}: there is nothing to {purpose}. {remedy}')]
-    findings = [note(summary)]
-    absent = [name for label, name in enumerate(classes) if not found.objects[label]]
+        return [error(f'{counts}: there is nothing to {purpose}. {remedy}')]
+    findings = [note(counts)]
+    absent = [name for label, name in enumerate(classes) if not summary.objects[label]]
     if absent and not dataset.test_mode:
         message = f'{loader}: {file} has no object of {first_few(absent)}: such classes will not be learnt'
         findings.append(warning(message))

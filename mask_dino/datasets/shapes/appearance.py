@@ -84,10 +84,12 @@ def gradient(rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> np.ndarr
 
 def stripes(rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     """Parallel bands in any direction."""
-    wave = np.sin(
-        _along(u, v, rng.uniform(0, math.tau)) * rng.uniform(6, 11) + rng.uniform(0, math.tau)
-    )
-    return 0.5 + 0.5 * np.clip(wave * 1.5, -1, 1)
+    along = _along(u, v, rng.uniform(0, math.tau))
+    frequency = rng.uniform(6, 11)
+    phase = rng.uniform(0, math.tau)
+    wave = np.sin(along * frequency + phase)
+    steep = np.clip(wave * 1.5, -1, 1)
+    return 0.5 + 0.5 * steep
 
 
 def speckles(rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> np.ndarray:
@@ -113,9 +115,11 @@ def water(rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     wavelength = rng.uniform(0.05, 0.09)  # as a fraction of the picture
     wavelength = max(wavelength, 3.5 / size)  # stripes of fewer than 3.5 pixels would alias
     direction = rng.normal(math.pi / 2, 0.35)
-    along = 0.5 * _along(u, v, direction) + 0.02 * smooth_noise(rng, 6, size)
+    straight = 0.5 * _along(u, v, direction)
+    along = straight + 0.02 * smooth_noise(rng, 6, size)
     phase = rng.uniform(0, math.tau)
-    return 0.5 + 0.5 * np.sin(along * (math.tau / wavelength) + phase)
+    wave = np.sin(along * (math.tau / wavelength) + phase)
+    return 0.5 + 0.5 * wave
 
 
 def _along(u: np.ndarray, v: np.ndarray, angle: float) -> np.ndarray:
@@ -145,11 +149,13 @@ def render_layers(
         u, v = local_axes(_surface(layer, size), centres, centres)
         draw_pattern = _pattern(rng, layer)
         blend = draw_pattern(rng, u, v)  # (H, W) in [0, 1]: from the dark to the light colour
-        paints.append(_paint(rng, layer, paints))
-        dark, light = np.array(paints[-1], np.float32)[:, :, None, None]
+        paint = _paint(rng, layer, paints)
+        paints.append(paint)
+        dark, light = np.array(paint, np.float32)[:, :, None, None]  # (3, 1, 1) each
         image += share * dark + share * blend * (light - dark)
-    colours = np.clip(image, 0, 1) * 255
-    return np.rint(colours).astype(np.uint8).transpose(1, 2, 0)
+    colours = np.rint(np.clip(image, 0, 1) * 255)
+    rgb = colours.astype(np.uint8)
+    return rgb.transpose(1, 2, 0)
 
 
 def _surface(layer: Layer, size: int) -> Form:

@@ -64,8 +64,10 @@ OUTLINES: tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], ...] = (
 
 def local_axes(form: Form, rows: np.ndarray, cols: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return coordinates (H, W) of pixels in the form's own frame, where its outline has a radius of about 1."""
-    x = (cols - form.x)[None, :] / form.radius
-    y = (rows - form.y)[:, None] / form.radius
+    columns = cols[None, :]
+    lines = rows[:, None]
+    x = (columns - form.x) / form.radius
+    y = (lines - form.y) / form.radius
     cos = math.cos(form.angle)
     sin = math.sin(form.angle)
     along = x * cos + y * sin
@@ -82,9 +84,12 @@ def paint_form(form: Form, owner: np.ndarray, value: int, samples: int) -> None:
     height, width = owner.shape
     rows = _span(form.y, form.radius, height, samples)
     cols = _span(form.x, form.radius, width, samples)
-    u, v = local_axes(form, _centres(rows, samples), _centres(cols, samples))
+    row_centres = _centres(rows, samples)
+    col_centres = _centres(cols, samples)
+    u, v = local_axes(form, row_centres, col_centres)
     is_inside = OUTLINES[form.label]
-    owner[rows, cols][is_inside(u, v)] = value
+    part = owner[rows, cols]  # a view
+    part[is_inside(u, v)] = value
 
 
 def _span(centre: float, radius: float, length: int, samples: int) -> slice:

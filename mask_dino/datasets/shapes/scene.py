@@ -70,8 +70,10 @@ def _populate(rng: np.random.Generator, world: World, draft: _Draft) -> _Draft:
     makers = [_crowd] if rng.random() < CROWD_SHARE else []
     makers += [_thing] * int(rng.integers(1, world.max_objects + 1))
     for make in makers:
-        trials = (_add(draft, make(rng, world.size)) for _ in range(ATTEMPTS))
-        draft = next((trial for trial in trials if trial), draft)
+        layers = (make(rng, world.size) for _ in range(ATTEMPTS))
+        trials = (_add(draft, layer) for layer in layers)
+        successful = filter(None, trials)
+        draft = next(successful, draft)
     return draft
 
 
@@ -106,8 +108,9 @@ def _crowd(rng: np.random.Generator, size: int) -> Layer:
     middle = rng.uniform(0.2, 0.8, size=2) * size
     offsets = rng.normal(0, 0.09 * size, size=(count, 2))
     radius = max(size / 24, MIN_SIDE / 2)
-    forms = [_form(rng, label, x, y, radius) for x, y in middle + offsets]
-    return Layer(label, tuple(forms))
+    positions = middle + offsets
+    forms = tuple(_form(rng, label, x, y, radius) for x, y in positions)
+    return Layer(label, forms)
 
 
 def _form(rng: np.random.Generator, label: int, x: float, y: float, radius: float) -> Form:
@@ -117,15 +120,17 @@ def _form(rng: np.random.Generator, label: int, x: float, y: float, radius: floa
 def _coverage(samples: np.ndarray, count: int) -> np.ndarray:
     """Return how many samples of each pixel each layer owns, (count, H, W) uint8."""
     size = samples.shape[0] // SAMPLES
-    planes = (
-        samples.reshape(size, SAMPLES, size, SAMPLES).transpose(1, 3, 0, 2).reshape(-1, size, size)
-    )
-    return np.stack([(planes == index).sum(axis=0, dtype=np.uint8) for index in range(count)])
+    blocks = samples.reshape(size, SAMPLES, size, SAMPLES)
+    by_sample = blocks.transpose(1, 3, 0, 2)
+    planes = by_sample.reshape(-1, size, size)
+    counts = [(planes == index).sum(axis=0, dtype=np.uint8) for index in range(count)]
+    return np.stack(counts)
 
 
 def _strongest(scores: np.ndarray) -> np.ndarray:
     """Return the index of the largest of (N, H, W) scores; numpy's argmax is slow along a short first axis."""
-    best, index = scores[0].copy(), np.zeros(scores.shape[1:], np.uint8)
+    best = scores[0].copy()
+    index = np.zeros(best.shape, np.uint8)
     for i, score in enumerate(scores[1:], start=1):
         index[score > best] = i
         np.maximum(best, score, out=best)

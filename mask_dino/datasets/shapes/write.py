@@ -160,19 +160,19 @@ def _holds(folder: Path, stamp: dict[str, int]) -> bool:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
     try:
-        found = json.loads((folder / STAMP).read_text())
+        written = json.loads((folder / STAMP).read_text())
     except (OSError, ValueError):
-        found = None
-    if found == stamp:
+        written = None
+    if written == stamp:
         return True
-    if not isinstance(found, dict):
+    if not isinstance(written, dict):
         raise FileExistsError(
             f'{folder}: exists and was not made by this tool; remove it or choose another folder'
         )
     changed = [
-        f'{key} {found.get(key)} instead of {value}'
+        f'{key} {written.get(key)} instead of {value}'
         for key, value in stamp.items()
-        if found.get(key) != value
+        if written.get(key) != value
     ]
     raise FileExistsError(
         f'{folder}: made with {", ".join(changed)}; remove it (rm -r {folder}) or choose another one'
