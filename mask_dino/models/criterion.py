@@ -28,9 +28,8 @@ class LossInputs(NamedTuple):
             queries.append(query)
             images.append(torch.full_like(query, image))
         query = torch.cat(queries, 1)
-        image_index = torch.cat(images, 1)
         sets = torch.arange(query.shape[0], device=query.device)
-        return sets[:, None].expand_as(query), image_index, query
+        return sets[:, None].expand_as(query), torch.cat(images, 1), query
 
 
 def matching_sets(outputs: Outputs) -> tuple[list[str], Predictions]:
@@ -49,10 +48,8 @@ def denoising_sets(outputs: Outputs) -> tuple[list[str], Predictions, Matches]:
     num_layers = outputs.denoising.logits.shape[0]
     prefixes = [f'{layer}dn_' for layer in _prefixes(num_layers)]
     predictions = Predictions(*(x[first:] for x in outputs.denoising))
-    num_sets = num_layers - first
-    matches = []
-    for query, target in outputs.denoising_matches:  # (1, M) each
-        matches.append((query.expand(num_sets, -1), target.expand(num_sets, -1)))
+    sets = (num_layers - first, -1)
+    matches = [(q.expand(sets), t.expand(sets)) for q, t in outputs.denoising_matches]  # (S, M)
     return prefixes[first:], predictions, matches
 
 
@@ -130,8 +127,7 @@ class MaskDINOCriterion(nn.Module):
             normalizers = self.normalizers(targets, outputs.denoising_matches)
             matching = LossInputs(prefixes, predictions, matches, normalizers[0])
             denoising = LossInputs(*denoising_sets(outputs), normalizers[1])
-            losses = self.losses(matching, targets, points)
-            return losses | self.losses(denoising, targets, points)
+            return self.losses(matching, targets, points) | self.losses(denoising, targets, points)
 
     def normalizers(self, targets: list[Targets], denoising: Matches) -> Tensor:
         """Return what losses of matching and of denoising queries are divided by (2, 2): see :class:`LossInputs`."""
@@ -222,8 +218,7 @@ class MaskDINOCriterion(nn.Module):
             losses = self.point_losses(matched, target.flatten(), image)
             losses = losses.unflatten(1, query.shape)  # (2, S, M)
             sums.append(losses.sum(-1))
-        total = torch.stack(sums).sum(0)  # (2, S)
-        cross_entropy, dice = total / inputs.normalizer[0]
+        cross_entropy, dice = torch.stack(sums).sum(0) / inputs.normalizer[0]  # (S,) each
         return dict(loss_mask=cross_entropy, loss_dice=dice)
 
     def point_losses(self, embed: Tensor, target: Tensor, points: MaskPoints) -> Tensor:

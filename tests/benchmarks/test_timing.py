@@ -1,7 +1,11 @@
+from operator import attrgetter
+
 import torch
+from helpers.tiny import build
 
 from mask_dino.benchmarks import timing as module
 from mask_dino.benchmarks.timing import OTHER, Spans
+from mask_dino.seg import MaskDINODecodeHead
 
 
 def test_every_moment_belongs_to_the_innermost_part(monkeypatch):
@@ -27,3 +31,13 @@ def test_a_part_ends_with_an_error():
         pass
     assert spans.running == []
     assert list(spans.seconds()) == ['a']
+
+
+def test_the_watched_parts_of_our_heads_exist():
+    others = {'assigner.assign', 'loss_by_feat'}  # of the heads of mmdet
+    watched = [path for _, path in module.PATHS if path.split('.')[0] in module.HEADS]
+    own = {path.partition('.')[2] for path in watched} - others
+    assert {'loss', 'predict', 'pixel_decoder', 'criterion', 'criterion.matcher'} <= own
+    head = build().panoptic_head
+    assert all(callable(attrgetter(path)(head)) for path in own)
+    assert issubclass(MaskDINODecodeHead, type(head))
