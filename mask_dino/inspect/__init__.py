@@ -5,14 +5,13 @@ from .images import InspectionError
 from .loading import load_network
 from .page import write_layers_page
 from .truth import Truth
-from .views import LayerView, inspect_item, inspect_layers
+from .views import LayerView, inspect_layers
 
 __all__ = [
     'InspectionError',
     'LayerView',
     'Truth',
     'draw_layers',
-    'inspect_item',
     'inspect_layers',
     'load_network',
     'write_layers_page',

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import mmcv
 import numpy as np
 from mmcv.transforms import LoadAnnotations, LoadImageFromFile
@@ -42,7 +43,7 @@ def read_image(image: str | Path | np.ndarray) -> np.ndarray:
         raise InspectionError(f'image {path} does not exist; relative paths start at {Path.cwd()}')
     try:
         pixels = mmcv.imread(str(path))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, cv2.error) as error:
         raise InspectionError(f'{path} cannot be read as an image: {error}') from error
     if pixels is None:
         raise InspectionError(f'{path} cannot be read as an image; give a JPEG, a PNG or another')

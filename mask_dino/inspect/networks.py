@@ -36,8 +36,6 @@ class QueryState(NamedTuple):
 class Trace(Protocol):
     """One forward pass of a network for one image."""
 
-    labels: Labels
-
     def score(self) -> Tensor:
         """Return the probability (Q,) of the best class of each query after the last layer."""
 
@@ -54,7 +52,6 @@ class MaskDINOTrace:
     def __init__(self, head: MaskDINOHead, record: LayerRecord) -> None:
         self.head = head
         self.record = record
-        self.labels = Labels(head.num_things_classes, head.num_classes)
 
     def score(self) -> Tensor:
         """Return the probability (Q,) of the best class of each query after the last layer."""
@@ -117,8 +114,6 @@ class Mask2FormerTrace:
         self.head = head
         self.logits = logits  # of each layer (1, Q, num_classes + 1)
         self.masks = masks  # of each layer (1, Q, h, w) logits
-        num_things = head.num_things_classes
-        self.labels = Labels(num_things, head.num_classes)
 
     def score(self) -> Tensor:
         """Return the probability (Q,) of the best class of each query after the last layer."""
@@ -191,3 +186,17 @@ def find_head(model: nn.Module) -> MaskDINOHead | Mask2FormerHead:
     raise InspectionError(
         f'{type(model).__name__} has no head of Mask DINO or Mask2Former, which are the models that can be inspected'
     )
+
+
+def find_labels(model: nn.Module) -> Labels:
+    """Return how the labels of a model are divided.
+
+    Raises:
+        InspectionError: If the model is neither Mask DINO nor Mask2Former.
+    """
+    head = find_head(model)
+    num_things = head.num_things_classes
+    # mmseg's Mask2Former leaves mmdet's default numbers of things and stuff as they are; all of its classes are stuff.
+    if num_things + head.num_stuff_classes != head.num_classes:
+        num_things = 0
+    return Labels(num_things, head.num_classes)

@@ -13,6 +13,7 @@ from ..boxes import masks_to_boxes
 from ..postprocess import ImageSizes
 from ..postprocess.resize import scale_boxes
 from ..structures import Targets
+from .images import InspectionError
 
 
 class Truth(NamedTuple):
@@ -39,7 +40,7 @@ def read_truth(sample: BaseDataElement, labels: Labels) -> Truth:
         sample: Of mmdet or mmseg, with ``ori_shape``.
 
     Raises:
-        ValueError: If the sample has no mask.
+        InspectionError: If the sample has no mask.
     """
     size = tuple(sample.ori_shape[:2])
     parts = []
@@ -48,7 +49,7 @@ def read_truth(sample: BaseDataElement, labels: Labels) -> Truth:
     if 'gt_sem_seg' in sample and labels.num_classes > labels.num_things:
         parts.append(_read_stuff(sample, size, labels))
     if not parts:
-        raise ValueError(
+        raise InspectionError(
             f'{sample.get("img_path", "the image")} has no masks in its annotation: the pipeline of '
             'test_dataloader.dataset must load them, for example with LoadAnnotations(with_mask=True)'
         )

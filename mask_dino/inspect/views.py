@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ..postprocess import ImageSizes
 from ..postprocess.resize import enlarge_masks, scale_boxes
-from .images import InspectionError, prepare_image, to_network
-from .networks import ENCODER, QueryState, Trace, trace
+from .images import InspectionError, NetworkInput, prepare_image, to_network
+from .networks import ENCODER, QueryState, Trace, find_head, trace
 from .truth import Truth, compare_boxes, compare_masks
 
 
@@ -44,23 +44,28 @@ class LayerView(NamedTuple):
         return 'encoder' if self.layer == ENCODER else f'layer {self.layer}'
 
 
+@torch.no_grad()
 def inspect_layers(
     model: BaseModel,
     image: str | Path | np.ndarray,
     *,
     config: Config | None = None,
+    truth: Truth | None = None,
     queries: Sequence[int] | None = None,
     top_k: int = 3,
 ) -> list[LayerView]:
     """Return what the best queries of an image, or chosen ones, predict at every layer of a model.
 
     Works for Mask DINO under MMDetection and MMSegmentation, on any device, and for Mask2Former, which has neither
-    proposals of an encoder nor sampled points.
+    proposals of an encoder nor sampled points. The network sees the whole image, also where the model is tested on
+    windows of it.
 
     Args:
         model: In evaluation mode, for example of ``init_detector``, ``init_model`` or ``load_network``.
         image: A file, or an array (H, W, 3) uint8 BGR as OpenCV reads it.
         config: Says how images are prepared (default: ``model.cfg``).
+        truth: Annotated objects. If given, the queries are those that the matcher assigns to them after the last
+            layer, in the order of the objects (supplement of the paper, section A).
         queries: Numbers of queries.
         top_k: Number of queries with the highest class probability after the last layer, if none are chosen.
 
@@ -71,36 +76,30 @@ def inspect_layers(
     Raises:
         InspectionError: If the model or the image cannot be inspected, or there is no such query.
     """
-    item = prepare_image(config or model.cfg, image)
-    return inspect_item(model, item, queries=queries, top_k=top_k)
-
-
-@torch.no_grad()
-def inspect_item(
-    model: BaseModel,
-    item: dict[str, Any],
-    *,
-    truth: Truth | None = None,
-    queries: Sequence[int] | None = None,
-    top_k: int = 3,
-) -> list[LayerView]:
-    """Return the same for an item of a data set.
-
-    Args:
-        item: ``inputs`` (3, h, w) and ``data_samples``, as the test pipeline returns them.
-        truth: Annotated objects. If given, the queries are those that the matcher assigns to them after the last
-            layer, in the order of the objects (supplement of the paper, section A).
-    """
+    find_head(model)  # refuses other models before the image is read
+    item = prepare_image(model.cfg if config is None else config, image)
     inputs = to_network(model, item)
     passed = trace(model, inputs)
-    if truth is not None:
-        if not len(truth.labels):
-            raise InspectionError('the image has no annotated object; choose queries by --top-k')
-        chosen, objects = passed.match(truth, inputs)
-    else:
+    if truth is None:
         chosen = choose_queries(passed, queries, top_k)
         objects = torch.full_like(chosen, -1)
-    return [_make_view(state, chosen, objects, inputs.sizes) for state in passed.states(chosen)]
+    else:
+        chosen, objects = match_queries(passed, truth, inputs)
+    states = passed.states(chosen)
+    return [_make_view(state, chosen, objects, inputs.sizes) for state in states]
+
+
+def match_queries(passed: Trace, truth: Truth, inputs: NetworkInput) -> tuple[Tensor, Tensor]:
+    """Return the numbers (M,) of the queries that are assigned to objects, and of these objects.
+
+    Raises:
+        InspectionError: If there is no object.
+    """
+    if not len(truth.labels):
+        raise InspectionError(
+            'the image has no annotated object: without annotations, queries are chosen by their score'
+        )
+    return passed.match(truth, inputs)
 
 
 def choose_queries(passed: Trace, queries: Sequence[int] | None, top_k: int) -> Tensor:
@@ -179,3 +178,8 @@ def list_points(view: LayerView, index: int, largest: float) -> list[SampledPoin
         radius = float(radii[place])
         points.append(SampledPoint(x, y, radius, int(place[1])))
     return points
+
+
+def pick_queries(views: Sequence[LayerView], places: Sequence[int]) -> list[LayerView]:
+    """Return the views with only some of their queries, by their places from 0."""
+    return [LayerView(view.layer, *(field[places] for field in view[1:])) for view in views]
