@@ -118,6 +118,7 @@ def make_outputs() -> list[gr.Component]:
         message = gr.Markdown('Choose an image.', elem_id='message')
         picture = gr.Image(
             label='Picture',
+            show_label=False,
             format='png',
             interactive=False,
             buttons=['fullscreen'],
@@ -129,9 +130,7 @@ def make_outputs() -> list[gr.Component]:
                 gr.DownloadButton(
                     'Download the picture', interactive=False, elem_id='save-picture'
                 ),
-                gr.DownloadButton(
-                    'Download the results (COCO JSON)', interactive=False, elem_id='save-results'
-                ),
+                gr.DownloadButton('Download COCO JSON', interactive=False, elem_id='save-results'),
             ]
         table = gr.Dataframe(
             headers=list(HEADERS), label='What was found', interactive=False, elem_id='table'

@@ -94,8 +94,7 @@ class Session:
         results_path = picture_path.with_suffix('.json')
         Image.fromarray(picture).save(picture_path, compress_level=3)
         results_path.write_text(json.dumps(make_coco(objects, upload, self.predictor.classes)))
-        count = plural(len(objects), 'area' if view in (View.PANOPTIC, View.SEMANTIC) else 'object')
-        message = ' '.join((f'{count} in {upload.name}.', *upload.notes))
+        message = ' '.join((describe(view, len(objects), upload.name), *upload.notes))
         return Shown(message, picture_path, results_path, make_table(objects, upload))
 
     def draw(self, findings: Findings, view: View, threshold: float) -> np.ndarray:
@@ -120,6 +119,14 @@ class Session:
         while len(self.downloads) > KEPT_DOWNLOADS:
             shutil.rmtree(self.downloads.popleft(), ignore_errors=True)
         return self.downloads[-1]
+
+
+def describe(view: View, count: int, name: str) -> str:
+    """Return a sentence about what a view of an image shows."""
+    if view is View.LAYERS:
+        return f'The best queries in {name}, from the encoder to the last layer of the decoder.'
+    is_map = view in (View.PANOPTIC, View.SEMANTIC)
+    return f'{plural(count, "area" if is_map else "object")} in {name}.'
 
 
 def find_views(predictor: Predictor) -> list[View]:

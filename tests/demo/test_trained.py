@@ -45,3 +45,4 @@ def test_the_page_shows_the_layers_of_a_checkpoint(tmp_path):
     Image.fromarray(image).save(tmp_path / 'photo.png')
     _, shown = session.analyse(tmp_path / 'photo.png', View.LAYERS, 0.05, lambda *_: None)
     assert shown.picture is not None and shown.picture.name == 'photo-layers.png'
+    assert shown.message.startswith('The best queries in photo')
