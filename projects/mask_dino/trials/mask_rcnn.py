@@ -78,7 +78,9 @@ model = dict(
         rpn=dict(
             assigner=dict(assigner, pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.3),
             sampler=dict(sampler, num=256, pos_fraction=0.5, add_gt_as_proposals=False),
+            allowed_border=-1,
             pos_weight=-1,
+            debug=False,
         ),
         rpn_proposal=dict(nms_pre=500, max_per_img=200, nms=nms, min_bbox_size=0),
         rcnn=dict(
@@ -86,6 +88,7 @@ model = dict(
             sampler=dict(sampler, num=64, pos_fraction=0.25, add_gt_as_proposals=True),
             mask_size=28,
             pos_weight=-1,
+            debug=False,
         ),
     ),
     test_cfg=dict(

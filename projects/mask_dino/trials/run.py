@@ -179,6 +179,7 @@ def train(job: Job, args: argparse.Namespace) -> None:
 
 def make_config(job: Job, args: argparse.Namespace):
     """Return the config of a training: its own with the data, the schedule and the backbone of all."""
+    import variants  # noqa: F401  registers the hook
     from mmengine.config import Config
 
     from mask_dino.checkpoints import register

@@ -5,7 +5,6 @@ import time
 from pathlib import Path
 
 import torch
-from mask_dino.models.points import MaskPoints
 from mmdet.registry import MODELS
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from mask_dino.models.criterion import LossInputs, MaskDINOCriterion
 from mask_dino.models.denoising import UnifiedDenoising
+from mask_dino.ops.points import MaskPoints
 from mask_dino.structures import Denoising, Targets
 
 
