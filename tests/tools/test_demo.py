@@ -5,7 +5,9 @@ from pathlib import Path
 import cv2
 import make_demo as demo
 import pytest
+import torch
 
+from mask_dino.checkpoints import load_checkpoint_safely
 from mask_dino.datasets.shapes import World
 
 CONFIG = """
@@ -29,6 +31,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(demo, 'WORLD', World(train=16, val=4))
     monkeypatch.setattr(demo, 'PICTURES', range(4))
     monkeypatch.setattr(demo, 'LINES', 2)
+    monkeypatch.setattr(demo, 'BACKBONE_STEPS', 2)
     return demo.WORK_DIR
 
 
@@ -36,21 +39,31 @@ def test_the_demo_trains_tests_and_draws_and_does_not_train_twice(small, capsys)
     demo.main()
     first = capsys.readouterr().out
     assert [line[:5] for line in first.splitlines() if line.startswith('[')] == [
-        '[1/4]',
-        '[2/4]',
-        '[3/4]',
-        '[4/4]',
+        '[1/5]',
+        '[2/5]',
+        '[3/5]',
+        '[4/5]',
+        '[5/5]',
     ]
     assert 'step 4/4' in first
     for metric in ('box AP', 'mask AP', 'PQ', 'mIoU'):
         assert metric in first
     assert (small / 'weights.pth').is_file()
+    check_backbone(small)
     assert 'Loads checkpoint' in (small / 'evaluation.log').read_text()
     page = cv2.imread(str(small / 'pictures.png'))
     assert page.shape[:2] == (2 * (2 * 128 + 8), 2 * (5 * 2 * 128 + 8))
     assert page.std() > 20
     demo.main()
     assert 'done already' in capsys.readouterr().out
+
+
+def check_backbone(folder: Path) -> None:
+    """Compare the backbone that the detector started from with its own after a few steps at a low rate."""
+    start = torch.load(folder / 'backbone.pth', weights_only=True)['state_dict']
+    end = load_checkpoint_safely(folder / 'weights.pth')['state_dict']
+    change = (end['backbone.conv1.weight'] - start['conv1.weight']).abs().max()
+    assert 0 < change < 0.01
 
 
 def test_a_failed_training_shows_the_end_of_its_log(small, monkeypatch):

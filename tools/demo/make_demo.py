@@ -26,53 +26,85 @@ LOG = WORK_DIR / 'train.log'
 EVALUATION = WORK_DIR / 'evaluation.log'
 PAGE = WORK_DIR / 'pictures.png'
 WEIGHTS = WORK_DIR / 'weights.pth'
+BACKBONE = WORK_DIR / 'backbone.pth'
+BACKBONE_LOG = WORK_DIR / 'backbone.log'
+PROCESSES = 2
+BACKBONE_STEPS = 1500
+BACKBONE_RATE = (
+    0.3  # of the learning rate, or the detector's first steps would destroy what the backbone knows
+)
 WORLD = World(train=2000, val=100)
 PICTURES = range(16)
 LINES = 10  # outside a terminal, one of so many lines of progress is shown
 
 
 def main() -> None:
-    """Run the four steps."""
+    """Run the five steps."""
     config = Config.fromfile(CONFIG)
     WORK_DIR.mkdir(parents=True, exist_ok=True)
     say(
-        '1/4',
+        '1/5',
         f'Data: {WORLD.train} images to train on and {WORLD.val} others to test on, in {DATA}',
     )
     try:
         write_shapes(WORLD, DATA)
     except OSError as error:
         sys.exit(f'error: {error}')
+    train_backbone()
     train(config)
-    say('3/4', f'Test: {WORLD.val} images that the model has not seen')
+    say('4/5', f'Test: {WORLD.val} images that the model has not seen')
     runner = build_runner(config)
     with EVALUATION.open('w') as log, contextlib.redirect_stdout(log):
         metrics = runner.test()
     say(
-        '4/4',
+        '5/5',
         'Pictures: image, ground truth, instances, panoptic and semantic map, two images to a row',
     )
     draw_page(runner.model, runner.test_dataloader.dataset, PICTURES, PAGE)
     report(metrics)
 
 
+def train_backbone() -> None:
+    """Teach the backbone the classes, or go on with it; do nothing if it is trained."""
+    say(
+        '2/5',
+        'Classes: the backbone learns to name single objects first, because a detector that starts from random '
+        'weights learns names late',
+    )
+    if BACKBONE.exists() or WEIGHTS.exists():
+        return
+    command = [sys.executable, 'tools/misc/pretrain_backbone.py', str(CONFIG), str(BACKBONE)]
+    command += ['--processes', str(PROCESSES), '--steps', str(BACKBONE_STEPS)]
+    run_training(command, BACKBONE_LOG)
+
+
 def train(config: Config) -> None:
     """Train, or continue a training that was stopped; do nothing if it is finished."""
     if WEIGHTS.exists():
-        say('2/4', f'Training: done already. To train again: rm -r {WORK_DIR}')
+        say('3/5', f'Training: done already. To train again: rm -r {WORK_DIR}')
         return
-    processes = 2
-    batch = config.train_dataloader.batch_size // processes
-    command = [
-        'tools/dist_train.sh',
-        str(CONFIG),
-        str(processes),
-        '--work-dir',
-        str(WORK_DIR),
-        '--resume',
+    command = ['tools/dist_train.sh', str(CONFIG), str(PROCESSES)]
+    command += ['--work-dir', str(WORK_DIR), '--resume', '--cfg-options']
+    command += list_settings(config.train_dataloader.batch_size // PROCESSES)
+    say('3/5', f'Training: {" ".join(command)}')
+    run_training(command, LOG)
+    shutil.copyfile(WORK_DIR / f'iter_{config.train_cfg.max_iters}.pth', WEIGHTS)
+
+
+def list_settings(batch_size: int) -> list[str]:
+    """Return the settings of a training in several processes that starts from the trained backbone."""
+    init_cfg = 'model.backbone.init_cfg'
+    return [
+        f'train_dataloader.batch_size={batch_size}',
+        f'{init_cfg}._delete_=True',
+        f'{init_cfg}.type=Pretrained',
+        f'{init_cfg}.checkpoint={BACKBONE}',
+        f'optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult={BACKBONE_RATE}',
     ]
-    command += ['--cfg-options', f'train_dataloader.batch_size={batch}']
-    say('2/4', f'Training: {" ".join(command)}')
+
+
+def run_training(command: list[str], log_file: Path) -> None:
+    """Run a training, and show its progress; end with its errors if it fails."""
     # On few cores, two processes with one thread each are faster than two threads, also if other programs run.
     environment = os.environ | dict(PYTHON=sys.executable, OMP_NUM_THREADS='1')
     process = subprocess.Popen(
@@ -83,11 +115,12 @@ def train(config: Config) -> None:
         errors='replace',
         env=environment,
     )
-    with LOG.open('a') as log:
+    with log_file.open('a') as log:
         show_progress(process, log)
     if process.wait():
-        sys.exit(f'error: training failed; {LOG} ends with\n{find_failure(LOG.read_text())}')
-    shutil.copyfile(WORK_DIR / f'iter_{config.train_cfg.max_iters}.pth', WEIGHTS)
+        sys.exit(
+            f'error: training failed; {log_file} ends with\n{find_failure(log_file.read_text())}'
+        )
 
 
 def find_failure(log: str) -> str:
@@ -137,7 +170,7 @@ from 0.50 to 0.95. PQ is the panoptic quality of maps that divide the image into
 all classes of the overlap (intersection over union) of predicted and true areas.
 
      pictures    {PAGE}
-     logs        {LOG}, {EVALUATION}
+     logs        {BACKBONE_LOG}, {LOG}, {EVALUATION}
      weights     {WEIGHTS}
      config      {CONFIG}
 

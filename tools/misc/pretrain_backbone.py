@@ -14,13 +14,13 @@ import sys
 from pathlib import Path
 
 import torch
-from mask_dino.hooks.durable_files import write_durably
 from mmengine.config import Config, DictAction
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
 from mask_dino.checkpoints import register
 from mask_dino.cli import common, training
+from mask_dino.hooks.checkpoint_files import write_durably
 from mask_dino.messages import missing_file
 from mask_dino.pretraining.config import Schedule, make_config
 
