@@ -12,3 +12,6 @@ model = dict(
     panoptic_head=dict(num_things_classes=num_things_classes),
     panoptic_fusion_head=dict(num_things_classes=num_things_classes),
 )
+# With the same number of images, twice as many steps of half the size learn more.
+train_dataloader = dict(batch_size=4)
+auto_scale_lr = dict(base_batch_size=4)

@@ -1,4 +1,4 @@
-# Minutes on a CPU, in batches of 8.
+# Minutes on a CPU.
 max_iters = 2000
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
 val_cfg = dict(type='ValLoop')

@@ -28,6 +28,7 @@ model = dict(
 )
 
 max_iters = 150
+train_dataloader = dict(batch_size=8)
 train_cfg = dict(max_iters=max_iters, val_interval=30)
 randomness = dict(seed=0)
 optim_wrapper = dict(optimizer=dict(lr=5e-4))

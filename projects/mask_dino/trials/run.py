@@ -48,6 +48,7 @@ PEERS = {
 TRIALS = ABLATION | PEERS
 BACKBONE_RATE = 0.3
 """The demo's factor of the learning rate for the backbone."""
+BATCH_SIZE = 4
 
 
 class Job(NamedTuple):
@@ -197,6 +198,7 @@ def make_config(job: Job, args: argparse.Namespace):
     for loader in (config.train_dataloader, config.val_dataloader):
         loader.dataset.data_root = f'{args.data}/'
         loader.num_workers = 1
+    config.train_dataloader.batch_size = BATCH_SIZE
     config.val_evaluator.ann_file = str(args.data / 'annotations/instances_val.json')
     is_box_detector = config.model.type == 'DINO'
     config.val_evaluator.metric = ['bbox'] if is_box_detector else ['bbox', 'segm']
