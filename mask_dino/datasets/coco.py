@@ -1,14 +1,19 @@
 """mmdet's COCO data set, made to cope with unusable objects and to say what is wrong with a file."""
 
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS
 from mmengine.dataset import BaseDataset
+from mmengine.dist import is_main_process
 
 from ..messages import DataError, Finding, error_messages
 from .checks.annotations import Usage
-from .checks.coco_file import check_coco, read_coco
+from .checks.coco_file import check_coco, no_garbage_collection, read_coco
 from .checks.images import file_problem, image_problem, size_problem
 from .checks.masks import usable_mask
 
@@ -27,8 +32,26 @@ NO_IMAGE_LEFT = (
 )
 
 
+COMPARES_ALL_MASKS = ContextVar('compares_all_masks', default=False)
+
+
+@contextmanager
+def comparing_all_masks() -> Iterator[None]:
+    """Let data sets that are loaded meanwhile compare all masks with their boxes, instead of some, evenly spread."""
+    token = COMPARES_ALL_MASKS.set(True)
+    try:
+        yield
+    finally:
+        COMPARES_ALL_MASKS.reset(token)
+
+
 class NamedFailures(BaseDataset):
-    """Adds errors that name the file to a data set of mmdet; to be inherited before it."""
+    """Adds errors that name the file to a data set of mmdet; to be inherited before it.
+
+    The annotation file is read once: what is wrong with it is found while it is loaded, in the main process.
+    """
+
+    findings: list[Finding] | None = None  # of the annotation file; None before it is loaded
 
     def full_init(self) -> None:
         """Load the annotations.
@@ -37,7 +60,11 @@ class NamedFailures(BaseDataset):
             DataError: If they cannot be used.
         """
         try:
-            super().full_init()
+            # The many small lists of annotations are no garbage, and to look for it takes longer than to load them.
+            with no_garbage_collection():
+                super().full_init()
+        except DataError:
+            raise
         except LOADING_ERRORS as reason:
             if problems := error_messages(self.check_file()):
                 raise DataError(*problems) from reason
@@ -49,8 +76,25 @@ class NamedFailures(BaseDataset):
             ) from reason
 
     def check_file(self) -> list[Finding]:
-        """Report everything that is wrong with the annotation file."""
+        """Return everything that is wrong with the annotation file."""
+        if self.findings is None:
+            self.findings = self.check_content(read_coco(self.ann_file, self.backend_args))
+        return self.findings
+
+    def check_content(self, content: Any) -> list[Finding]:
+        """Report everything that is wrong with the content of the annotation file."""
         raise NotImplementedError
+
+    def read_and_check(self) -> Any:
+        """Return the content of the annotation file; what is wrong with it is kept.
+
+        Raises:
+            DataError: If there is no such file, or if it is not JSON.
+        """
+        content = read_coco(self.ann_file, self.backend_args)
+        if is_main_process():
+            self.findings = self.check_content(content)
+        return content
 
     def prepare_data(self, idx: int) -> Any:
         """Return what the pipeline makes of an image.
@@ -80,9 +124,32 @@ class CheckedCocoDataset(NamedFailures, CocoDataset):
     they decode to. Everything else, arguments included, is mmdet's.
     """
 
-    def check_file(self) -> list[Finding]:
-        """Report everything that is wrong with the annotation file."""
-        return check_annotation_file(self)
+    def load_data_list(self) -> list[dict]:
+        """Return the images with their objects, as mmdet does, without the indices of pycocotools."""
+        content = self.read_and_check()
+        classes = self.metainfo['classes']
+        known = [category for category in content['categories'] if category['name'] in classes]
+        self.cat_ids = [category['id'] for category in known]
+        self.cat2label = {category_id: label for label, category_id in enumerate(self.cat_ids)}
+        self.cat_img_map: dict[Any, list] = {category_id: [] for category_id in self.cat_ids}
+        annotations = defaultdict(list)
+        for annotation in content.get('annotations', ()):
+            annotations[annotation['image_id']].append(annotation)
+            if annotation['category_id'] in self.cat_img_map:
+                self.cat_img_map[annotation['category_id']].append(annotation['image_id'])
+        return [
+            self.parse_data_info(
+                dict(
+                    raw_img_info=image | dict(img_id=image['id']),
+                    raw_ann_info=annotations.pop(image['id'], ()),
+                )
+            )
+            for image in content['images']
+        ]
+
+    def check_content(self, content: Any) -> list[Finding]:
+        """Report everything that is wrong with the content of the annotation file."""
+        return check_content(self, content)
 
     def parse_data_info(self, raw_data_info: dict) -> dict:
         """Return image and objects as mmdet does, without the objects that have no usable mask."""
@@ -108,10 +175,8 @@ def reads_coco(dataset: Any) -> bool:
     """Tell whether a data set reads its file as mmdet's CocoDataset does; some of its children do not."""
     if not isinstance(dataset, CocoDataset):
         return False
-    return (
-        dataset.COCOAPI is CocoDataset.COCOAPI
-        and type(dataset).load_data_list is CocoDataset.load_data_list
-    )
+    own = (CocoDataset.load_data_list, CheckedCocoDataset.load_data_list)
+    return dataset.COCOAPI is CocoDataset.COCOAPI and type(dataset).load_data_list in own
 
 
 def loads_masks(dataset: CocoDataset) -> bool:
@@ -119,12 +184,15 @@ def loads_masks(dataset: CocoDataset) -> bool:
     return any(getattr(transform, 'with_mask', False) for transform in dataset.pipeline.transforms)
 
 
-def check_annotation_file(dataset: CocoDataset, complete: bool = False) -> list[Finding]:
-    """Report everything that is wrong with the annotation file of a data set, mmdet's own or ours.
+def check_annotation_file(dataset: CocoDataset) -> list[Finding]:
+    """Report everything that is wrong with the annotation file of a data set, mmdet's own or ours."""
+    if isinstance(dataset, NamedFailures):
+        return dataset.check_file()
+    return check_content(dataset, read_coco(dataset.ann_file, dataset.backend_args))
 
-    Args:
-        complete: Whether to compare all masks with their boxes; otherwise some, evenly spread.
-    """
-    content = read_coco(dataset.ann_file, dataset.backend_args)
+
+def check_content(dataset: CocoDataset, content: Any) -> list[Finding]:
+    """Report everything that is wrong with the content of the annotation file of a data set, mmdet's own or ours."""
     usage = Usage(loads_masks(dataset), isinstance(dataset, CheckedCocoDataset), dataset.test_mode)
+    complete = COMPARES_ALL_MASKS.get()
     return check_coco(content, dataset.ann_file, dataset.metainfo['classes'], usage, complete)

@@ -72,7 +72,7 @@ class CheckedCocoPanopticDataset(NamedFailures, CocoPanopticDataset):
 
     def load_data_list(self) -> list[dict]:
         """Return the images with their segments; segments of classes that the config leaves out are void."""
-        content = read_coco(self.ann_file, self.backend_args)
+        content = self.read_and_check()
         classes = self.metainfo['classes']
         categories = content['categories']
         known = [category for category in categories if category['name'] in classes]
@@ -105,9 +105,9 @@ class CheckedCocoPanopticDataset(NamedFailures, CocoPanopticDataset):
             instances=instances,
         )
 
-    def check_file(self) -> list[Finding]:
-        """Report everything that is wrong with the annotation file."""
-        return check_panoptic_file(self)
+    def check_content(self, content: Any) -> list[Finding]:
+        """Report everything that is wrong with the content of the annotation file."""
+        return check_panoptic_content(self, content)
 
 
 @DATASETS.register_module()
@@ -124,7 +124,13 @@ def reads_panoptic(dataset: Any) -> bool:
 
 def check_panoptic_file(dataset: CocoPanopticDataset) -> list[Finding]:
     """Report everything that is wrong with the annotation file of a data set, mmdet's own or ours."""
-    content = read_coco(dataset.ann_file, dataset.backend_args)
+    if isinstance(dataset, NamedFailures):
+        return dataset.check_file()
+    return check_panoptic_content(dataset, read_coco(dataset.ann_file, dataset.backend_args))
+
+
+def check_panoptic_content(dataset: CocoPanopticDataset, content: Any) -> list[Finding]:
+    """Report everything that is wrong with the content of the annotation file of a data set, mmdet's own or ours."""
     by_name = isinstance(dataset, CheckedCocoPanopticDataset)
     findings = check_panoptic(
         content, dataset.ann_file, dataset.metainfo, dataset.test_mode, by_name

@@ -15,7 +15,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import nn
 
-from ..messages import plural
+from ..messages import DataError, first_few, plural
 from .checkpoint_files import (
     UNFINISHED,
     LateRemoval,
@@ -115,7 +115,17 @@ class DurableCheckpointHook(CheckpointHook):
             super().after_train_epoch(runner)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
-        """Save a checkpoint that is better than all before."""
+        """Save a checkpoint that is better than all before.
+
+        Raises:
+            DataError: The validation has no figure that ``save_best`` names.
+        """
+        absent = [name for name in self.save_best or () if name not in (*metrics, 'auto')]
+        if metrics and absent:
+            raise DataError(
+                f'default_hooks.checkpoint.save_best: the validation has no figure {first_few(absent)}. It gives '
+                f'{first_few(metrics, 40)}.'
+            )
         if self.save_best:
             self.prepare(runner)
         with self.saving(runner):

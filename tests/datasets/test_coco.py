@@ -1,11 +1,16 @@
 """The data set survives unusable objects, and every other failure names the file."""
 
+import gc
+
 import cv2
 import numpy as np
 import pycocotools.mask as coco_mask
 import pytest
 from helpers.coco_folder import HEIGHT, PIPELINE, WIDTH, build_dataset, coco_content, write_coco
 
+from mask_dino.datasets.checks.coco_file import read_coco
+from mask_dino.datasets.checks.loaders import check_loaders
+from mask_dino.datasets.coco import comparing_all_masks
 from mask_dino.messages import DataError
 
 SMALL = coco_mask.encode(np.zeros((8, 8), np.uint8, order='F'))['counts'].decode()
@@ -59,6 +64,37 @@ def test_sound_data_are_read_as_by_mmdet(tmp_path):
     write_coco(tmp_path, coco_content())
     ours, stock = build_dataset(tmp_path), build_dataset(tmp_path, type='CocoDataset')
     assert [ours.get_data_info(i) for i in range(3)] == [stock.get_data_info(i) for i in range(3)]
+
+
+def test_a_file_is_read_once_by_the_data_set_and_its_check(tmp_path, monkeypatch):
+    content = coco_content()
+    content['annotations'][0]['iscrowd'] = None
+    write_coco(tmp_path, content)
+    paths: list[str] = []
+
+    def read(path: str, backend_args: dict | None) -> object:
+        paths.append(path)
+        return read_coco(path, backend_args)
+
+    monkeypatch.setattr('mask_dino.datasets.coco.read_coco', read)
+    dataset = build_dataset(tmp_path)
+    messages = [
+        finding.message for finding in check_loaders(dict(train_dataloader=dataset), {}, None)
+    ]
+    assert any('iscrowd is null' in message for message in messages)
+    assert paths == [str(tmp_path / 'train.json')]
+    assert gc.isenabled()
+
+
+def test_all_masks_are_compared_on_request(tmp_path, monkeypatch):
+    monkeypatch.setattr('mask_dino.datasets.checks.mask_fit.MASKS', 2)
+    content = coco_content()
+    content['annotations'][1]['segmentation'] = [[40, 40, 60, 40, 60, 60, 40, 60]]
+    write_coco(tmp_path, content)
+    assert build_dataset(tmp_path).findings == []
+    with comparing_all_masks():
+        [finding] = build_dataset(tmp_path).findings
+    assert 'segmentation does not fit bbox in 1 annotation of 6 looked at' in finding.message
 
 
 @pytest.mark.parametrize('field', ['bbox', 'area'])

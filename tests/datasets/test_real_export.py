@@ -11,7 +11,7 @@ import torch
 from mmdet.registry import DATASETS, METRICS
 from mmengine.structures import InstanceData
 
-from mask_dino.datasets.checks.loaders import Depth, check_loaders
+from mask_dino.datasets.checks.loaders import check_loaders
 from mask_dino.datasets.coco import CheckedCocoDataset
 from mask_dino.messages import error_messages
 
@@ -93,7 +93,7 @@ def test_the_check_finds_no_fault(split):
     loader = f'{split}_dataloader'.replace('valid', 'val')
     evaluator = dict(type='CompleteCocoMetric', ann_file=str(ROOT / split / FILE))
     config = {loader.replace('dataloader', 'evaluator'): evaluator}
-    findings = check_loaders({loader: dataset}, config, None, Depth(True, True))
+    findings = check_loaders({loader: dataset}, config, None, True)
     assert error_messages(findings) == []
     assert len(findings) == 1 and '0 crowds left out' in findings[0].message
 

@@ -22,7 +22,7 @@ def read_coco(path: str, backend_args: dict | None = None) -> Any:
         DataError: If it does not exist or is not such a file.
     """
     try:
-        with _no_garbage_collection():
+        with no_garbage_collection():
             return load(path, file_format='json', backend_args=backend_args)
     except FileNotFoundError as reason:
         raise DataError(
@@ -109,7 +109,7 @@ def _is_category(entry: dict) -> bool:
 
 
 @contextmanager
-def _no_garbage_collection() -> Iterator[None]:
+def no_garbage_collection() -> Iterator[None]:
     """Parse without searching for garbage, which would take most of the time with millions of small lists."""
     enabled = gc.isenabled()
     gc.disable()

@@ -45,6 +45,10 @@ OLD_TRANSFORMS = dict(
     ImageToTensor='PackDetInputs or PackSegInputs',
     MultiScaleFlipAug='Resize, and TestTimeAug in tta_pipeline',
 )
+WORKER_OPTIONS: dict[str, Any] = dict(
+    persistent_workers=False, prefetch_factor=None, timeout=0, multiprocessing_context=None
+)
+"""Arguments of torch's DataLoader that only loader processes use, and the values that turn them off."""
 FOLDERS = dict(img='the folder of the images', img_path='the folder of the images')
 
 
@@ -101,7 +105,18 @@ def leaf_datasets(dataset: Any) -> Iterator[Any]:
         yield from leaf_datasets(part)
 
 
+def _worker_problems(loader: Mapping) -> Iterator[str]:
+    """Yield what torch's DataLoader refuses in a process without others."""
+    if loader.get('num_workers', 0):
+        return
+    needless = [name for name, off in WORKER_OPTIONS.items() if loader.get(name, off) != off]
+    if needless:
+        remedy = ', '.join(f'{name}={WORKER_OPTIONS[name]!r}' for name in needless)
+        yield f'num_workers is 0, and {first_few(needless)} needs loader processes. Write {remedy}, or num_workers=1.'
+
+
 def _loader_problems(loader: Mapping, scope: str | None) -> Iterator[str]:
+    yield from _worker_problems(loader)
     for name in ('samples_per_gpu', 'workers_per_gpu'):
         if name in loader:
             yield f'{name} is an argument of old versions. Write {OLD_ARGUMENTS[name]}.'

@@ -5,8 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mmengine.dataset import BaseDataset
+from mmengine.hooks import CheckpointHook
 from mmengine.registry import METRICS
 
+from ...evaluation.figure_names import list_figures
 from ...messages import DataError, Finding, error, first_few, is_url, plural, warning
 from .categories import check_categories
 from .coco_file import read_coco
@@ -16,6 +18,12 @@ BY_ORDER = {'CocoMetric', 'CocoPanopticMetric'}
 """Metrics that number the classes in the order of their file."""
 BY_NAME = {'PanopticAPMetric', 'PanopticQualityMetric', 'PanopticIoUMetric'}
 """Metrics that find the classes of their file by name."""
+
+
+NO_RULE = (
+    'takes the first figure, of which CheckpointHook does not know whether larger is better. Name a figure and add '
+    "rule='greater'."
+)
 
 
 def compares_results(evaluators: Any, scope: str | None) -> bool:
@@ -46,6 +54,46 @@ def check_evaluator(loader: str, dataset: Any, evaluators: Any, scope: str | Non
             remedy = f'Name the folder of the PNGs, as in data_prefix.seg of {loader}'
             findings.append(error(f'{evaluator}.seg_prefix: {folder} does not exist. {remedy}.'))
     return findings
+
+
+def check_save_best(config: Mapping, dataset: Any) -> list[Finding]:
+    """Report figures of ``save_best`` that no validation gives: mmengine would end in a KeyError after the first one.
+
+    Args:
+        dataset: The data set of the validation.
+    """
+    hook = (config.get('default_hooks') or {}).get('checkpoint') or {}
+    chosen = hook.get('save_best')
+    metrics = list(_comparing_metrics(config.get('val_evaluator')))
+    if not chosen or not metrics or not isinstance(dataset, BaseDataset):
+        return []
+    field = 'default_hooks.checkpoint.save_best'
+    try:
+        figures = list_figures(metrics, dataset.metainfo, config.get('default_scope'))
+    except DataError as reason:
+        return [error(f'val_evaluator: {reason}')]
+    if not figures:
+        return []
+    listed = f'The validation gives {first_few(figures, 40)}.'
+    if chosen in ('auto', ['auto']):
+        return (
+            [] if _has_rule(figures[0], hook) else [error(f'{field}={chosen!r} {NO_RULE} {listed}')]
+        )
+    names = [chosen] if isinstance(chosen, str) else chosen
+    absent = [name for name in names if name not in figures]
+    return (
+        [error(f'{field}: there will be no figure {first_few(absent)}. {listed}')] if absent else []
+    )
+
+
+def _has_rule(figure: str, hook: Mapping) -> bool:
+    """Tell whether CheckpointHook knows if larger values of a figure are better."""
+    options = {name: hook[name] for name in ('rule', 'greater_keys', 'less_keys') if name in hook}
+    try:
+        CheckpointHook(save_best=figure, **options)
+    except ValueError:
+        return False
+    return True
 
 
 def _comparing_metrics(evaluators: Any) -> Iterator[Mapping]:

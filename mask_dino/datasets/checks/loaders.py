@@ -1,17 +1,17 @@
 """Everything that can be known of data and classes before the first step."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from mmdet.registry import DATASETS
 from mmengine.dataset import BaseDataset
 
 from ...messages import DataError, Finding, error, error_messages, warning
-from ..coco import NO_IMAGE_LEFT, check_annotation_file, reads_coco
+from ..coco import NO_IMAGE_LEFT, check_annotation_file, comparing_all_masks, reads_coco
 from ..panoptic import check_maps, check_panoptic_file, reads_panoptic
 from .categories import SEMANTIC_HEADS, check_heads, check_same_classes
 from .config import check_resumable, config_problems, leaf_datasets, old_sections
-from .evaluators import check_evaluator, compares_results
+from .evaluators import check_evaluator, check_save_best, compares_results
 from .label_maps import check_label_maps, reads_label_maps
 from .loops import loop_problems
 from .pipelines import check_narrow_images, check_pipelines, check_train_and_test_sizes
@@ -21,8 +21,9 @@ LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 HEADS = ('panoptic_head', 'panoptic_fusion_head', *SEMANTIC_HEADS)
 
 
+@comparing_all_masks()
 def check_config(config: Mapping, decode: bool) -> list[Finding]:
-    """Build and check the data sets of a config.
+    """Build and check the data sets of a config, and compare all masks with their boxes.
 
     Args:
         decode: Whether to decode all images, which takes long.
@@ -36,7 +37,7 @@ def check_config(config: Mapping, decode: bool) -> list[Finding]:
             continue
         problems = config_problems(config, [loader]) or build_problems(config, loader, datasets)
         findings += [error(problem) for problem in problems]
-    findings += check_loaders(datasets, config, config.get('model'), Depth(True, decode))
+    findings += check_loaders(datasets, config, config.get('model'), decode)
     return list(dict.fromkeys(findings))
 
 
@@ -51,18 +52,8 @@ def build_problems(config: Mapping, loader: str, datasets: dict[str, Any]) -> li
     return []
 
 
-class Depth(NamedTuple):
-    """How thoroughly to look; before a training, samples have to do."""
-
-    all_masks: bool = False  # whether to compare all masks with their boxes
-    all_images: bool = False  # whether to decode all images and maps
-
-
 def check_loaders(
-    datasets: Mapping[str, Any],
-    config: Mapping,
-    model: Any,
-    depth: Depth = Depth(),  # noqa: B008  it is immutable
+    datasets: Mapping[str, Any], config: Mapping, model: Any, decode: bool = False
 ) -> list[Finding]:
     """Check data sets and their classes against one another, the evaluators' files and the model's heads.
 
@@ -70,7 +61,7 @@ def check_loaders(
         datasets: By the names of their loaders in the config, such as ``train_dataloader``.
         config: The whole config.
         model: The model, or its config.
-        depth: How thoroughly to look.
+        decode: Whether to decode all images and maps; otherwise some, evenly spread.
     """
     metainfos = {loader: getattr(dataset, 'metainfo', {}) for loader, dataset in datasets.items()}
     heads = {name: head for name in HEADS if (head := getattr(model, name, None))}
@@ -82,54 +73,56 @@ def check_loaders(
         evaluators = config.get(loader.replace('dataloader', 'evaluator'))
         if all(dataset is not other for other in checked):
             is_compared = 'train' not in loader and compares_results(evaluators, scope)
-            findings += check_leaves(loader, dataset, is_compared, depth)
+            findings += check_leaves(loader, dataset, is_compared, decode)
             findings += check_heads(heads, metainfos[loader])
         checked.append(dataset)
         findings += check_evaluator(loader, dataset, evaluators, scope)
     findings += check_same_classes(metainfos)
     findings += check_train_and_test_sizes(datasets)
     findings += check_pipelines(config)
-    findings += check_resumable(config) if 'train_dataloader' in datasets else []
+    if 'train_dataloader' in datasets:
+        findings += check_resumable(config)
+        findings += check_save_best(config, datasets.get('val_dataloader'))
     return list(dict.fromkeys(findings))  # data sets may share files and faults
 
 
-def check_leaves(loader: str, dataset: Any, is_compared: bool, depth: Depth) -> list[Finding]:
+def check_leaves(loader: str, dataset: Any, is_compared: bool, decode: bool) -> list[Finding]:
     """Check each of the data sets inside wrappers.
 
     Args:
         is_compared: Whether results are compared with its annotations.
-        depth: How thoroughly to look.
+        decode: Whether to decode all images and maps; otherwise some, evenly spread.
     """
     findings = []
     for leaf in leaf_datasets(dataset):
-        findings += check_dataset(loader, leaf, is_compared, depth)
+        findings += check_dataset(loader, leaf, is_compared, decode)
     return findings
 
 
-def check_dataset(loader: str, dataset: Any, is_compared: bool, depth: Depth) -> list[Finding]:
+def check_dataset(loader: str, dataset: Any, is_compared: bool, decode: bool) -> list[Finding]:
     """Check the file and the images of one data set; of kinds that are not known, nothing is said."""
-    findings = check_file(dataset, depth.all_masks)
+    findings = check_file(dataset)
     if isinstance(dataset, BaseDataset) and not len(dataset):
         return [*findings, error(f'{loader}: {NO_IMAGE_LEFT.format(dataset.ann_file)}')]
     if not is_surveyed(dataset) or error_messages(findings):
         return findings
     summary = survey(dataset)
-    findings += check_images(summary, depth.all_images)
+    findings += check_images(summary, decode)
     findings += check_narrow_images(loader, dataset, summary.paths, summary.sizes)
     if reads_panoptic(dataset) and not error_messages(findings):
-        findings += check_maps(dataset, depth.all_images)
+        findings += check_maps(dataset, decode)
     if reads_label_maps(dataset) and not error_messages(findings):
-        findings += check_label_maps(loader, dataset, depth.all_images)
+        findings += check_label_maps(loader, dataset, decode)
     return findings + (
         check_objects(loader, dataset, summary, is_compared) if reads_file(dataset) else []
     )
 
 
-def check_file(dataset: Any, complete: bool) -> list[Finding]:
-    """Check the annotation file of a data set; ``complete`` compares all masks with their boxes."""
+def check_file(dataset: Any) -> list[Finding]:
+    """Check the annotation file of a data set."""
     if reads_panoptic(dataset):
         return check_panoptic_file(dataset)
-    return check_annotation_file(dataset, complete) if reads_coco(dataset) else []
+    return check_annotation_file(dataset) if reads_coco(dataset) else []
 
 
 def reads_file(dataset: Any) -> bool:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from torch.utils.data import DataLoader
 
 import mask_dino.seg  # noqa: F401  registers what configs name
 from mask_dino.datasets.checks.config import check_resumable, config_problems
@@ -146,3 +147,23 @@ def test_what_would_make_a_checkpoint_be_refused_is_named_before_training():
     assert finding.level == logging.WARNING
     assert 'resumed: the config names' in finding.message
     assert 'MASK_DINO_TRUSTED_PACKAGES=other_package' in finding.message
+
+
+@pytest.mark.parametrize(
+    ('options', 'remedy'),
+    [
+        (dict(persistent_workers=True), 'Write persistent_workers=False, or num_workers=1.'),
+        (dict(prefetch_factor=2), 'Write prefetch_factor=None, or num_workers=1.'),
+        (dict(timeout=5), 'Write timeout=0, or'),
+        (dict(multiprocessing_context='fork'), 'Write multiprocessing_context=None, or'),
+    ],
+    ids=str,
+)
+def test_options_of_loader_processes_need_some(options, remedy):
+    loader = dict(batch_size=1, num_workers=0, dataset=[1, 2], sampler=FINITE) | options
+    with pytest.raises((ValueError, AssertionError)):  # what torch says, after the data were read
+        next(iter(DataLoader([1, 2], **(options | dict(num_workers=0)))))
+    [problem] = config_problems(dict(train_dataloader=loader), ['train_dataloader'])
+    assert problem.startswith('train_dataloader: num_workers is 0') and remedy in problem
+    workers = loader | dict(num_workers=1)
+    assert config_problems(dict(train_dataloader=workers), ['train_dataloader']) == []

@@ -12,7 +12,7 @@ from mmdet.registry import DATASETS
 from mmengine.dataset import BaseDataset
 
 from mask_dino.datasets.checks.config import leaf_datasets
-from mask_dino.datasets.checks.loaders import Depth, check_loaders
+from mask_dino.datasets.checks.loaders import check_loaders
 from mask_dino.datasets.checks.statistics import survey
 from mask_dino.messages import error_messages
 
@@ -23,7 +23,7 @@ MODEL = SimpleNamespace(panoptic_head=HEAD, panoptic_fusion_head=HEAD)
 def check(train, val=None, model=MODEL, evaluator=None, decode=False) -> list:
     loaders = dict(train_dataloader=train, val_dataloader=val)
     datasets = {loader: dataset for loader, dataset in loaders.items() if dataset is not None}
-    return check_loaders(datasets, dict(val_evaluator=evaluator), model, Depth(decode, decode))
+    return check_loaders(datasets, dict(val_evaluator=evaluator), model, decode)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from helpers.panoptic_folder import (
     write_panoptic,
 )
 
-from mask_dino.datasets.checks.loaders import Depth, check_loaders
+from mask_dino.datasets.checks.loaders import check_loaders
 from mask_dino.datasets.panoptic_png import write_ids
 from mask_dino.messages import DataError, error_messages
 
@@ -32,7 +32,7 @@ PICTURES = [Picture(np.roll(PIXELS, 8 * i, 1), [i, 3, 4], [i == 1, False, False]
 
 
 def check(dataset, model=MODEL, decode=False, **config) -> list:
-    return check_loaders(dict(train_dataloader=dataset), config, model, Depth(decode, decode))
+    return check_loaders(dict(train_dataloader=dataset), config, model, decode)
 
 
 def errors_of(folder, content: dict, **options) -> str:
