@@ -44,9 +44,12 @@
 
 ``tests/test_compat.py`` fails when one of them can go.
 
-Both shells also take over one registered name: ``CheckpointHook`` is :class:`mask_dino.hooks.DurableCheckpointHook`,
-because mmengine 0.10.7 deletes the old checkpoint while the new one can still be lost. It can go when mmengine writes
-to a temporary file first.
+Both shells also take over two registered names:
+
+- ``CheckpointHook`` is :class:`mask_dino.hooks.DurableCheckpointHook`, because mmengine 0.10.7 deletes the old
+  checkpoint while the new one can still be lost. It can go when mmengine writes to a temporary file first.
+- ``LoadImageFromNDArray`` also reads files, because the inference of mmdet 3.3.0 and mmsegmentation 1.2.2 fails for
+  lists of arrays and paths. It can go when they choose a loader for each image.
 """
 
 import copy
@@ -105,10 +108,17 @@ def repair_det_inference() -> None:
     def get_own_pipeline(cfg: Config) -> list[ConfigDict]:
         # inference_detector writes into the pipeline that it gets.
         pipeline: list[ConfigDict] = copy.deepcopy(get_pipeline(cfg))
+        load_arrays_and_files(pipeline, 'mmdet.LoadImageFromNDArray')
         pipeline.insert(1, ConfigDict(type='mmdet.ToThreeChannels'))
         return pipeline
 
     inference.get_test_pipeline_cfg = get_own_pipeline
+
+
+def load_arrays_and_files(pipeline: list[ConfigDict], loader: str) -> None:
+    """Let a test pipeline, in place, start with a loader that takes arrays as well as files."""
+    if pipeline[0].type.rpartition('.')[2] == 'LoadImageFromFile':
+        pipeline[0].type = loader
 
 
 def repair_seg_inference(inferencer: Any, inference: Any) -> None:
@@ -131,6 +141,7 @@ def repair_seg_inference(inferencer: Any, inference: Any) -> None:
     def prepare_data(images: Any, model: BaseModel) -> tuple[dict, bool]:
         # mmseg writes into the pipeline of the model's config.
         pipeline = copy.deepcopy(model.cfg.test_pipeline)
+        load_arrays_and_files(model.cfg.test_pipeline, 'LoadImageFromNDArray')
         try:
             data, _ = prepare(list_images(images), model)
         finally:

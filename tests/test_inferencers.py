@@ -189,6 +189,9 @@ def test_an_array_before_a_path_does_not_spoil_a_detector(detection, photos):
         for image in (path, array, path, array)
     ]
     assert all(score.equal(scores[0]) for score in scores)
+    for mixed in ([array, path], [path, array]):
+        for result in inference_detector(model, mixed):
+            assert result.pred_instances.scores.equal(scores[0])
     assert inference_detector(model, array[..., 0]).pred_instances.scores.isfinite().all()
     assert detection.test_dataloader.to_dict() == pipeline
 
@@ -200,6 +203,9 @@ def test_an_array_before_a_path_does_not_spoil_a_segmentor(photos):
     array = cv2.imread(path)
     scores = [inference_model(model, image).seg_logits.data for image in (path, array, path, array)]
     assert all(score.equal(scores[0]) for score in scores)
+    for mixed in ([array, path], [path, array]):
+        for result in inference_model(model, mixed):
+            assert result.seg_logits.data.allclose(scores[0], atol=1e-5)
     grey, both = inference_model(model, array[..., 0]), inference_model(model, [array, array])
     assert grey.seg_logits.data.isfinite().all() and len(both) == 2
     assert model.cfg.test_pipeline == pipeline

@@ -3,8 +3,9 @@
 from typing import ClassVar
 
 import numpy as np
+from mmcv.transforms import LoadImageFromFile
 from mmseg.datasets import BaseSegDataset
-from mmseg.datasets.transforms import LoadAnnotations
+from mmseg.datasets.transforms import LoadAnnotations, LoadImageFromNDArray
 from mmseg.registry import DATASETS, TRANSFORMS, VISUALIZERS
 from mmseg.visualization import SegLocalVisualizer
 
@@ -57,3 +58,17 @@ class SemanticVisualizer(SegLocalVisualizer):
     def add_datasample(self, name: str, image: np.ndarray, *args: object, **kwargs: object) -> None:
         """Draw a data sample (image: (H, W, 3)); mmseg's visualizer has the same arguments."""
         super().add_datasample(name, np.ascontiguousarray(image), *args, **kwargs)
+
+
+@TRANSFORMS.register_module(name='LoadImageFromNDArray', force=True)
+class LoadImageFromArrayOrFile(LoadImageFromNDArray):
+    """Loads arrays, as mmseg's class of this name does, and also files.
+
+    ``inference_model`` chooses one transform for all images of a list, by the first of them.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Take the image in ``results['img']``, or read the file ``results['img_path']``."""
+        load = LoadImageFromNDArray if 'img' in results else LoadImageFromFile
+        loaded: dict = load.transform(self, results)
+        return loaded

@@ -1,6 +1,7 @@
 """A checkpoint is on the disk before the one before it goes, and a training finds the newest that can be read."""
 
 import errno
+import math
 import os
 import resource
 from pathlib import Path
@@ -8,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from helpers.line import line_config
+from helpers.line import Height, line_config
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
@@ -21,6 +22,7 @@ from mask_dino.hooks.checkpoint_files import (
     write_durably,
 )
 from mask_dino.hooks.save_checkpoint import DurableCheckpointHook
+from mask_dino.messages import DataError
 
 
 class Killed(BaseException):
@@ -232,3 +234,17 @@ def test_too_little_space_is_told_before_the_first_step(tmp_path, monkeypatch):
     with pytest.raises(StorageError, match='left; free some space'):
         train(tmp_path)
     assert not list(tmp_path.glob('*.pth'))
+
+
+def test_a_figure_that_is_no_number_is_never_the_best(tmp_path, monkeypatch):
+    values = iter([1.0, math.nan, math.inf - math.inf, 2.0, math.nan])
+    monkeypatch.setattr(Height, 'compute_metrics', lambda self, results: {'height': next(values)})
+    runner = train(tmp_path, iterations=5, save_best='line/height', rule='greater')
+    [best] = tmp_path.glob('best_*.pth')
+    assert 'iter_4' in best.name
+    assert runner.message_hub.get_info('best_score') == 2.0
+
+
+def test_a_figure_that_the_validation_does_not_give_is_named_with_those_it_gives(tmp_path):
+    with pytest.raises(DataError, match=r'no figure line/depth\. It gives line/height\.'):
+        train(tmp_path, save_best='line/depth', rule='greater')
