@@ -68,12 +68,14 @@ def _find_sizes(config: Mapping[str, Any]) -> Iterator[tuple[Config, str]]:
     for name, value in config.items():
         if name.endswith(PIPELINES):
             yield from _find_sizes_in(value)
-    yield from _find_sizes_in(config.get('model', {}).get('data_preprocessor', {}))
+    model = config.get('model', {})
+    yield from _find_sizes_in(model.get('data_preprocessor', {}))
 
 
 def _find_sizes_in(value: object) -> Iterator[tuple[Config, str]]:
     if isinstance(value, MutableMapping):
-        yield from ((value, name) for name in SIZE_ARGUMENTS if _is_size(value.get(name)))
+        names = [name for name in SIZE_ARGUMENTS if _is_size(value.get(name))]
+        yield from ((value, name) for name in names)
         value = list(value.values())
     if isinstance(value, (list, tuple)):
         for item in value:

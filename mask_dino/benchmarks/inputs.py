@@ -38,7 +38,9 @@ class Classes(NamedTuple):
             if name in names and isinstance(value, int):
                 numbers.setdefault(name, value)
         if 'num_things_classes' in numbers:
-            return cls(numbers['num_things_classes'], numbers.get('num_stuff_classes', 0))
+            things = numbers['num_things_classes']
+            stuff = numbers.get('num_stuff_classes', 0)
+            return cls(things, stuff)
         return cls(numbers.get('num_classes', 1), 0)
 
 

@@ -71,12 +71,14 @@ def measure(
     """Measure the memory of every case, which warms it up, and then its time once per round."""
     measurements = []
     for case in cases:
-        memory = subjects[case.model].peak(case.mode, case.load, seed=0)
+        subject = subjects[case.model]
+        memory = subject.peak(case.mode, case.load, seed=0)
         measurements.append(Measurement(case, memory, []))
     keep_as_usual()
     for number, measurement in product(range(rounds), measurements):
         case = measurement.case
-        seconds = subjects[case.model].time(case.mode, case.load, seed=number)
+        subject = subjects[case.model]
+        seconds = subject.time(case.mode, case.load, seed=number)
         measurement.parts.append(seconds)
     return measurements
 

@@ -37,7 +37,8 @@ class Subject:
         model: BaseModel = build_model(config)
         model.init_weights()
         self.model = model.to(device)
-        self.device, self.amp = device, amp
+        self.device = device
+        self.amp = amp
         self.optim_wrapper = _optim_wrapper(config, model, device, amp)
         self.classes = Classes.of(config.model)
         self.trained = False
@@ -57,7 +58,8 @@ class Subject:
     def clock(self, mode: str, data: dict) -> dict[str, float]:
         """Return the seconds of each part of a step on a batch."""
         spans = Spans(self.device)
-        with watched(self.model, self.optim_wrapper, spans), spans.part(OTHER):
+        timed = watched(self.model, self.optim_wrapper, spans)
+        with timed, spans.part(OTHER):
             self.step(mode, data)
         return spans.seconds()
 

@@ -69,7 +69,7 @@ def _between(start: Stamp, end: Stamp) -> float:
 BACKWARD, OPTIMISER, POSTPROCESSING = 'backward', 'optimiser', 'post-processing'
 
 HEADS = ('panoptic_head', 'decode_head')
-"""Heads of transformers, ours under both frameworks and those of other models."""
+"""Heads of transformers: ours under both frameworks, and heads of other models with these names."""
 BOX_HEADS = ('bbox_head', 'rpn_head', 'roi_head')
 
 

@@ -58,7 +58,9 @@ def read_classes(checkpoint: Mapping[str, Any]) -> tuple[str, ...] | None:
     if not isinstance(meta, dict):
         return None
     dataset_meta = meta.get('dataset_meta')
-    stated = {**meta, **(dataset_meta if isinstance(dataset_meta, dict) else {})}
+    stated = dict(meta)
+    if isinstance(dataset_meta, dict):
+        stated |= dataset_meta
     lowered = {str(key).lower(): value for key, value in stated.items()}
     return to_names(lowered.get('classes'))
 

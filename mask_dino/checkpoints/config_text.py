@@ -35,7 +35,8 @@ def secure_configs(checkpoint: dict, trusted_packages: Iterable[str] = ()) -> No
     trusted = (*read_trusted_packages(), *trusted_packages)
     for place in PLACES:
         if place in checkpoint:
-            checkpoint[place] = _secure_entry(checkpoint[place], place, trusted)
+            entry = checkpoint[place]
+            checkpoint[place] = _secure_entry(entry, place, trusted)
 
 
 def _secure_entry(entry: Any, place: str, trusted: tuple[str, ...]) -> Any:
@@ -63,7 +64,9 @@ def _secure_config(config: Any, place: str, trusted: tuple[str, ...]) -> Any:
         check_settings(settings, trusted)
     except UntrustedError as error:
         raise UntrustedError(f'the config in {place} {error}') from error
-    return write_config_text(settings) if isinstance(config, str) else settings
+    if isinstance(config, str):
+        return write_config_text(settings)
+    return settings
 
 
 def _make_plain(settings: Any) -> Any:
@@ -155,7 +158,9 @@ def _read_signed(node: ast.UnaryOp, operand: ast.expr) -> int | float | complex:
     number = _read_value(operand)
     if not isinstance(number, (int, float, complex)):
         raise _refuse(node)
-    return -number if isinstance(node.op, ast.USub) else number
+    if isinstance(node.op, ast.USub):
+        return -number
+    return number
 
 
 def _refuse(node: ast.stmt | ast.expr) -> UntrustedError:

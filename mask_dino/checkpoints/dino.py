@@ -111,11 +111,13 @@ def has_place(pair: Pair, target: Mapping[str, Tensor]) -> bool:
 def prepare_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Bring the pixels that the original's Swin merges to mmdet's order; leave derived buffers out."""
     merging = compile_pattern('backbone.0.layers.#.downsample.*')
-    weights = {name: value for name, value in state.items() if not name.endswith(DERIVED)}
-    return {
-        name: reorder_pixels(value) if merging.fullmatch(name) else value
-        for name, value in weights.items()
-    }
+    prepared: dict[str, Tensor] = {}
+    for name, value in state.items():
+        if merging.fullmatch(name):
+            prepared[name] = reorder_pixels(value)
+        elif not name.endswith(DERIVED):
+            prepared[name] = value
+    return prepared
 
 
 def split_unknown(

@@ -22,8 +22,10 @@ class Naming(NamedTuple):
 
     def list_names(self, num_layers: int) -> list[Pair]:
         """Return the names behind the backbone of a detector with so many decoder layers, here below the head."""
+        last = str(num_layers - 1)
+        encoder = str(num_layers)
         branches = (
-            Pair(source.replace('N', str(num_layers - 1)).replace('E', str(num_layers)), target)
+            Pair(source.replace('N', last).replace('E', encoder), target)
             for source, target in self.branches
         )
         boxes = (

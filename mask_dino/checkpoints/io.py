@@ -68,14 +68,14 @@ def read_detector(path: Path, trusted_packages: Iterable[str] = ()) -> dict[str,
         CheckpointError: It is damaged or unsafe.
     """
     checkpoint = load_checkpoint_safely(path, trusted_packages=trusted_packages)
-    entries = [
-        checkpoint[key] for key in ('state_dict', 'ema_model', 'model') if checkpoint.get(key)
-    ]
+    keys = ('state_dict', 'ema_model', 'model')
+    entries = [checkpoint[key] for key in keys if checkpoint.get(key)]
     state = entries[0] if entries else checkpoint
     tensors: dict[str, Tensor] = {}
     for name, value in state.items():
         if isinstance(value, (Tensor, np.ndarray)):
-            tensors[name.removeprefix('module.')] = _to_float32(value)
+            own_name = name.removeprefix('module.')
+            tensors[own_name] = _to_float32(value)
     return tensors
 
 
@@ -112,7 +112,8 @@ def check_paths(source: Path, destination: Path) -> None:
     """
     if destination.is_dir():
         raise CheckpointError(f'DST {destination} is a folder; give the name of a file')
-    if source.exists() and destination.exists() and destination.samefile(source):
+    both_exist = source.exists() and destination.exists()
+    if both_exist and destination.samefile(source):
         raise CheckpointError(f'SRC and DST are the same file, {source}')
 
 

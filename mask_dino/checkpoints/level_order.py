@@ -99,7 +99,8 @@ def reorder_tensors(
             value = _restore_pixels(value) if reverse else reorder_pixels(value)
         elif levels.coarse_first and name == f'{PIXEL_DECODER}.transformer.level_embed':
             value = value.flip(0)
-        reordered[_projection_name(name, levels)] = value
+        new_name = _projection_name(name, levels)
+        reordered[new_name] = value
     return reordered
 
 

@@ -50,7 +50,8 @@ def rename(
     renamed = Renamed({}, {}, [], [])
     for name, value in state.items():
         new_name = _rename_one(name, patterns)
-        if any(pattern.fullmatch(name) for pattern in dropped_patterns):
+        is_dropped = any(pattern.fullmatch(name) for pattern in dropped_patterns)
+        if is_dropped:
             renamed.dropped.append(name)
         elif new_name is None:
             renamed.unknown.append(name)
@@ -76,7 +77,8 @@ def _rename_one(name: str, patterns: Iterable[tuple[re.Pattern, str]]) -> str | 
 
 
 def _add(renamed: Renamed, target: str, name: str, value: Tensor) -> None:
-    if target in renamed.state and not renamed.state[target].equal(value):
+    known = renamed.state.get(target)
+    if known is not None and not known.equal(value):
         raise CheckpointError(
             f'{renamed.origin[target]} and {name} should be copies of one tensor, {target}, but their values differ'
         )
@@ -92,7 +94,8 @@ CONSTANTS = [
 
 
 def _stage(stage: int) -> list[Pair]:
-    source, target = f'backbone.res{stage + 1}.#', f'backbone.layer{stage}.#'
+    source = f'backbone.res{stage + 1}.#'
+    target = f'backbone.layer{stage}.#'
     return [
         Pair(f'{source}.conv#.norm.*', f'{target}.bn#.*'),
         Pair(f'{source}.conv#.weight', f'{target}.conv#.weight'),

@@ -222,7 +222,7 @@ def seed_batches(loader: DataLoader, seed: int, num_seen: int) -> DataLoader:
 
 
 def start_worker(worker_id: int, following: Callable[[int], None] | None) -> None:
-    """Tie the life of a loader process to that of the training, and go on as configured."""
+    """End a loader process when the training ends, and go on as configured."""
     end_with_parent()
     if following is not None:
         following(worker_id)

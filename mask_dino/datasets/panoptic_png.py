@@ -148,7 +148,7 @@ class LoadCocoPanopticAnnotations(BaseTransform):
 
     Things become ``gt_masks``, ``gt_bboxes`` and ``gt_bboxes_labels``, things and stuff ``gt_seg_map`` (H, W) with
     the class of every pixel. Other than there, crowd regions are nowhere: they are void (255) in the map, since
-    nobody said where in them things are. Boxes are those of the masks, as in the original.
+    nobody said where in them things are. Boxes enclose the masks, as in the original.
     """
 
     with_mask = True

@@ -39,9 +39,8 @@ class MaskDINO(MaskFormer):
         """
         size = batch_inputs.shape[-2:]
         targets = [to_targets(sample, size, self.panoptic_head) for sample in batch_data_samples]
-        losses: dict[str, Tensor] = self.panoptic_head.loss(
-            self.extract_feat(batch_inputs), targets
-        )
+        feats = self.extract_feat(batch_inputs)
+        losses: dict[str, Tensor] = self.panoptic_head.loss(feats, targets)
         return losses
 
     def predict(

@@ -108,9 +108,11 @@ class MaskDINOFusionHead(BasePanopticFusionHead):
         """Return the pairs of query and thing class that become instances, from logits (Q, num_classes)."""
         max_pairs = self.test_cfg.max_per_image
         if self.test_cfg.rank_things_alone:
-            return select_best_pairs(logits[:, : self.num_things_classes], max_pairs)
+            of_things = logits[:, : self.num_things_classes]
+            return select_best_pairs(of_things, max_pairs)
         pairs = select_best_pairs(logits, max_pairs)
-        return pairs.where(pairs.labels < self.num_things_classes)
+        is_thing = pairs.labels < self.num_things_classes
+        return pairs.where(is_thing)
 
     def pack_pairs(
         self, pairs: Pairs, predictions: QueryPredictions, sizes: ImageSizes

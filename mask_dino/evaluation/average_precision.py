@@ -29,7 +29,7 @@ class Objects(NamedTuple):
     regions: Regions
 
     def select(self, indices: np.ndarray) -> 'Objects':
-        """Return some of the objects."""
+        """Return the objects at some indices (N,)."""
         regions = [self.regions[index] for index in indices]
         return Objects(self.labels[indices], self.areas[indices], self.is_crowd[indices], regions)
 
@@ -43,7 +43,7 @@ class Detections(NamedTuple):
     regions: Regions
 
     def select(self, indices: np.ndarray) -> 'Detections':
-        """Return some of the detections."""
+        """Return the detections at some indices (N,)."""
         regions = [self.regions[index] for index in indices]
         return Detections(self.labels[indices], self.areas[indices], self.scores[indices], regions)
 

@@ -66,7 +66,7 @@ def _parse_item(name: str, most: int, thresholds: np.ndarray) -> Item:
 
 
 def default_items(is_proposal: bool, numbers: Sequence[int], thresholds: np.ndarray) -> list[Item]:
-    """Return the figures of mmdet: AR for proposals, else AP; without AP of IoUs that are not evaluated."""
+    """Return the figures of mmdet: AR for proposals, else AP, of the IoUs in ``thresholds`` (T,)."""
     most = max(numbers)
     names = [f'AR@{limit}' for limit in numbers] + [f'AR_{area}@{most}' for area in 'sml']
     if not is_proposal:
@@ -80,7 +80,7 @@ def default_items(is_proposal: bool, numbers: Sequence[int], thresholds: np.ndar
 def compute_figure(
     curves: Curves, item: Item, limits: Sequence[int], thresholds: np.ndarray
 ) -> float:
-    """Return the average over classes, thresholds and recalls; NaN if there is no object."""
+    """Return the average over classes, ``thresholds`` (T,) and recalls; NaN if there is no object."""
     area = list(AREAS).index(item.area)
     values = curves.recall if item.is_recall else curves.precision
     values = values[..., area, limits.index(item.limit)]

@@ -69,7 +69,8 @@ def predicted_map(sample: Mapping[str, Any], field: str) -> np.ndarray:
         PredictionError: If a value is NaN or infinite.
     """
     values = sample[field]['sem_seg'][0]
-    check_finite(name_image(sample), {field: values})
+    image = name_image(sample)
+    check_finite(image, {field: values})
     pixels: np.ndarray = values.cpu().numpy()
     return pixels
 
@@ -77,7 +78,7 @@ def predicted_map(sample: Mapping[str, Any], field: str) -> np.ndarray:
 def check_shape(
     sample: Mapping[str, Any], kind: str, prediction: np.ndarray, truth: np.ndarray
 ) -> None:
-    """Compare the sizes of a predicted and an annotated map.
+    """Compare the sizes of a predicted and an annotated map, both (H, W).
 
     Args:
         kind: ``panoptic`` or ``semantic``.
@@ -100,11 +101,10 @@ class PanopticFiles:
     """
 
     def __init__(self, prefix: str, ann_file: str, classes: Sequence[str]) -> None:
-        self.folder, self.json = Path(f'{prefix}.panoptic'), Path(f'{prefix}.panoptic.json')
-        ids = {
-            category['name']: category['id']
-            for category in read_coco(ann_file).get('categories', ())
-        }
+        self.folder = Path(f'{prefix}.panoptic')
+        self.json = Path(f'{prefix}.panoptic.json')
+        categories = read_coco(ann_file).get('categories', ())
+        ids = {category['name']: category['id'] for category in categories}
         if absent := [name for name in classes if name not in ids]:
             remedy = 'Name the file that has the categories of the training data'
             raise DataError(

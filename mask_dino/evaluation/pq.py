@@ -139,10 +139,10 @@ def average(qualities: np.ndarray) -> Quality:
 
 def quality_table(averages: Mapping[str, Quality]) -> str:
     """Return the table of averages, a row for each kind of classes."""
-    rows = [
-        [kind, *(f'{value:.3f}' for value in quality[:3]), str(quality.classes)]
-        for kind, quality in averages.items()
-    ]
+    rows = []
+    for kind, quality in averages.items():
+        values = [f'{value:.3f}' for value in quality[:3]]
+        rows.append([kind, *values, str(quality.classes)])
     return format_table(['', 'PQ', 'SQ', 'RQ', 'categories'], rows)
 
 

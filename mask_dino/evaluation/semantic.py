@@ -59,7 +59,11 @@ class PanopticIoUMetric(BaseMetric):
             self.results.append(count_pixels(prediction, labels, len(classes)))
 
     def compute_metrics(self, results: Sequence[np.ndarray]) -> dict[str, float]:
-        """Return mIoU, mean accuracy of the classes and accuracy of all pixels, in percent."""
+        """Return mIoU, mean accuracy of the classes and accuracy of all pixels, in percent.
+
+        Args:
+            results: Rows (N, 4) of every image, see :func:`count_pixels`.
+        """
         load_truth.cache_clear()
         classes = self.dataset_meta['classes']
         common, predicted, true = add_up(results, len(classes), kinds=3).T
@@ -90,9 +94,9 @@ def count_pixels(prediction: np.ndarray, truth: np.ndarray, num_classes: int) ->
     prediction = prediction[known]
     truth = truth[known]
     common = truth[prediction == truth]
-    counts = np.stack(
-        [_histogram(labels, num_classes) for labels in (common, prediction, truth)], 1
-    )
+    groups = (common, prediction, truth)
+    histograms = [_histogram(labels, num_classes) for labels in groups]
+    counts = np.stack(histograms, 1)  # (C, 3)
     present = np.flatnonzero(counts.any(1))
     return np.column_stack((present, counts[present]))
 

@@ -26,9 +26,10 @@ class CheckDataHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Check the data of training and validation."""
-        datasets = dict(train_dataloader=runner.train_loop.dataloader.dataset)
+        loaders = dict(train_dataloader=runner.train_loop.dataloader)
         if runner.val_loop is not None:
-            datasets.update(val_dataloader=runner.val_loop.dataloader.dataset)
+            loaders['val_dataloader'] = runner.val_loop.dataloader
+        datasets = {name: loader.dataset for name, loader in loaders.items()}
         self.check(runner, datasets)
 
     def before_test(self, runner: Runner) -> None:
@@ -43,7 +44,8 @@ class CheckDataHook(Hook):
         """
         errors: list[list[str]] = [[]]
         if is_main_process():
-            findings = check_loaders(datasets, runner.cfg, unwrap(runner.model))
+            model = unwrap(runner.model)
+            findings = check_loaders(datasets, runner.cfg, model)
             for finding in findings:
                 runner.logger.log(finding.level, finding.message)
             errors = [error_messages(findings)]

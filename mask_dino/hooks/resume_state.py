@@ -140,11 +140,10 @@ def compare_groups(saved: list[dict[str, Any]], configured: list[dict[str, Any]]
 
 def settings_of_group(group: dict[str, Any]) -> dict[str, Any]:
     """Return the settings of a group of parameters, with the learning rate from which schedules start."""
-    rates = ('lr', 'initial_lr')
-    settings = {
-        name: value for name, value in group.items() if name != 'params' and name not in rates
-    }
-    return settings | dict(lr=group.get('initial_lr', group['lr']))
+    others = ('params', 'lr', 'initial_lr')
+    settings = {name: value for name, value in group.items() if name not in others}
+    settings['lr'] = group.get('initial_lr', group['lr'])
+    return settings
 
 
 def compare_schedules(saved: Any, schedulers: Any) -> Differences:

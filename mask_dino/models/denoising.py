@@ -63,9 +63,8 @@ class UnifiedDenoising(nn.Module):
     def flip(self, labels: Tensor) -> Tensor:
         """Replace labels (B, D) by random ones, with probability ``flip_prob`` each."""
         flipped = torch.rand(labels.shape, device=labels.device) < self.flip_prob
-        return torch.where(
-            flipped, torch.randint_like(labels, self.label_embed.num_embeddings), labels
-        )
+        random_labels = torch.randint_like(labels, self.label_embed.num_embeddings)
+        return torch.where(flipped, random_labels, labels)
 
     def jitter(self, boxes: Tensor) -> Tensor:
         """Shift and scale cxcywh boxes (..., 4) by uniform noise, clamped to the image."""

@@ -111,12 +111,12 @@ class MaskDINOHead(BaseModule):
         return Outputs(mask_features, matching, encoder, denoising, noised.matches)
 
     def loss(self, feats: Sequence[Tensor], targets: list[Targets]) -> dict[str, Tensor]:
-        """Return the weighted losses of a batch, scalars named as by mmdet's DINO; arguments as in :meth:`forward`."""
+        """Return the weighted losses of a batch, each a scalar, named as by mmdet's DINO; see :meth:`forward`."""
         losses: dict[str, Tensor] = self.criterion(self(feats, targets), targets)
         return losses
 
     def predict(self, feats: Sequence[Tensor]) -> QueryPredictions:
-        """Return the predictions of the last layer for backbone maps as in :meth:`forward`."""
+        """Return the predictions of the last layer for backbone maps (B, C_i, H / s_i, W / s_i)."""
         predictions, mask_features = self.predict_queries(feats)
         return predictions.decode(mask_features)
 

@@ -135,7 +135,7 @@ class DeformableAttention(nn.Module):
 def sample_grid(
     values: Tensor, sizes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor
 ) -> Tensor:
-    """Return weighted sums of bilinear values, zero outside of the maps; see :func:`sample_sparse`.
+    """Return weighted sums (B, Q, heads * C) of bilinear values, zero outside of the maps; see :func:`sample_sparse`.
 
     One level at a time, so that the sampled values of all levels are never held together.
     """

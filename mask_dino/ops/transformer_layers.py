@@ -55,8 +55,10 @@ class EncoderLayer(nn.Module):
             points: (B, L, V, 2), the centres of the tokens, xy in [0, 1] of each of V levels.
         """
         attention_norm, ffn_norm = self.norms
-        tokens = attention_norm(self.self_attn(memory.tokens, position, points, memory))
-        tokens = ffn_norm(self.ffn(tokens))
+        tokens = self.self_attn(memory.tokens, position, points, memory)
+        tokens = attention_norm(tokens)
+        tokens = self.ffn(tokens)
+        tokens = ffn_norm(tokens)
         return tokens
 
 

@@ -30,7 +30,7 @@ class Instances(NamedTuple):
 
 
 def select_best_pairs(logits: Tensor, max_pairs: int) -> Pairs:
-    """Return the pairs of highest class probability, the best first, of logits ([B,] Q, num_classes) of a sigmoid."""
+    """Return the pairs of highest class probability, the best first, of logits (..., Q, num_classes) of a sigmoid."""
     num_classes = logits.shape[-1]
     scores = logits.sigmoid().flatten(-2)
     num_pairs = min(max_pairs, scores.shape[-1])

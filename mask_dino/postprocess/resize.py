@@ -79,7 +79,8 @@ def _enlarge_width(masks: Tensor, width: int) -> Tensor:
     if masks.shape[1] == width:
         return masks
     # Every row is an image (N, 1, w). In memory its channels come last, which is the fast layout.
-    images = masks.permute(0, 2, 1)[:, :, None]
+    rows = masks.permute(0, 2, 1)
+    images = rows[:, :, None]
     images = F.interpolate(images, (1, width), mode='bilinear', align_corners=False)
     return images[:, :, 0].permute(0, 2, 1)
 

@@ -31,9 +31,12 @@ def label_pixels(classes: Tensor, masks: Tensor, sizes: ImageSizes, max_pixels: 
 def score_pixels(
     classes: Tensor, masks: Tensor, sizes: ImageSizes, max_pixels: int, out: Tensor
 ) -> None:
-    """Write the score of every class at every pixel of the output into ``out`` (num_classes, height, width).
+    """Write the score of every class at every pixel of the output into ``out``.
 
     The other arguments are the same as for :func:`label_pixels`.
+
+    Args:
+        out: (K, height, width) for K classes.
     """
     for rows, votes in _count_votes(classes, masks, sizes, max_pixels):
         out[:, rows] = votes.permute(2, 0, 1)

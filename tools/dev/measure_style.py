@@ -87,9 +87,12 @@ def _arguments(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.arg]:
 
 
 def _is_tensor(argument: ast.arg) -> bool:
-    return argument.annotation is not None and bool(
-        TENSORS.search(ast.unparse(argument.annotation))
-    )
+    if argument.annotation is None:
+        return False
+    annotation = ast.unparse(argument.annotation)
+    # Dictionaries hold tensors of any shape under their names, and functions are documented where they are defined.
+    is_collection = annotation.startswith(('Mapping[', 'dict[', 'Callable['))
+    return not is_collection and TENSORS.search(annotation) is not None
 
 
 def find_dense(functions: list[Function]) -> list[Function]:

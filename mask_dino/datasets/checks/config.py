@@ -83,7 +83,8 @@ def check_resumable(config: Mapping) -> list[Finding]:
     settings = config.to_dict() if isinstance(config, Config) else dict(config)
     if unreadable := list(find_unreadable(settings)):
         listed = first_few((f'{place}={value!r}' for place, value in unreadable), 3)
-        message = f'{plural(len(unreadable), "setting")} that the text of a config cannot express: {listed}. '
+        count = plural(len(unreadable), 'setting')
+        message = f'{count} that the text of a config cannot express: {listed}. '
         remedy = 'Write text or numbers instead: checkpoints contain this text, and no training could be resumed.'
         return [error(message + remedy)]
     try:
@@ -124,11 +125,13 @@ def _loader_problems(loader: Mapping, scope: str | None) -> Iterator[str]:
         if not isinstance(dataset, Mapping):
             continue
         kind = find_class(dataset, DATASETS, scope)
-        problems = [*argument_problems('dataset', dataset, kind), *prefix_problems(dataset, kind)]
+        problems = argument_problems('dataset', dataset, kind)
+        problems = [*problems, *prefix_problems(dataset, kind)]
         yield from problems
         if not problems and (problem := folder_problem(dataset, kind)):
             yield problem
-        yield from _transform_problems(dataset.get('pipeline') or (), scope)
+        pipeline = dataset.get('pipeline') or ()
+        yield from _transform_problems(pipeline, scope)
 
 
 def _transform_problems(pipeline: Iterable[Any], scope: str | None) -> Iterator[str]:
@@ -147,7 +150,8 @@ def argument_problems(place: str, config: Mapping, kind: Any) -> list[str]:
     accepted = accepted_arguments(kind)
     if accepted is None:
         return []
-    unknown = [name for name in config if name not in accepted and name not in ('type', '_scope_')]
+    accepted = accepted | {'type', '_scope_'}
+    unknown = [name for name in config if name not in accepted]
     if not unknown:
         return []
     outdated = [name for name in unknown if name in OLD_ARGUMENTS]
@@ -167,7 +171,8 @@ def accepted_arguments(kind: Any) -> set[str] | None:
             continue
         parameters = signature(parent.__init__).parameters.values()
         names |= {parameter.name for parameter in parameters}
-        if all(parameter.kind is not Parameter.VAR_KEYWORD for parameter in parameters):
+        takes_all = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters)
+        if not takes_all:
             return names
     return None
 

@@ -132,7 +132,8 @@ def _read_header(path: str) -> tuple[tuple[int, int] | None, int]:
     """Return width and height as stored, and the EXIF orientation."""
     try:
         with Image.open(path) as image:
-            return image.size, int(image.getexif().get(ORIENTATION, 1))
+            orientation = image.getexif().get(ORIENTATION, 1)
+            return image.size, int(orientation)
     except (OSError, ValueError, TypeError, SyntaxError, Image.DecompressionBombError):
         return None, 1
 

@@ -69,7 +69,8 @@ def check_label_maps(loader: str, dataset: Any, decode: bool) -> list[Finding]:
 
 def _check_absence(loader: str, infos: Sequence[Mapping]) -> list[Finding]:
     """Report a data set for training that has no label map at all."""
-    if 'train' not in loader or any(info.get('seg_map_path') for info in infos):
+    has_maps = any(info.get('seg_map_path') for info in infos)
+    if has_maps or 'train' not in loader:
         return []
     message = f'{loader}: the data set has no label maps. '
     return [error(f'{message}Write data_prefix=dict(seg_map_path=...), the folder of the maps.')]
@@ -161,7 +162,8 @@ def _shape_problem(path: str, labels: np.ndarray, image_path: str) -> str | None
             f'{path} is an image of colours, {labels.shape[-1]} channels of them: save the index of the class of every '
             'pixel, in one channel'
         )
-    size, image_size = labels.shape[::-1], header_size(image_path)
+    size = labels.shape[::-1]
+    image_size = header_size(image_path)
     if image_size in (None, size):
         return None
     return f'{path} is {size[0]} x {size[1]} pixels, its image {image_path} {image_size[0]} x {image_size[1]}'

@@ -73,7 +73,8 @@ def _by_epoch(config: Mapping) -> bool:
 
 def _is_infinite(sampler: Any, scope: str | None) -> bool:
     """Tell whether a sampler, given by its config, never ends."""
-    kind = (
-        find_class(sampler, DATA_SAMPLERS, scope) if isinstance(sampler, Mapping) else type(sampler)
-    )
-    return bool(INFINITE_SAMPLERS & {parent.__name__ for parent in getattr(kind, '__mro__', ())})
+    kind = type(sampler)
+    if isinstance(sampler, Mapping):
+        kind = find_class(sampler, DATA_SAMPLERS, scope)
+    names = {parent.__name__ for parent in getattr(kind, '__mro__', ())}
+    return bool(INFINITE_SAMPLERS & names)

@@ -44,7 +44,7 @@ class SizeRange(NamedTuple):
 def check_narrow_images(
     loader: str, dataset: Any, paths: Sequence[str], sizes: Sequence[Any]
 ) -> list[Finding]:
-    """Report images of which the pipeline makes a side of 0 pixels; sizes are width and height, or None."""
+    """Report images that get a side of 0 pixels in the pipeline; sizes are width and height, or None."""
     known = [(path, size) for path, size in zip(paths, sizes, strict=True) if size]
     if not known:
         return []

@@ -73,17 +73,17 @@ def smooth_noise(rng: np.random.Generator, cells: int, size: int) -> np.ndarray:
 
 
 def flat(rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """One value everywhere."""
+    """One value (H, W) everywhere."""
     return np.full_like(u, 0.5)
 
 
 def gradient(rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """A ramp in any direction."""
+    """A ramp (H, W) in any direction."""
     return np.clip(0.5 + 0.5 * _along(u, v, rng.uniform(0, math.tau)), 0, 1)
 
 
 def stripes(rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Parallel bands in any direction."""
+    """Parallel bands (H, W) in any direction."""
     along = _along(u, v, rng.uniform(0, math.tau))
     frequency = rng.uniform(6, 11)
     phase = rng.uniform(0, math.tau)
@@ -93,24 +93,24 @@ def stripes(rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> np.ndarra
 
 
 def speckles(rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Scattered spots."""
+    """Scattered spots (H, W)."""
     return np.clip(smooth_noise(rng, len(u) // 2, len(u)) * 1.5 - 0.8, 0, 1)
 
 
 def sky(rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """A smooth ramp with a few soft clouds."""
+    """A smooth ramp with a few soft clouds, (H, W)."""
     return np.clip(gradient(rng, u, v) + 0.1 * smooth_noise(rng, 5, len(u)), 0, 1)
 
 
 def ground(rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Grain of one or two pixels on broad blotches."""
+    """Grain of one or two pixels on broad blotches, (H, W)."""
     size = len(u)
     grain = rng.standard_normal((size, size), dtype=np.float32) + smooth_noise(rng, size // 2, size)
     return np.clip(0.5 + 0.2 * grain + 0.1 * smooth_noise(rng, 8, size), 0, 1)
 
 
 def water(rng: np.random.Generator, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Wavy stripes, mostly level."""
+    """Wavy stripes (H, W), mostly level."""
     size = len(u)
     wavelength = rng.uniform(0.05, 0.09)  # as a fraction of the picture
     wavelength = max(wavelength, 3.5 / size)  # stripes of fewer than 3.5 pixels would alias
@@ -168,7 +168,8 @@ def _paint(rng: np.random.Generator, layer: Layer, others: Sequence[Paint]) -> P
     spread = rng.uniform(0.15, 0.35)
     if layer.forms:
         return contrasting_paint(rng, others, spread)
-    return natural_paint(rng, layer.label - len(THINGS), spread)
+    stuff = layer.label - len(THINGS)
+    return natural_paint(rng, stuff, spread)
 
 
 def _pattern(rng: np.random.Generator, layer: Layer) -> Pattern:
