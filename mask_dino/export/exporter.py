@@ -31,7 +31,7 @@ class Options(NamedTuple):
     size: tuple[int, int] = (512, 512)  # height and width of the trace
     static: bool = False  # whether files take images of this size only
     embedded: bool = False  # whether files normalise and pad images themselves
-    opset: int = 20
+    opset: int = 18
     tolerance: float = 1e-3
     image: Path | None = None  # to compare the file and the model on; None: a seeded one
 

@@ -1,7 +1,7 @@
 """The formats of exported files: ONNX, OpenVINO and torch.export."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
 from ..runtime import ModelInfo, Network, OnnxNetwork
-from ..runtime.metadata import KEY, ModelFileError, read_info
+from ..runtime.metadata import KEY, InputRule, ModelFileError, read_info
 from ..runtime.network import Outputs
 from .graph import ExportedNetwork
 from .packages import ExportError
@@ -31,11 +31,15 @@ class Target(NamedTuple):
 
 def trace(network: ExportedNetwork, example: Tensor) -> ExportedProgram:
     """Record the network with batch, height and width left open, unless its input is static."""
-    height = 1 if network.rule.embedded else 2
-    axes = dict.fromkeys((0, height, height + 1), Dim.DYNAMIC)
-    dynamic = None if network.rule.static else (axes,)
+    axes = None if network.rule.static else (open_axes(network.rule),)
     with torch.no_grad():
-        return torch.export.export(network, (example,), dynamic_shapes=dynamic, strict=False)
+        return torch.export.export(network, (example,), dynamic_shapes=axes, strict=False)
+
+
+def open_axes(rule: InputRule) -> dict[int, Any]:
+    """Return which axes of an input have any size: images, height and width."""
+    height = 1 if rule.embedded else 2
+    return dict.fromkeys((0, height, height + 1), Dim.DYNAMIC)
 
 
 def write_file(
@@ -76,10 +80,27 @@ def write_onnx(
         opset_version=opset,
         dynamo=True,
         verbose=False,
+        custom_translation_table={torch.ops.aten.linear.default: write_linear},
     )
     assert exported is not None
     exported.model.metadata_props[KEY] = info.to_json()
     exported.save(path, external_data=False)
+
+
+def write_linear(tokens: Any, weight: Any, bias: Any = None) -> Any:
+    """Write a linear layer of tokens (..., C) as one Gemm; torch's own form adds the bias in a step of its own.
+
+    Takes and returns values of onnxscript's graph.
+    """
+    from onnxscript import opset18 as operators
+
+    if len(tokens.shape) == 2:
+        return operators.Gemm(tokens, weight, bias, transB=1)
+    size = operators.Concat(
+        operators.Shape(tokens, end=-1), operators.Shape(weight, end=1), axis=0
+    )
+    rows = operators.Flatten(tokens, axis=-1)
+    return operators.Reshape(operators.Gemm(rows, weight, bias, transB=1), size)
 
 
 def write_openvino(onnx_file: Path, info: ModelInfo, path: Path) -> list[Path]:

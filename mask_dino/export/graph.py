@@ -103,6 +103,8 @@ class ExportedNetwork(nn.Module):
         """Return the outputs for a batch of images."""
         if self.rule.embedded:
             images = self.preprocess(images)
+        elif not self.rule.static:
+            images = self.state_sizes(images)
         feats = self.extract_feat(images)
         predictions, mask_features = self.head.predict_queries(feats)
         if not self.tasks:
@@ -143,6 +145,15 @@ class ExportedNetwork(nn.Module):
             else [probabilities]
         )
 
+    def state_sizes(self, images: Tensor) -> Tensor:
+        """Return the images (B, 3, H, W); in a trace, height and width are then known as multiples of the divisor.
+
+        The sizes of all maps are then products instead of nested quotients, with which a trace takes longer.
+        """
+        divisor = self.rule.padding.divisor
+        height, width = (size // divisor * divisor for size in images.shape[-2:])
+        return images.narrow(2, 0, height).narrow(3, 0, width)
+
     def preprocess(self, images: Tensor) -> Tensor:
         """Return normalised images (B, 3, H, W), padded, for bytes (B, H, W, 3)."""
         images = images.permute(0, 3, 1, 2).float()
@@ -150,10 +161,9 @@ class ExportedNetwork(nn.Module):
             images = images.flip(1)
         images = (images - self.mean) / self.std
         padding = self.rule.padding
-        height, width = images.shape[-2:]
-        return F.pad(
-            images, (0, -width % padding.divisor, 0, -height % padding.divisor), value=padding.value
-        )
+        below, right = (-size % padding.divisor for size in images.shape[-2:])
+        padded = F.pad(images, (0, right, 0, below), value=padding.value)
+        return self.state_sizes(padded)
 
 
 def _gather(values: Tensor, query: Tensor) -> Tensor:

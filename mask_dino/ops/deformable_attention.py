@@ -87,9 +87,12 @@ class DeformableAttention(nn.Module):
         A function of its own, so that its intermediate tensors are freed before the sampling, which needs most memory.
         """
         points = (self.num_levels, self.num_points)
-        offsets = self.sampling_offsets(located).float()
-        offsets = offsets.unflatten(-1, (self.num_heads, *points, 2))
-        locations = self.locate(reference.float(), offsets, spatial_shapes)
+        if is_exporting() and reference.shape[-1] == 2:
+            locations = self.locate_around_points(located, reference, spatial_shapes)
+        else:
+            offsets = self.sampling_offsets(located).float()
+            offsets = offsets.unflatten(-1, (self.num_heads, *points, 2))
+            locations = self.locate(reference.float(), offsets, spatial_shapes)
         weights = self.attention_weights(located).float()
         weights = weights.unflatten(-1, (self.num_heads, -1))
         weights = weights.softmax(-1)  # over the points of all levels
@@ -107,6 +110,22 @@ class DeformableAttention(nn.Module):
         center = reference[..., :2]
         size = reference[..., 2:]
         return center + offsets / self.num_points * size * 0.5
+
+    def locate_around_points(
+        self, located: Tensor, reference: Tensor, spatial_shapes: Tensor
+    ) -> Tensor:
+        """Return what :meth:`locate` returns for points (B, Q, V, 2), by fewer operations on large tensors.
+
+        The weights of the layer are divided by the sizes of the levels, not its output. Programs that run exported
+        files are slow where they repeat a short last dimension, so that the points are repeated before they are added.
+        """
+        shape = (self.num_heads, self.num_levels, self.num_points, 2)
+        width_height = spatial_shapes.flip(1)[:, None].expand(shape).flatten()
+        weight = self.sampling_offsets.weight / width_height[:, None]
+        offsets = F.linear(located, weight, self.sampling_offsets.bias / width_height)
+        points = reference[:, :, None, :, None].expand(-1, -1, *shape)
+        locations = points.flatten(2) + offsets
+        return locations.unflatten(-1, shape)
 
     def sample(self, values: Tensor, memory: Memory, locations: Tensor, weights: Tensor) -> Tensor:
         """Return the weighted sums (B, Q, C) of values (B, L, heads, C / heads) by the fastest way there is.
@@ -137,22 +156,23 @@ def sample_grid(
 ) -> Tensor:
     """Return weighted sums (B, Q, heads * C) of bilinear values, zero outside of the maps; see :func:`sample_sparse`.
 
-    One level at a time, so that the sampled values of all levels are never held together.
+    One level at a time, so that the sampled values of all levels are never held together. Queries come last, so that
+    the sum over the points adds long rows.
     """
     batch, _, heads, channels = values.shape
     grids = locations * 2 - 1  # in [-1, 1]
-    grids = grids.transpose(1, 2).flatten(0, 1)  # (B * heads, Q, V, points, 2)
-    weights = weights.transpose(1, 2).flatten(0, 1)  # (B * heads, Q, V, points)
+    grids = grids.permute(0, 2, 3, 4, 1, 5).flatten(0, 1)  # (B * heads, V, points, Q, 2)
+    weights = weights.permute(0, 2, 3, 4, 1).flatten(0, 1)  # (B * heads, V, points, Q)
     tokens_of_levels = values.split([height * width for height, width in sizes], 1)
     total = values.new_zeros(())
     for level, (height, width) in enumerate(sizes):
         tokens = tokens_of_levels[level]  # (B, h * w, heads, C)
         maps = tokens.permute(0, 2, 3, 1)
         maps = maps.reshape(batch * heads, channels, height, width)
-        grid = grids[:, :, level]  # (B * heads, Q, points, 2)
-        weight = weights[:, None, :, level]  # (B * heads, 1, Q, points)
-        sampled = F.grid_sample(maps, grid, align_corners=False)  # (B * heads, C, Q, points)
-        total = total + (sampled * weight).sum(-1)
+        grid = grids[:, level]  # (B * heads, points, Q, 2)
+        weight = weights[:, level, None]  # (B * heads, 1, points, Q)
+        sampled = F.grid_sample(maps, grid, align_corners=False)  # (B * heads, C, points, Q)
+        total = total + (sampled * weight).sum(2)
     sums = total.unflatten(0, (batch, heads))  # (B, heads, C, Q)
     return sums.flatten(1, 2).transpose(1, 2)
 

@@ -64,7 +64,7 @@ def arguments() -> argparse.ArgumentParser:
         '(default: padded, normalised (batch, 3, height, width) float32)',
     )
     parser.add_argument(
-        '--opset', type=int, default=20, help="version of ONNX's operators (default: 20)"
+        '--opset', type=int, default=18, help="version of ONNX's operators (default: 18)"
     )
     parser.add_argument(
         '--tolerance',

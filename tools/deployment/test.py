@@ -1,0 +1,66 @@
+"""Test an exported file on the test data of a config: tools/deployment/test.py CONFIG model.onnx."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+from mask_dino.cli import benchmarks
+from mask_dino.cli.common import UsageError
+from mask_dino.compat import resolve_config
+from mask_dino.export.evaluation import evaluate, open_model
+from mask_dino.export.packages import ExportError
+from mask_dino.runtime import ModelFileError
+
+
+def arguments() -> argparse.ArgumentParser:
+    """Declare the command line."""
+    parser = argparse.ArgumentParser(
+        description='Compute the figures of an exported file (AP, PQ, mIoU) on the test data of a config, with the '
+        "config's own evaluators. tools/test.py computes the same for a checkpoint.",
+    )
+    parser.add_argument('config', help='config file that the file was exported with')
+    parser.add_argument(
+        'model', type=Path, help='exported file: model.onnx, model.xml (OpenVINO) or model.pt2 (torch)'
+    )
+    parser.add_argument('--threads', type=int, help='threads of the network (default: its own choice)')
+    parser.add_argument(
+        '--precision',
+        choices=['f32', 'bf16'],
+        default='f32',
+        help='of the computation of an OpenVINO file (default: f32)',
+    )
+    parser.add_argument('--out', type=Path, help='JSON file for the figures')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='settings to override',
+    )
+    return parser
+
+
+def main() -> None:
+    """Test, or say what is wrong."""
+    parser = arguments()
+    args = parser.parse_args()
+    try:
+        config = benchmarks.read_config(resolve_config(args.config), args.cfg_options)
+        segmenter = open_model(args.model, args.threads, args.precision)
+        figures = evaluate(segmenter, config)
+    except UsageError as error:
+        parser.error(str(error))
+    except (ExportError, ModelFileError) as error:
+        sys.exit(f'error: {error}')
+    text = json.dumps(figures, indent=2)
+    print(text)
+    if args.out:
+        args.out.write_text(text)
+
+
+if __name__ == '__main__':
+    main()
