@@ -71,7 +71,9 @@ def check_classes(classes: Sequence[str], names: Sequence[str]) -> None:
         )
 
 
-def suitable_metrics(settings: ConfigDict | list[ConfigDict], tasks: Sequence[str]) -> list[BaseMetric]:
+def suitable_metrics(
+    settings: ConfigDict | list[ConfigDict], tasks: Sequence[str]
+) -> list[BaseMetric]:
     """Build the metrics of a config that a file for these tasks has results for, and name the others."""
     every = settings if isinstance(settings, list) else [settings]
     metrics = [METRICS.build(setting) for setting in every]
@@ -80,7 +82,9 @@ def suitable_metrics(settings: ConfigDict | list[ConfigDict], tasks: Sequence[st
         if metric not in suitable:
             print(f'{type(metric).__name__} is left out: the file makes no such results')
     if not suitable:
-        raise ExportError(f'test_evaluator has no metric for {", ".join(tasks)}, which the file makes')
+        raise ExportError(
+            f'test_evaluator has no metric for {", ".join(tasks)}, which the file makes'
+        )
     return suitable
 
 

@@ -80,27 +80,10 @@ def write_onnx(
         opset_version=opset,
         dynamo=True,
         verbose=False,
-        custom_translation_table={torch.ops.aten.linear.default: write_linear},
     )
     assert exported is not None
     exported.model.metadata_props[KEY] = info.to_json()
     exported.save(path, external_data=False)
-
-
-def write_linear(tokens: Any, weight: Any, bias: Any = None) -> Any:
-    """Write a linear layer of tokens (..., C) as one Gemm; torch's own form adds the bias in a step of its own.
-
-    Takes and returns values of onnxscript's graph.
-    """
-    from onnxscript import opset18 as operators
-
-    if len(tokens.shape) == 2:
-        return operators.Gemm(tokens, weight, bias, transB=1)
-    size = operators.Concat(
-        operators.Shape(tokens, end=-1), operators.Shape(weight, end=1), axis=0
-    )
-    rows = operators.Flatten(tokens, axis=-1)
-    return operators.Reshape(operators.Gemm(rows, weight, bias, transB=1), size)
 
 
 def write_openvino(onnx_file: Path, info: ModelInfo, path: Path) -> list[Path]:

@@ -120,11 +120,15 @@ class DeformableAttention(nn.Module):
         files are slow where they repeat a short last dimension, so that the points are repeated before they are added.
         """
         shape = (self.num_heads, self.num_levels, self.num_points, 2)
-        width_height = spatial_shapes.flip(1)[:, None].expand(shape).flatten()
-        weight = self.sampling_offsets.weight / width_height[:, None]
-        offsets = F.linear(located, weight, self.sampling_offsets.bias / width_height)
-        points = reference[:, :, None, :, None].expand(-1, -1, *shape)
-        locations = points.flatten(2) + offsets
+        width_height = spatial_shapes.flip(1)[:, None]  # (V, 1, 2)
+        divisor = width_height.expand(shape).flatten()
+        layer = self.sampling_offsets
+        weight = layer.weight / divisor[:, None]
+        bias = layer.bias / divisor
+        offsets = F.linear(located, weight, bias)
+        points = reference[:, :, None, :, None]  # (B, Q, 1, V, 1, 2)
+        repeated = points.expand(-1, -1, *shape)
+        locations = repeated.flatten(2) + offsets
         return locations.unflatten(-1, shape)
 
     def sample(self, values: Tensor, memory: Memory, locations: Tensor, weights: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from PIL import Image
 
-from mask_dino.datasets.shapes.options import World
+from mask_dino.datasets.shapes import World
 from mask_dino.datasets.shapes.write import write_shapes
 from mask_dino.export.evaluation import evaluate, open_model
 from mask_dino.export.packages import ExportError

@@ -23,9 +23,13 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument('config', help='config file that the file was exported with')
     parser.add_argument(
-        'model', type=Path, help='exported file: model.onnx, model.xml (OpenVINO) or model.pt2 (torch)'
+        'model',
+        type=Path,
+        help='exported file: model.onnx, model.xml (OpenVINO) or model.pt2 (torch)',
     )
-    parser.add_argument('--threads', type=int, help='threads of the network (default: its own choice)')
+    parser.add_argument(
+        '--threads', type=int, help='threads of the network (default: its own choice)'
+    )
     parser.add_argument(
         '--precision',
         choices=['f32', 'bf16'],
