@@ -1,7 +1,10 @@
 """Every way in which a checkpoint gets into the frameworks refuses configs that could run code."""
 
+import functools
+import http.server
 import runpy
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from helpers.originals import config
 from mmdet.apis import DetInferencer, init_detector
 from mmengine import fileio
 from mmengine.config import Config
+from mmengine.hooks import EMAHook
 from mmengine.model import PretrainedInit
 from mmengine.registry import init_default_scope
 from mmengine.runner import CheckpointLoader, Runner, load_checkpoint
@@ -137,6 +141,24 @@ def test_fixed_sources(monkeypatch, tmp_path, attack, prefix, reader):
     monkeypatch.setattr(mmengine_loaders, reader, lambda filename, map_location: content)
     with refuses():
         CheckpointLoader.load_checkpoint(prefix)
+
+
+def test_urls(monkeypatch, tmp_path, bad):
+    """In ``load_from`` of a training with EMAHook, which reads the checkpoint on its own."""
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'home'))
+    monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=Path(bad).parent)
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        settings = Config.fromfile(LINE)
+        settings.work_dir = str(tmp_path / 'work')
+        settings.experiment_name = tmp_path.name
+        settings.load_from = f'http://127.0.0.1:{server.server_port}/bad.pth'
+        runner = Runner.from_cfg(settings)
+        assert any(isinstance(hook, EMAHook) for hook in runner.hooks)
+        with refuses():
+            runner.train()
+        server.shutdown()
 
 
 def test_object_stores(monkeypatch, bad):
