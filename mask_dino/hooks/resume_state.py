@@ -36,7 +36,7 @@ class RandomState(NamedTuple):
             python=(version, torch.tensor(words), second_normal),
             numpy=(numpy_words, int(position), int(has_normal), float(normal)),
             torch=torch.get_rng_state(),
-            accelerator=torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
+            accelerator=torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None,
         )
 
     @classmethod

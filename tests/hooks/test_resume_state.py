@@ -3,8 +3,11 @@
 from pathlib import Path
 
 import pytest
+import torch
 from helpers.line import line_config
 from mmengine.runner import Runner
+
+from mask_dino.hooks.resume_state import RandomState
 
 END = {'param_scheduler.1.end': 100}
 """Without it, mmengine lets a schedule end with the training, so that a longer training has another schedule."""
@@ -74,3 +77,10 @@ def test_another_schedule_is_named(warnings):
 def test_unchanged_settings_and_new_trainings_are_not_spoken_of(warnings, tmp_path):
     assert warnings(resume=True) == []
     assert warnings(load_from=str(tmp_path / 'iter_2.pth'), **optimizer(lr=0.2)) == []
+
+
+def test_the_process_of_a_loader_does_not_start_a_gpu(monkeypatch: pytest.MonkeyPatch):
+    """CUDA cannot start in a forked process, so its random numbers are left out where it has not started."""
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'get_rng_state', lambda: pytest.fail('started CUDA'))
+    assert RandomState.capture().accelerator is None

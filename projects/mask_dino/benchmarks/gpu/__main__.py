@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
-from mask_dino.benchmarks.report import environment
 from mmengine.logging import MMLogger
 
 from gpu.checks import environment_rows, test_rows
@@ -18,6 +17,7 @@ from gpu.parity import parity_rows
 from gpu.sampling import sampling_rows
 from gpu.speed import compile_rows, inference_rows, step_rows
 from gpu.waits import wait_rows
+from mask_dino.benchmarks.measure import environment
 from mask_dino.messages import format_table
 
 PARTS: dict[str, Callable[[torch.device, bool], Iterable[dict]]] = dict(

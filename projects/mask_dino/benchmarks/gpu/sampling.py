@@ -6,10 +6,10 @@ from statistics import median
 from typing import NamedTuple
 
 import torch
-from mask_dino.benchmarks.memory import peak_memory
 from mmcv.ops.multi_scale_deform_attn import MultiScaleDeformableAttnFunction
 from torch import Tensor
 
+from mask_dino.benchmarks.step import peak_memory
 from mask_dino.benchmarks.timing import Spans
 from mask_dino.ops.deformable_attention import IM2COL_STEP, has_kernel, sample_grid
 from mask_dino.ops.sparse_sampling import sample_sparse
