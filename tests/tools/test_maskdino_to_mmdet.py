@@ -64,7 +64,7 @@ def test_with_a_config(run, files):
     found = inference_detector(detector, np.zeros((64, 96, 3), np.uint8)).pred_instances
     assert len(found) == detector.test_cfg.max_per_image
     assert found.masks.shape[1:] == (64, 96)
-    # The file alone is enough, as README says.
+    # The file alone is enough, as the page on released checkpoints says.
     alone = DetInferencer(weights=str(destination), device='cpu')
     again = alone(np.zeros((64, 96, 3), np.uint8), return_datasamples=True)['predictions'][
         0

@@ -174,7 +174,7 @@ all classes of the overlap (intersection over union) of predicted and true areas
      weights     {WEIGHTS}
      config      {CONFIG}
 
-README.md, "Use", has the commands to try the model on an image. To start again: rm -r {WORK_DIR}""")
+docs/quick_start.md has the commands to try the model on an image. To start again: rm -r {WORK_DIR}""")
 
 
 def scores(metrics: dict[str, float]) -> str:

@@ -1,7 +1,7 @@
 """Write the tables of published figures into the pages: python tools/dev/write_tables.py.
 
 The figures come from projects/mask_dino/metafile.yml. A page has a table between the comments `<!-- table: NAME -->`
-and `<!-- end of table -->`; NAME is instance, panoptic, semantic or released.
+and `<!-- end of table -->`; NAME is instance, panoptic, semantic, released or zoo.
 """
 
 from __future__ import annotations
@@ -106,9 +106,25 @@ def make_released(page: Path) -> list[list[str]]:
     return [['Released file', 'Config'], *rows]
 
 
+def make_zoo(page: Path) -> list[list[str]]:
+    """Return the rows of the short table of models with released weights, the header first."""
+    rows = [['Config', 'Task', 'Figures', 'Figures are', 'Weights are']]
+    for model in read_models():
+        if 'Released File' not in model['Metadata']:
+            continue
+        metrics = ', '.join(f'{name} {value:.1f}' for name, value in metrics_of(model).items())
+        data = ', '.join(item for item in model['Metadata']['Training Data'])
+        task = task_of(model).removesuffix(' Segmentation').lower()
+        rows.append(
+            [link_config(model, page), f'{task}, {data}', metrics, 'published', 'converted']
+        )
+    return rows
+
+
 def make_table(name: str, page: Path) -> str:
     """Return a table as Markdown."""
-    rows = make_released(page) if name == 'released' else make_figures(name, page)
+    others = {'zoo': make_zoo, 'released': make_released}
+    rows = others[name](page) if name in others else make_figures(name, page)
     rows.insert(1, ['---'] * len(rows[0]))
     return ''.join(f'| {" | ".join(row)} |\n' for row in rows)
 

@@ -1,6 +1,7 @@
 """Check the data of a config before training: files, annotations, images, classes."""
 
 import argparse
+import contextlib
 import logging
 import sys
 from pathlib import Path
@@ -42,7 +43,8 @@ def main() -> None:
     except UsageError as error:
         parser.error(str(error))
     init_default_scope(config.get('default_scope', 'mmdet'))
-    findings = check_config(config, args.images)
+    with contextlib.redirect_stdout(None):  # pycocotools prints its progress
+        findings = check_config(config, args.images)
     for level, message in findings:
         print(f'{logging.getLevelName(level).lower()}: {message}')
     sys.exit(1 if error_messages(findings) else 0)

@@ -1,7 +1,7 @@
 # Shapes, made by `python tools/dataset_converters/make_shapes.py data/shapes`
 dataset_type = 'CheckedCocoDataset'
 data_root = 'data/shapes/'
-# Width and height in training and testing. Images are resized to fit; set_image_size changes all places (README).
+# Width and height in training and testing. Images are resized to fit; set_image_size changes all places.
 image_size = (128, 128)
 metainfo = dict(
     classes=('ellipse', 'rectangle', 'triangle', 'star', 'ring'),

@@ -3,7 +3,7 @@ _base_ = './panoptic_loaders.py'
 
 dataset_type = 'CheckedCocoPanopticDataset'
 data_root = 'data/shapes/'
-# Width and height in training and testing. Images are resized to fit; set_image_size changes all places (README).
+# Width and height in training and testing. Images are resized to fit; set_image_size changes all places.
 image_size = (128, 128)
 thing_classes = ('ellipse', 'rectangle', 'triangle', 'star', 'ring')
 stuff_classes = ('sky', 'ground', 'water')

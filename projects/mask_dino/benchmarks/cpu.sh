@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measure the figures of README.md on a CPU, one after another: about half an hour on two cores that do nothing else.
+# Measure the figures of docs/benchmarks.md on a CPU, one after another: about half an hour on two cores that do nothing else.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 export PYTHONPATH=tests
