@@ -124,8 +124,13 @@ def make_zoo(page: Path) -> list[list[str]]:
 def make_table(name: str, page: Path) -> str:
     """Return a table as Markdown."""
     others = {'zoo': make_zoo, 'released': make_released}
-    rows = others[name](page) if name in others else make_figures(name, page)
-    rows.insert(1, ['---'] * len(rows[0]))
+    if name in others:
+        make_rows = others[name]
+        rows = make_rows(page)
+    else:
+        rows = make_figures(name, page)
+    separator = ['---'] * len(rows[0])
+    rows.insert(1, separator)
     return ''.join(f'| {" | ".join(row)} |\n' for row in rows)
 
 
