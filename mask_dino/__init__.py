@@ -4,4 +4,4 @@ Importing this package loads nothing heavy. A config names the shell that it nee
 `mask_dino.det` under MMDetection, `mask_dino.seg` under MMSegmentation.
 """
 
-__version__ = '0.1.0'
+__version__ = '0.2.0'
