@@ -1,92 +1,246 @@
-"""A page of pictures: image, ground truth and each kind of result side by side."""
+"""The page with which the demo ends: figures, curves, pictures and the layers of two objects in one file."""
 
-from collections.abc import Sequence
+import html
+import io
+import json
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-import cv2
-import mmcv
 import numpy as np
 import torch
-from mmdet.structures import DetDataSample
-from mmdet.visualization import DetLocalVisualizer
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from mmengine.dataset import BaseDataset, pseudo_collate
-from mmengine.model import BaseModel
-from mmengine.structures import InstanceData, PixelData
-from torch import Tensor
+from mmengine.runner import Runner
+from mmengine.structures import BaseDataElement
+from PIL import Image
 
-from mask_dino.det.visualizer import RESULTS, TRUTH, PanopticVisualizer
+from mask_dino.inspect import Truth, draw_layers, inspect_layers
+from mask_dino.inspect.files import write_whole
+from mask_dino.inspect.images import read_image
+from mask_dino.inspect.networks import find_labels
+from mask_dino.inspect.page import encode_image, make_layers_page
+from mask_dino.inspect.pictures import (
+    Segment,
+    draw_segments,
+    list_instances,
+    list_panoptic,
+    list_semantic,
+    list_truth,
+)
+from mask_dino.inspect.truth import read_truth
+from mask_dino.inspect.views import LayerView, pick_queries
 
-FRAME = 4  # white pixels around the row of an image
+SIDE = 480
+"""Longer side of a picture in pixels."""
+SCORE_THR = 0.3
+"""Instances with a lower score are not drawn."""
+LAYERED = 2
+"""Objects whose layers are shown: the two largest things of the first image that has so many."""
+SENTENCES = {
+    'coco/bbox_mAP': 'Box AP: how well boxes fit the objects. The mean over the classes of things and over ten '
+    'thresholds of overlap, from 0.50 to 0.95.',
+    'coco/segm_mAP': 'Mask AP: the same for the outlines of the objects.',
+    'coco_panoptic/PQ': 'PQ, panoptic quality: how well the image is divided into things and stuff.',
+    'coco_semantic/mIoU': 'mIoU: the overlap of predicted and true areas of a class, the mean over all classes.',
+}
+PERCENT = ('coco_panoptic/PQ', 'coco_semantic/mIoU')
+
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 90rem; margin: 0 auto; padding: 1rem; color: #1a1a1e;
+  background: #fff; }
+h2 { margin-top: 2.5rem; }
+table { border-collapse: collapse; }
+th, td { text-align: left; padding: .3rem 1.2rem .3rem 0; border-bottom: 1px solid #ccc; vertical-align: top; }
+td.value { font-size: 1.6rem; font-variant-numeric: tabular-nums; }
+img { max-width: 100%; height: auto; }
+.row { display: grid; grid-template-columns: repeat(4, minmax(0, 1fr)); gap: .6rem; margin-bottom: 1.2rem; }
+figure { margin: 0; }
+figcaption { color: #444; }
+iframe { width: 100%; height: 60rem; border: 1px solid #ccc; }
+@media (max-width: 60rem) { .row { grid-template-columns: repeat(2, minmax(0, 1fr)); } }
+"""
 
 
-def draw_page(
-    model: BaseModel,
-    dataset: BaseDataset,
-    indices: Sequence[int],
-    out_file: Path,
-    scale: int = 2,
-    score_thr: float = 0.2,
+class Result(NamedTuple):
+    """One image with its ground truth and the results of the model."""
+
+    path: str
+    image: np.ndarray  # (H, W, 3) uint8 RGB
+    truth: Truth
+    sample: BaseDataElement
+
+
+def write_page(
+    path: Path, runner: Runner, metrics: dict[str, float], indices: Sequence[int], log_dir: Path
 ) -> None:
-    """Predict on images of a dataset and draw them, two to a row: the image, its ground truth, the results.
+    """Predict on images of the test, draw them, and write the page, which needs no network.
 
     Args:
-        dataset: A dataset of mmdet in test mode, with annotations.
-        scale: Factor by which images are enlarged, for small ones.
-        score_thr: Instances with a lower score are not drawn.
+        metrics: Of the test.
+        indices: Of the images in the data set of the test.
+        log_dir: Folder of the training, below which are its figures.
 
     Raises:
         OSError: If the page cannot be written.
     """
-    visualizer = PanopticVisualizer()
-    visualizer.dataset_meta = dataset.metainfo
-    rows = [draw_row(model, dataset[i], visualizer, scale, score_thr) for i in indices]
-    left, right = rows[0::2], rows[1::2]
-    pairs = [
-        np.hstack(pair) for pair in zip(left, right, strict=False)
-    ]  # an odd row at the end is left out
-    page = np.vstack(pairs)
-    out_file.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(out_file), page[..., ::-1]):
-        raise OSError(f'{out_file}: cannot be written')
+    dataset = runner.test_dataloader.dataset
+    results = [predict(runner, dataset, index) for index in indices]
+    sections = [
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f'<title>Mask DINO on Shapes</title><style>{STYLE}</style></head><body>',
+        '<h1>Mask DINO on Shapes</h1>',
+        '<p>A small Mask DINO, trained from scratch on generated pictures, and what it finds in '
+        f'{len(dataset)} others.</p>',
+        describe_metrics(metrics),
+        show_curves(read_scalars(log_dir)),
+        show_pictures(results, dataset.metainfo),
+        show_layers(runner, results, dataset.metainfo['classes']),
+        '</body></html>',
+    ]
+    write_whole(path, '\n'.join(sections).encode())
 
 
-def draw_row(
-    model: BaseModel, item: dict, visualizer: DetLocalVisualizer, scale: int, score_thr: float
-) -> np.ndarray:
-    """Return the RGB row (height, columns * width, 3) of one image of a dataset."""
-    with torch.no_grad():
-        [sample] = model.test_step(pseudo_collate([item]))
-    image = mmcv.imread(sample.img_path, channel_order='rgb')
-    image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-    large = enlarge_sample(sample.cpu(), scale)
-    visualizer.add_datasample('page', image, large, pred_score_thr=score_thr)
-    row = np.hstack((image, visualizer.get_image()))
-    frame = (FRAME, FRAME)
-    return np.pad(row, (frame, frame, (0, 0)), constant_values=255)
+@torch.no_grad()
+def predict(runner: Runner, dataset: BaseDataset, index: int) -> Result:
+    """Return the results of one image of a data set."""
+    item = dataset[index]
+    truth = read_truth(item['data_samples'], find_labels(runner.model))
+    [sample] = runner.model.test_step(pseudo_collate([item]))
+    image = read_image(sample.img_path)[..., ::-1].copy()
+    return Result(sample.img_path, image, truth, sample)
 
 
-def enlarge_sample(sample: DetDataSample, scale: int) -> DetDataSample:
-    """Scale ground truth and results by a whole factor."""
-    large = DetDataSample()
-    for field in (*TRUTH, *RESULTS):
-        value = sample.get(field)
-        if isinstance(value, PixelData):
-            setattr(large, field, PixelData(sem_seg=enlarge_maps(value.sem_seg, scale)))
-        elif value is not None:
-            setattr(large, field, enlarge_instances(value, scale))
-    return large
+def describe_metrics(metrics: dict[str, float]) -> str:
+    """Return a table: a figure and a sentence in each row."""
+    rows = []
+    for name, sentence in SENTENCES.items():
+        value = metrics[name] / (100 if name in PERCENT else 1)
+        short, _, rest = sentence.partition(': ')
+        rows.append(
+            f'<tr><th scope="row">{short}</th><td class="value">{value:.2f}</td><td>{rest}</td></tr>'
+        )
+    body = '\n'.join(rows)
+    return f'<h2>Figures</h2><p>Each lies between 0 and 1; 1 is perfect.</p><table>{body}</table>'
 
 
-def enlarge_instances(instances: InstanceData, scale: int) -> InstanceData:
-    """Scale boxes and masks."""
-    masks = instances.masks
-    masks = masks if isinstance(masks, Tensor) else masks.to_tensor(torch.bool, 'cpu')
-    large = InstanceData(**dict(instances.items()))
-    large.bboxes = torch.as_tensor(instances.bboxes) * scale
-    large.masks = enlarge_maps(masks, scale).numpy()
-    return large
+def read_scalars(log_dir: Path) -> list[dict[str, float]]:
+    """Return the figures that a training has logged, also one that was stopped and resumed."""
+    lines: list[dict[str, float]] = []
+    for file in sorted(log_dir.glob('*/vis_data/scalars.json')):
+        lines.extend(json.loads(line) for line in file.read_text().splitlines())
+    return lines
 
 
-def enlarge_maps(maps: Tensor, scale: int) -> Tensor:
-    """Repeat every pixel of (N, H, W) maps."""
-    return maps.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
+def show_curves(lines: Iterable[dict[str, float]]) -> str:
+    """Return a picture of the losses and of the metrics over the steps of a training."""
+    losses, metrics = collect_curves(lines)
+    if not losses:
+        return ''
+    figure = Figure(figsize=(13, 4.5), dpi=100, layout='constrained')
+    FigureCanvasAgg(figure)
+    loss_axes, metric_axes = figure.subplots(1, 2)
+    draw_curves(loss_axes, losses, 'losses of the last layer')
+    draw_curves(metric_axes, metrics, 'metrics on unseen images')
+    metric_axes.set_ylim(0, 1)
+    loss_axes.set_yscale('log')
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format='png')
+    picture = encode_image(np.asarray(Image.open(buffer).convert('RGB')), 'PNG')
+    ends = ', '.join(
+        f'{name} {values[-1][1]:.2f}' for name, values in {**losses, **metrics}.items()
+    )
+    return (
+        f'<h2>Curves</h2><figure><img src="{picture}" alt="Losses and metrics over the steps of the training; at its '
+        f'end: {ends}"><figcaption>Losses fall, metrics rise. Each loss is weighted as in the training.'
+        '</figcaption></figure>'
+    )
+
+
+Curves = dict[str, list[tuple[float, float]]]
+
+
+def collect_curves(lines: Iterable[dict[str, float]]) -> tuple[Curves, Curves]:
+    """Return the losses of the last layer and the metrics, each by its name as pairs of step and value."""
+    losses: Curves = {}
+    metrics: Curves = {}
+    values = [(name, line['step'], value) for line in lines for name, value in line.items()]
+    for name, step, value in values:
+        if name.startswith('loss_'):
+            losses.setdefault(name.removeprefix('loss_'), []).append((step, value))
+        elif name in SENTENCES:
+            share = value / (100 if name in PERCENT else 1)
+            short = re.split('[:,]', SENTENCES[name])[0]
+            metrics.setdefault(short, []).append((step, share))
+    return losses, metrics
+
+
+def draw_curves(axes: object, curves: Curves, title: str) -> None:
+    """Draw curves over the steps into axes of matplotlib."""
+    for name, values in curves.items():
+        # All steps, then all values.
+        steps, heights = zip(*sorted(values), strict=True)
+        axes.plot(steps, heights, label=name, marker='o' if len(values) < 20 else '')
+    axes.set(title=title, xlabel='step')
+    axes.grid(alpha=0.3)
+    if curves:
+        axes.legend()
+
+
+def show_pictures(results: Sequence[Result], metainfo: dict) -> str:
+    """Return a grid: for each image its ground truth, instances, panoptic and semantic map."""
+    classes, palette = metainfo['classes'], metainfo['palette']
+    rows = []
+    for result in results:
+        parts = {
+            'ground truth': list_truth(result.truth, classes),
+            'instances': list_instances(result.sample, classes, SCORE_THR),
+            'panoptic map': list_panoptic(result.sample, classes),
+            'semantic map': list_semantic(result.sample, classes),
+        }
+        figures = []
+        for name, segments in parts.items():
+            picture = draw_segments(result.image, segments, palette, SIDE)
+            figures.append(show_picture(name, picture, segments))
+        rows.append(f'<div class="row">{"".join(figures)}</div>')
+    body = '\n'.join(rows)
+    return f'<h2>Pictures</h2><p>Images that the model has not seen in training.</p>{body}'
+
+
+def show_picture(name: str, picture: np.ndarray, segments: Sequence[Segment]) -> str:
+    """Return one picture with its name, and its content in words."""
+    content = html.escape(', '.join(segment.text for segment in segments) or 'nothing')
+    source = encode_image(picture, 'JPEG')
+    return f'<figure><img src="{source}" alt="{name}: {content}"><figcaption>{name}</figcaption></figure>'
+
+
+def show_layers(runner: Runner, results: Sequence[Result], classes: Sequence[str]) -> str:
+    """Return the layers of two objects, as a picture and as a page to try."""
+    model = runner.model
+    num_things = find_labels(model).num_things
+    result = next(
+        (one for one in results if (one.truth.labels < num_things).sum() >= LAYERED), None
+    )
+    if result is None:
+        return ''
+    views = inspect_layers(model, result.path, config=runner.cfg, truth=result.truth)
+    chosen = pick_queries(views, choose_things(views[-1], result.truth, num_things))
+    picture = draw_layers(result.image, chosen, classes, truth=result.truth)
+    page = make_layers_page(result.image, chosen, classes, truth=result.truth)
+    return (
+        '<h2>Layer by layer</h2><p>How the queries of two objects find them: the selected token of the encoder, the '
+        'query before the first decoder layer, and after each layer.</p>'
+        f'<figure><img src="{encode_image(picture, "PNG")}" alt="Masks, boxes and sampled points of two objects, '
+        'layer by layer; the page below has them in words"></figure>'
+        f'<iframe title="Layers of two objects, with a slider" srcdoc="{html.escape(page)}"></iframe>'
+    )
+
+
+def choose_things(view: LayerView, truth: Truth, num_things: int) -> list[int]:
+    """Return the places of the queries of the largest things."""
+    areas = truth.masks[view.objects].sum((1, 2))
+    areas[truth.labels[view.objects] >= num_things] = 0
+    return sorted((-areas).argsort(kind='stable')[:LAYERED].tolist())

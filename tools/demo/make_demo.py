@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from demo_page import draw_page
+from demo_page import write_page
 from mmengine.config import Config
 from mmengine.runner import Runner
 
@@ -24,7 +24,7 @@ DATA = Path('data/shapes')
 WORK_DIR = Path('work_dirs/demo')
 LOG = WORK_DIR / 'train.log'
 EVALUATION = WORK_DIR / 'evaluation.log'
-PAGE = WORK_DIR / 'pictures.png'
+PAGE = WORK_DIR / 'index.html'
 WEIGHTS = WORK_DIR / 'weights.pth'
 BACKBONE = WORK_DIR / 'backbone.pth'
 BACKBONE_LOG = WORK_DIR / 'backbone.log'
@@ -35,6 +35,7 @@ BACKBONE_RATE = (
 )
 WORLD = World(train=2000, val=100)
 PICTURES = range(16)
+TESTS = 4  # during the training
 LINES = 10  # outside a terminal, one of so many lines of progress is shown
 
 
@@ -58,9 +59,9 @@ def main() -> None:
         metrics = runner.test()
     say(
         '5/5',
-        'Pictures: image, ground truth, instances, panoptic and semantic map, two images to a row',
+        'Page: figures, curves, pictures of ground truth and results, two objects layer by layer',
     )
-    draw_page(runner.model, runner.test_dataloader.dataset, PICTURES, PAGE)
+    write_page(PAGE, runner, metrics, PICTURES, WORK_DIR)
     report(metrics)
 
 
@@ -86,6 +87,8 @@ def train(config: Config) -> None:
     command = ['tools/dist_train.sh', str(CONFIG), str(PROCESSES)]
     command += ['--work-dir', str(WORK_DIR), '--resume', '--cfg-options']
     command += list_settings(config.train_dataloader.batch_size // PROCESSES)
+    # A few tests on the way, which take seconds, give the curves of the metrics.
+    command.append(f'train_cfg.val_interval={max(1, config.train_cfg.max_iters // TESTS)}')
     say('3/5', f'Training: {" ".join(command)}')
     run_training(command, LOG)
     shutil.copyfile(WORK_DIR / f'iter_{config.train_cfg.max_iters}.pth', WEIGHTS)
@@ -169,7 +172,7 @@ def report(metrics: dict[str, float]) -> None:
 from 0.50 to 0.95. PQ is the panoptic quality of maps that divide the image into things and stuff. mIoU is the mean over
 all classes of the overlap (intersection over union) of predicted and true areas.
 
-     pictures    {PAGE}
+     page        {PAGE}  (open it in a browser)
      logs        {BACKBONE_LOG}, {LOG}, {EVALUATION}
      weights     {WEIGHTS}
      config      {CONFIG}
