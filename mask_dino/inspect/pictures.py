@@ -173,8 +173,10 @@ def _find_anchor(segment: Segment) -> tuple[float, float]:
 
 
 def _overlap(first: Sequence[float], second: Sequence[float]) -> bool:
-    apart = first[2] <= second[0] or second[2] <= first[0]
-    return not (apart or first[3] <= second[1] or second[3] <= first[1])
+    """Tell whether two boxes share a pixel; the drawing of a box includes its last row and column."""
+    beside = first[2] + 1 < second[0] or second[2] + 1 < first[0]
+    above = first[3] + 1 < second[1] or second[3] + 1 < first[1]
+    return not (beside or above)
 
 
 def arrange_pictures(pictures: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
