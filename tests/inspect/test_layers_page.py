@@ -56,6 +56,7 @@ def caption(page):
 
 def test_the_slider_the_choice_and_the_switches_change_the_picture(page):
     assert page.inner_text('#layer-name') == 'layer 1'
+    assert page.locator('svg:visible').count() == 1
     assert '4 points are sampled' in caption(page)
     assert page.locator('circle').count() == 4
     page.uncheck('#level-0')
