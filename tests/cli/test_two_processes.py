@@ -1,0 +1,54 @@
+"""A training of two processes that is stopped and resumed ends with the bits of one that was not."""
+
+import os
+import shutil
+from pathlib import Path
+from unittest.mock import patch
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from helpers.line import line_config
+
+from mask_dino.checkpoints import load_checkpoint_safely
+from mask_dino.cli.runner import ResumableRunner
+
+STEPS, STOP = 4, 2
+
+
+def train(rank: int, folder: Path) -> None:
+    """Train as one of two processes: straight on, and then again from a checkpoint in the middle."""
+    torch.set_num_threads(1)
+    os.environ['LOCAL_RANK'] = str(rank)
+    dist.init_process_group(
+        'gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=2
+    )
+    loader = dict(dataset=dict(type='NoisyPoints'))
+    options = dict(model=dict(type='NoisyLine'), train_dataloader=loader, launcher='pytorch')
+    wrapper = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
+    with patch('mmengine.runner.runner.collect_env', dict):
+        for name in ('straight', 'resumed'):
+            config = line_config(folder / name, STEPS, resume=name == 'resumed', **options)
+            config.model_wrapper_cfg = wrapper
+            ResumableRunner.from_cfg(config).train()
+            if rank == 0 and name == 'straight':
+                (folder / 'resumed').mkdir()
+                middle = folder / f'straight/iter_{STOP}.pth'
+                shutil.copy(middle, folder / 'resumed')
+            dist.barrier()
+    dist.destroy_process_group()
+
+
+def test_two_processes_resume_to_the_bit(tmp_path: Path):
+    mp.spawn(train, args=(tmp_path,), nprocs=2)
+    first, second = (
+        load_checkpoint_safely(tmp_path / name / f'iter_{STEPS}.pth')
+        for name in ('straight', 'resumed')
+    )
+    assert sorted(path.name for path in (tmp_path / 'resumed').glob('iter_*.pth')) == [
+        f'iter_{step}.pth' for step in range(STOP, STEPS + 1)
+    ]
+    for part in ('state_dict', 'ema_state_dict'):
+        for name, value in first[part].items():
+            assert torch.equal(second[part][name], value), name
+    assert len(first['resume_state']['random_states']) == 2
