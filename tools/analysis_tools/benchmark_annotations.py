@@ -91,7 +91,11 @@ def main() -> None:
         path = Path(folder) / 'instances.json'
         write_annotations(path, args)
         config = dict(
-            type=args.dataset, ann_file=str(path), metainfo=dict(classes=CLASSES), pipeline=pipeline
+            type=args.dataset,
+            ann_file=str(path),
+            data_prefix=dict(img=''),
+            metainfo=dict(classes=CLASSES),
+            pipeline=pipeline,
         )
         before, start = peak_gigabytes(), time.process_time()
         dataset = DATASETS.build(config)
