@@ -33,8 +33,8 @@ from mask_dino.inspect.pictures import (
 from mask_dino.inspect.truth import read_truth
 from mask_dino.inspect.views import LayerView, pick_queries
 
-SIDE = 480
-"""Longer side of a picture in pixels."""
+SIDE = 340
+"""Longer side of a picture in pixels, about as wide as a browser shows it, so that names keep their size."""
 SCORE_THR = 0.3
 """Instances with a lower score are not drawn."""
 LAYERED = 2
@@ -56,11 +56,10 @@ table { border-collapse: collapse; }
 th, td { text-align: left; padding: .3rem 1.2rem .3rem 0; border-bottom: 1px solid #ccc; vertical-align: top; }
 td.value { font-size: 1.6rem; font-variant-numeric: tabular-nums; }
 img { max-width: 100%; height: auto; }
-.row { display: grid; grid-template-columns: repeat(4, minmax(0, 1fr)); gap: .6rem; margin-bottom: 1.2rem; }
+.row { display: grid; grid-template-columns: repeat(auto-fit, minmax(19rem, 1fr)); gap: .6rem; margin-bottom: 1.2rem; }
 figure { margin: 0; }
 figcaption { color: #444; }
 iframe { width: 100%; height: 60rem; border: 1px solid #ccc; }
-@media (max-width: 60rem) { .row { grid-template-columns: repeat(2, minmax(0, 1fr)); } }
 """
 
 
