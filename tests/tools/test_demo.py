@@ -15,7 +15,7 @@ _base_ = '{base}'
 max_iters = 4
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 param_scheduler = [dict(type='ConstantLR', factor=1.0, by_epoch=False)]
-default_hooks = dict(checkpoint=dict(interval=2))
+default_hooks = dict(checkpoint=dict(interval=2), logger=dict(interval=1))
 custom_hooks = [dict(type='ProgressHook', interval=1)]
 """
 

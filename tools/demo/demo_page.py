@@ -137,7 +137,7 @@ def read_scalars(log_dir: Path) -> list[dict[str, float]]:
 def show_curves(lines: Iterable[dict[str, float]]) -> str:
     """Return a picture of the losses and of the metrics over the steps of a training."""
     losses, metrics = collect_curves(lines)
-    if not losses:
+    if not (losses or metrics):
         return ''
     figure = Figure(figsize=(13, 4.5), dpi=100, layout='constrained')
     FigureCanvasAgg(figure)
@@ -145,7 +145,8 @@ def show_curves(lines: Iterable[dict[str, float]]) -> str:
     draw_curves(loss_axes, losses, 'losses of the last layer')
     draw_curves(metric_axes, metrics, 'metrics on unseen images')
     metric_axes.set_ylim(0, 1)
-    loss_axes.set_yscale('log')
+    if losses:
+        loss_axes.set_yscale('log')
     buffer = io.BytesIO()
     figure.savefig(buffer, format='png')
     picture = encode_image(np.asarray(Image.open(buffer).convert('RGB')), 'PNG')
