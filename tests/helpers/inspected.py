@@ -13,6 +13,7 @@ from mask_dino.checkpoints.io import build_model
 SMALL = dict(
     model__backbone__base_channels=8,
     model__panoptic_head__pixel_decoder__in_channels=[8, 16, 32, 64],
+    model__panoptic_head__queries__num_queries=30,
 )
 SMALL_SEMANTIC = dict(
     model__backbone__base_channels=8,
@@ -33,6 +34,7 @@ def small_model(name: str) -> nn.Module:
 def small_mask2former() -> nn.Module:
     """Return a small Mask2Former of MMDetection with random weights."""
     config = Config.fromfile(MASK2FORMER)
+    config.model.panoptic_head.num_queries = 30
     torch.manual_seed(0)
     model = build_model(config).eval()
     nn.init.normal_(model.panoptic_head.cls_embed.weight)

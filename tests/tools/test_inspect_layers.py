@@ -9,7 +9,7 @@ import pytest
 import torch
 from analysis_tools import browse_predictions, inspect_layers
 from helpers.exported import PANOPTIC, read_config, save_weights
-from helpers.inspected import MASK2FORMER, SMALL, small_mask2former
+from helpers.inspected import SMALL, small_mask2former
 from PIL import Image
 
 from mask_dino.checkpoints.io import make_checkpoint
@@ -27,6 +27,7 @@ def folder(tmp_path_factory):
     config = read_config(PANOPTIC, **SMALL)
     save_weights(config, folder / 'weights.pth')
     model = small_mask2former()
+    model.cfg.dump(folder / 'other.py')
     torch.save(make_checkpoint(model.cfg, model.state_dict(), Path('random')), folder / 'other.pth')
     return folder
 
@@ -56,7 +57,7 @@ def model(folder):
 
 def test_images_are_drawn_and_measured_beside_another_model(folder, tmp_path, monkeypatch, capsys):
     status = run(
-        monkeypatch, inspect_layers, *model(folder), '--index', 0, '--beside', MASK2FORMER,
+        monkeypatch, inspect_layers, *model(folder), '--index', 0, '--beside', folder / 'other.py',
         folder / 'other.pth', '--measure', '--max-images', 2, '--out-dir', tmp_path, *options(folder),
     )  # fmt: skip
     assert status == 0

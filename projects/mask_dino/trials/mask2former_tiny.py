@@ -51,7 +51,7 @@ model = dict(
         out_channels=embed_dims,
         num_things_classes=num_things_classes,
         num_stuff_classes=num_stuff_classes,
-        num_queries=30,
+        num_queries=60,
         num_transformer_feat_level=num_levels,
         pixel_decoder=dict(
             type='MSDeformAttnPixelDecoder',
@@ -119,7 +119,7 @@ model = dict(
         panoptic_on=False,
         semantic_on=False,
         instance_on=True,
-        max_per_image=30,
+        max_per_image=60,
         iou_thr=0.8,
         filter_low_score=True,
     ),
