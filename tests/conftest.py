@@ -18,13 +18,28 @@ os.environ['OMP_NUM_THREADS'] = '1'
 torch.set_num_threads(1)
 
 
+LONG_FILES = {
+    'cli',
+    'tools',
+    'test_docs.py',
+    'test_golden_training.py',
+    'test_panoptic_run.py',
+    'test_seg_run.py',
+}
+"""Test files, and folders of them, that train models or start programs."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option that runs slow tests."""
     parser.addoption('--runslow', action='store_true', help='also run the tests that take minutes')
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip slow tests unless they are asked for."""
+    """Skip slow tests unless they are asked for, and start with the files that take longest.
+
+    One process runs all tests of a file. A long file at the end would leave the other processes without work.
+    """
+    items.sort(key=lambda item: not LONG_FILES & {*item.path.parts, item.path.name})
     for item in items:
         if 'slow' in item.keywords and not config.getoption('runslow'):
             item.add_marker(pytest.mark.skip(reason='takes minutes; --runslow runs it'))
