@@ -4,14 +4,14 @@ import argparse
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.hub import get_config
 from mmengine.logging import MMLogger
 
 from ..benchmarks.step import keep_nothing
 from ..compat import register_config_prefix
 from ..messages import missing_file
-from .common import UsageError, merge_options
+from .common import UsageError, add_config_options, merge_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,14 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help='JSON file for every single measurement, device, versions and commit',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        metavar='KEY=VALUE',
-        help='settings of all configs',
-    )
+    add_config_options(parser, 'settings of all configs')
 
 
 def prepare(args: argparse.Namespace) -> torch.device:

@@ -38,13 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--work-dir',
         help='directory of logs and checkpoints (default: work_dirs/NAME OF THE CONFIG)',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        metavar='KEY=VALUE',
-        help='settings to override in the config; a list is key="[a,b]" or key=a,b, a nested one key="[(a,b),(c,d)]", '
+    add_config_options(
+        parser,
+        'settings to override in the config; a list is key="[a,b]" or key=a,b, a nested one key="[(a,b),(c,d)]", '
         'quoted and without spaces',
     )
     parser.add_argument(
@@ -55,6 +51,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     # torch.distributed.launch passes one or the other.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+
+
+def add_config_options(
+    parser: argparse.ArgumentParser, description: str = 'settings to override'
+) -> None:
+    """Declare ``--cfg-options``, which gives a dict of settings by their dotted names."""
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help=description,
+    )
 
 
 def load_config(args: argparse.Namespace) -> Config:

@@ -11,14 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from mmengine.config import DictAction
 from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.logging import MMLogger
 from mmengine.structures import BaseDataElement
 
 from mask_dino.checkpoints import CheckpointError
 from mask_dino.cli import benchmarks
-from mask_dino.cli.common import UsageError
+from mask_dino.cli.common import UsageError, add_config_options
 from mask_dino.compat import resolve_config
 from mask_dino.export.packages import ExportError
 from mask_dino.inspect import InspectionError, Truth, load_network
@@ -77,14 +76,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         '--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='cpu, cuda, cuda:1'
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        metavar='KEY=VALUE',
-        help='settings to override',
-    )
+    add_config_options(parser)
     return parser
 
 

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import torch
 from mmengine.analysis import FlopAnalyzer
-from mmengine.config import DictAction
 from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
 
 from mask_dino.checkpoints.io import build_model
 from mask_dino.cli import benchmarks
-from mask_dino.cli.common import UsageError
+from mask_dino.cli.common import UsageError, add_config_options
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -25,14 +24,7 @@ def arguments() -> argparse.ArgumentParser:
         default=(512, 512),
         help='512 or 800x1333, a multiple of 32 (default: 512)',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        metavar='KEY=VALUE',
-        help='settings to override',
-    )
+    add_config_options(parser)
     return parser
 
 

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from mmengine.config import DictAction
 from mmengine.logging import MMLogger
 
 from mask_dino.checkpoints import CheckpointError
 from mask_dino.cli import benchmarks
-from mask_dino.cli.common import UsageError
+from mask_dino.cli.common import UsageError, add_config_options
 from mask_dino.compat import resolve_config
 from mask_dino.export.packages import ExportError
 from mask_dino.inferencers import FileNames
@@ -114,14 +113,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         '--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='cpu, cuda, cuda:1'
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        metavar='KEY=VALUE',
-        help='settings of CONFIG to override',
-    )
+    add_config_options(parser, 'settings of CONFIG to override')
     return parser
 
 

@@ -8,11 +8,9 @@ import time
 import warnings
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from mask_dino.checkpoints import CheckpointError
 from mask_dino.cli import benchmarks
-from mask_dino.cli.common import UsageError
+from mask_dino.cli.common import UsageError, add_config_options
 from mask_dino.compat import resolve_config
 from mask_dino.export.packages import PACKAGES, ExportError, check_packages
 
@@ -73,14 +71,7 @@ def arguments() -> argparse.ArgumentParser:
         help='largest difference from the model, of logits, probabilities and boxes as fractions (default: 0.001)',
     )
     parser.add_argument('--image', type=Path, help='image to compare on (default: a generated one)')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        metavar='KEY=VALUE',
-        help='settings to override',
-    )
+    add_config_options(parser)
     return parser
 
 

@@ -5,10 +5,8 @@ import json
 import sys
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from mask_dino.cli import benchmarks
-from mask_dino.cli.common import UsageError
+from mask_dino.cli.common import UsageError, add_config_options
 from mask_dino.compat import resolve_config
 from mask_dino.export.evaluation import evaluate, open_model
 from mask_dino.export.packages import ExportError
@@ -37,14 +35,7 @@ def arguments() -> argparse.ArgumentParser:
         help='of the computation of an OpenVINO file (default: f32)',
     )
     parser.add_argument('--out', type=Path, help='JSON file for the figures')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        metavar='KEY=VALUE',
-        help='settings to override',
-    )
+    add_config_options(parser)
     return parser
 
 

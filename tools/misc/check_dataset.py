@@ -6,10 +6,10 @@ import logging
 import sys
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mask_dino.cli.common import UsageError, merge_options
+from mask_dino.cli.common import UsageError, add_config_options, merge_options
 from mask_dino.datasets.checks.loaders import check_config
 from mask_dino.messages import error_messages, missing_file
 
@@ -21,14 +21,7 @@ def parse_args() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     parser.add_argument(
         '--images', action='store_true', help='also decode every image, which takes long'
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        metavar='KEY=VALUE',
-        help='settings to override',
-    )
+    add_config_options(parser)
     return parser, parser.parse_args()
 
 

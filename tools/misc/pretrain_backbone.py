@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
@@ -41,14 +41,7 @@ def arguments() -> argparse.ArgumentParser:
         help='processes that share the work (default: %(default)s)',
     )
     add_schedule(parser)
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        metavar='KEY=VALUE',
-        help="settings to override in the detector's config",
-    )
+    common.add_config_options(parser, "settings to override in the detector's config")
     parser.add_argument(
         '--launcher', choices=['none', 'pytorch'], default='none', help=argparse.SUPPRESS
     )
