@@ -8,7 +8,7 @@ A config that comes with a checkpoint may only name what the frameworks register
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from typing import Any
 
@@ -80,23 +80,28 @@ def read_trusted_packages() -> tuple[str, ...]:
     return tuple(name.strip() for name in names if name.strip())
 
 
-def check_settings(settings: Any, trusted: tuple[str, ...], place: str = '') -> None:
+def check_settings(settings: Any, trusted_packages: Iterable[str] = ()) -> None:
     """Refuse settings that lead to code outside the frameworks, torch's layers and optimizers, and trusted packages.
 
     Args:
-        place: Where the settings are in the config, with dots.
+        trusted_packages: Packages that settings may name, besides those of the environment variable.
 
     Raises:
         UntrustedError: The message names the setting, the package and the remedy.
     """
+    _check_part(settings, (*read_trusted_packages(), *trusted_packages), '')
+
+
+def _check_part(settings: Any, trusted: tuple[str, ...], place: str) -> None:
+    """Check a part of a config; ``place`` is where it is, with dots."""
     if isinstance(settings, dict):
         for key, value in settings.items():
             inside = f'{place}.{key}' if place else str(key)
             _check_setting(str(key), value, trusted, inside)
-            check_settings(value, trusted, inside)
+            _check_part(value, trusted, inside)
     elif isinstance(settings, (list, tuple, set)):
         for index, value in enumerate(settings):
-            check_settings(value, trusted, f'{place}[{index}]')
+            _check_part(value, trusted, f'{place}[{index}]')
     elif callable(settings):
         raise UntrustedError(f'has an object that can be called at {place}: {settings!r}')
     elif isinstance(settings, str):

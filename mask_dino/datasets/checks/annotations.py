@@ -1,43 +1,93 @@
-"""Checks of the objects in a COCO file one by one."""
+"""The defects of an object in a COCO file, and what each kind means for a run."""
 
-from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterator, Sequence
+import math
+from collections.abc import Hashable, Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from ...messages import Finding, error, first_few, plural, warning
-from .defects import (
-    CATEGORY_TYPE,
-    ERROR,
-    IGNORED,
-    IMAGE_TYPE,
-    NO_CATEGORY,
-    NO_IMAGE,
-    Defect,
-    area_defect,
-    box_defect,
-    crowd_defect,
-    mask_defect,
-)
-from .masks import mask_problem
+from .masks import EMPTY_CODE, NO_PIXEL, mask_problem
 
-EXAMPLES = 3
-MOST_CROWDS = 0.1
-"""Share of the annotations that may be crowds without a warning; it is 0.012 in COCO."""
-FEW_CROWDS = 2
-"""Crowds that are not too many, however few annotations there are."""
-SHOWN = 40
-"""Characters of a value that a message repeats."""
+
+class Defect(NamedTuple):
+    """A kind of defect of an object, and what happens to such objects; None if the run is not affected."""
+
+    field: str
+    problem: str
+    remedy: str
+    training: str | None
+    evaluation: str | None
+
+
+ERROR = 'forbidden'
+SKIPPED = 'skipped'
+NEVER_FOUND = 'the evaluation keeps them and counts them as missed'
+
+PIXELS = 'Write x, y, width, height in pixels; or remove the annotation'
+NO_IMAGE = Defect(
+    'image_id',
+    'names no image of the file',
+    'Correct it or remove the annotation',
+    SKIPPED,
+    'left out of the evaluation',
+)
+ONE_TYPE = 'Write both as numbers, or both as text'
+IMAGE_TYPE = Defect(
+    'image_id', 'is text where id of the images is a number, or the reverse', ONE_TYPE, ERROR, ERROR
+)
+CATEGORY_TYPE = Defect(
+    'category_id',
+    'is text where id of the categories is a number, or the reverse',
+    ONE_TYPE,
+    ERROR,
+    ERROR,
+)
+NO_CATEGORY = Defect(
+    'category_id',
+    'is not among the categories of the file',
+    'Correct it, or add the category',
+    ERROR,
+    ERROR,
+)
+BOX_FORM = Defect('bbox', 'is missing or not four finite numbers', PIXELS, ERROR, ERROR)
+BOX_SMALL = Defect('bbox', 'has a side of less than one pixel', PIXELS, SKIPPED, NEVER_FOUND)
+BOX_OUTSIDE = Defect('bbox', 'lies outside the image', PIXELS, SKIPPED, NEVER_FOUND)
+BOX_CROSSES = Defect(
+    'bbox',
+    'reaches over the border of the image',
+    f'{PIXELS} (or are they x1, y1, x2, y2?)',
+    'clipped to the image',
+    'kept as they are',
+)
+AREA_MISSING = Defect(
+    'area', 'is missing or not a number', 'Write the area in pixels', ERROR, ERROR
+)
+AREA_ZERO = Defect(
+    'area', 'is zero or less', 'Write the area in pixels, or remove the annotation', SKIPPED, None
+)
+CROWD_REMEDY = 'Write the number 0, or 1 for a region of many objects'
+CROWD_MISSING = Defect('iscrowd', 'is missing', CROWD_REMEDY, None, ERROR)
+CROWD_NULL = Defect('iscrowd', 'is null', CROWD_REMEDY, 'read as 0', ERROR)
+CROWD_FORM = Defect('iscrowd', 'is neither 0 nor 1', CROWD_REMEDY, ERROR, ERROR)
+IGNORED = Defect(
+    'ignore',
+    'is set',
+    'Correct ignore; or write iscrowd=1 if no object of the region should be counted; or remove the annotation',
+    SKIPPED,
+    'the evaluation does not read this field and counts them as objects',
+)
+CHECKED = "dataset type 'CheckedCocoDataset'"
+MASK_REMEDY = (
+    'Write polygons or a run-length code of the size of the image, or remove the annotation'
+)
 
 
 class Usage(NamedTuple):
     """How a data set uses its annotation file."""
 
     with_masks: bool  # whether masks are read
-    skips_masks: (
-        bool  # whether objects without a usable mask are skipped, instead of breaking the run
-    )
-    evaluation: bool  # whether it is evaluated on; otherwise it is trained on
+    # Whether objects without a usable mask are skipped; otherwise they end the run.
+    skips_masks: bool
+    evaluation: bool  # whether it is used for evaluation; otherwise for training
 
 
 class Ids:
@@ -67,28 +117,8 @@ class Ids:
         return isinstance(category_id, Hashable) and category_id in self.categories
 
     def differ_in_type(self, annotation: dict, field: str) -> bool:
-        """Tell whether an id that the file does not have is in it as text instead of a number, or the reverse."""
+        """Tell whether an id is unknown only because it is text and the ids of the file are numbers, or the reverse."""
         return str(annotation.get(field)) in self._texts[field]
-
-
-def check_annotations(content: dict, file: str, usage: Usage) -> list[Finding]:
-    """Report every kind of defect of the objects once, with its number and examples."""
-    ids = Ids(content)
-    annotations = content['annotations']
-    counts: Counter[Defect] = Counter()
-    examples: defaultdict[Defect, list[str]] = defaultdict(list)
-    defects = ((a, defect) for a in annotations for defect in find_defects(a, ids, usage))
-    for annotation, defect in defects:
-        counts[defect] += 1
-        if counts[defect] <= EXAMPLES:
-            image = ids.find_image(annotation)
-            examples[defect].append(_example(annotation, image, defect.field))
-    findings: list[Finding] = []
-    for defect, count in counts.items():
-        finding = _report(defect, count, examples[defect], file, usage)
-        if finding:
-            findings.append(finding)
-    return findings + _check_crowds(annotations, file)
 
 
 def find_defects(annotation: dict, ids: Ids, usage: Usage) -> Iterator[Defect]:
@@ -115,40 +145,60 @@ def find_defects(annotation: dict, ids: Ids, usage: Usage) -> Iterator[Defect]:
         yield mask_defect(problem, usage.skips_masks)
 
 
-def _check_crowds(annotations: list[dict], file: str) -> list[Finding]:
-    """Report crowds that are too many to be regions of many objects; some tools write 1 for every run-length code."""
-    crowds = [annotation for annotation in annotations if annotation.get('iscrowd') in (1, '1')]
-    most = max(FEW_CROWDS, MOST_CROWDS * len(annotations))
-    if len(crowds) < len(annotations) and len(crowds) <= most:
-        return []
-    if not crowds:
-        return []
-    listed = first_few((f'id {annotation.get("id")}' for annotation in crowds), 2)
-    message = (
-        f'{file}: iscrowd is 1 in {len(crowds)} of {plural(len(annotations), "annotation")} ({listed}): neither '
-        'training nor evaluation counts crowds as objects. '
-        'Write 0 unless one annotation covers a region of many objects.'
+def box_defect(box: Any, width: int, height: int) -> Defect | None:
+    """Return what is wrong with a box x, y, width, height."""
+    try:
+        x, y, w, h = box
+        finite = math.isfinite(x + y + w + h)
+    except (TypeError, ValueError):
+        return BOX_FORM
+    if not finite:
+        return BOX_FORM
+    if w < 1 or h < 1:
+        return BOX_SMALL
+    if x >= width or y >= height or x + w <= 0 or y + h <= 0:
+        return BOX_OUTSIDE
+    # One pixel over is rounding.
+    return BOX_CROSSES if x < -1 or y < -1 or x + w > width + 1 or y + h > height + 1 else None
+
+
+def area_defect(area: Any) -> Defect | None:
+    """Return what is wrong with an area."""
+    if not isinstance(area, (int, float)) or not math.isfinite(area):
+        return AREA_MISSING
+    return AREA_ZERO if area <= 0 else None
+
+
+def crowd_defect(annotation: dict) -> Defect | None:
+    """Return what is wrong with iscrowd: any text is true to mmdet, and pycocotools needs a number."""
+    if 'iscrowd' not in annotation:
+        return CROWD_MISSING
+    if annotation['iscrowd'] is None:
+        return CROWD_NULL
+    return None if is_flag(annotation['iscrowd']) else CROWD_FORM
+
+
+def is_flag(value: Any) -> bool:
+    """Tell whether a value of a JSON file is 0, 1, false or true."""
+    return isinstance(value, int) and value in (0, 1)
+
+
+def mask_defect(problem: str, skips: bool) -> Defect:
+    """Return the defect of a segmentation; ``skips``: the data set skips objects without a mask."""
+    has_no_pixel = problem in (NO_PIXEL, EMPTY_CODE)
+    evaluation = NEVER_FOUND if has_no_pixel else ERROR
+    if skips:
+        fate = (
+            'the polygon is skipped, with its object if that has no other'
+            if 'polygon' in problem
+            else SKIPPED
+        )
+        return Defect('segmentation', problem, MASK_REMEDY, fate, evaluation)
+    fate = 'kept, with an empty mask' if has_no_pixel else ERROR
+    return Defect(
+        'segmentation',
+        problem,
+        f'{MASK_REMEDY}; {CHECKED} skips them in training',
+        fate,
+        evaluation,
     )
-    return [error(message) if len(crowds) == len(annotations) else warning(message)]
-
-
-def _example(annotation: dict, image: dict | None, field: str) -> str:
-    name = image['file_name'] if image else 'no image'
-    annotation_id = annotation.get('id')
-    value = repr(annotation.get(field))
-    if len(value) > SHOWN:
-        value = f'{value[:SHOWN]}...'
-    return f'id {annotation_id} on {name}: {value}'
-
-
-def _report(
-    defect: Defect, count: int, examples: Sequence[str], file: str, usage: Usage
-) -> Finding | None:
-    fate = defect.evaluation if usage.evaluation else defect.training
-    if fate is None:
-        return None
-    listed = '; '.join(examples) + ('; ...' if count > len(examples) else '')
-    message = f'{file}: {defect.field} {defect.problem} in {plural(count, "annotation")} ({listed})'
-    if fate == ERROR:
-        return error(f'{message}. {defect.remedy}.')
-    return warning(f'{message}: {fate}. {defect.remedy}.')

@@ -1,18 +1,26 @@
-"""Reading and checking a COCO annotation file as a whole."""
+"""Reading a COCO annotation file, and reporting what is wrong with it."""
 
 import gc
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from mmengine.fileio import load
 
-from ...messages import DataError, Finding, error, first_few, is_url, plural
-from .annotations import Usage, check_annotations
+from ...messages import DataError, Finding, error, first_few, is_url, plural, warning
+from .annotations import ERROR, Defect, Ids, Usage, find_defects
 from .categories import check_categories, find_repeated, is_id
 from .mask_fit import check_box_form, check_mask_fit
 
 LISTS = ('images', 'annotations', 'categories')
+EXAMPLES = 3
+MOST_CROWDS = 0.1
+"""Share of the annotations that may be crowds without a warning; it is 0.012 in COCO."""
+FEW_CROWDS = 2
+"""So many crowds are never too many, even in a small file."""
+SHOWN = 40
+"""Characters of a value that a message repeats."""
 
 
 def read_coco(path: str, backend_args: dict | None = None) -> Any:
@@ -106,6 +114,65 @@ def _is_image(entry: dict) -> bool:
 
 def _is_category(entry: dict) -> bool:
     return is_id(entry.get('id')) and isinstance(entry.get('name'), str)
+
+
+def check_annotations(content: dict, file: str, usage: Usage) -> list[Finding]:
+    """Report every kind of defect of the objects once, with its number and examples."""
+    ids = Ids(content)
+    annotations = content['annotations']
+    counts: Counter[Defect] = Counter()
+    examples: defaultdict[Defect, list[str]] = defaultdict(list)
+    defects = ((a, defect) for a in annotations for defect in find_defects(a, ids, usage))
+    for annotation, defect in defects:
+        counts[defect] += 1
+        if counts[defect] <= EXAMPLES:
+            image = ids.find_image(annotation)
+            examples[defect].append(_example(annotation, image, defect.field))
+    findings: list[Finding] = []
+    for defect, count in counts.items():
+        finding = _report(defect, count, examples[defect], file, usage)
+        if finding:
+            findings.append(finding)
+    return findings + _check_crowds(annotations, file)
+
+
+def _check_crowds(annotations: list[dict], file: str) -> list[Finding]:
+    """Report crowds that are too many to be regions of many objects; some tools write 1 for every run-length code."""
+    crowds = [annotation for annotation in annotations if annotation.get('iscrowd') in (1, '1')]
+    most = max(FEW_CROWDS, MOST_CROWDS * len(annotations))
+    if len(crowds) < len(annotations) and len(crowds) <= most:
+        return []
+    if not crowds:
+        return []
+    listed = first_few((f'id {annotation.get("id")}' for annotation in crowds), 2)
+    message = (
+        f'{file}: iscrowd is 1 in {len(crowds)} of {plural(len(annotations), "annotation")} ({listed}): neither '
+        'training nor evaluation counts crowds as objects. '
+        'Write 0 unless one annotation covers a region of many objects.'
+    )
+    return [error(message) if len(crowds) == len(annotations) else warning(message)]
+
+
+def _example(annotation: dict, image: dict | None, field: str) -> str:
+    name = image['file_name'] if image else 'no image'
+    annotation_id = annotation.get('id')
+    value = repr(annotation.get(field))
+    if len(value) > SHOWN:
+        value = f'{value[:SHOWN]}...'
+    return f'id {annotation_id} on {name}: {value}'
+
+
+def _report(
+    defect: Defect, count: int, examples: Sequence[str], file: str, usage: Usage
+) -> Finding | None:
+    fate = defect.evaluation if usage.evaluation else defect.training
+    if fate is None:
+        return None
+    listed = '; '.join(examples) + ('; ...' if count > len(examples) else '')
+    message = f'{file}: {defect.field} {defect.problem} in {plural(count, "annotation")} ({listed})'
+    if fate == ERROR:
+        return error(f'{message}. {defect.remedy}.')
+    return warning(f'{message}: {fate}. {defect.remedy}.')
 
 
 @contextmanager

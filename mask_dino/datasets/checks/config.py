@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import DATASETS, TRANSFORMS
 
 from ...checkpoints.config_text import find_unreadable
-from ...checkpoints.trusted_names import UntrustedError, check_settings, read_trusted_packages
+from ...checkpoints.trusted_names import UntrustedError, check_settings
 from ...messages import Finding, error, first_few, is_url, plural, warning
 from .loops import find_class, loop_problems
 
@@ -88,7 +88,7 @@ def check_resumable(config: Mapping) -> list[Finding]:
         remedy = 'Write text or numbers instead: checkpoints contain this text, and no training could be resumed.'
         return [error(message + remedy)]
     try:
-        check_settings(settings, read_trusted_packages())
+        check_settings(settings)
     except UntrustedError as reason:
         problem = 'checkpoints of this training will be refused when it is resumed'
         return [warning(f'{problem}: the config {reason}')]

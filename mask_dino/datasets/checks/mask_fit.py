@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...messages import Finding, error, first_few, plural, spread_evenly, warning
-from .annotations import Ids
-from .defects import BOX_CROSSES, BOX_FORM, box_defect
+from .annotations import BOX_CROSSES, BOX_FORM, Ids, box_defect
 from .masks import exchanged_extent, mask_extent, usable_mask
 
 MASKS = 20_000

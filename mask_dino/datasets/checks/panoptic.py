@@ -6,10 +6,9 @@ from typing import Any
 
 from ...messages import Finding, error, first_few
 from ..panoptic_png import EXPORT, IDS, VOID
-from .annotations import EXAMPLES
+from .annotations import BOX_FORM, box_defect, is_flag
 from .categories import check_categories
-from .coco_file import check_structure
-from .defects import BOX_FORM, box_defect, is_flag
+from .coco_file import EXAMPLES, check_structure
 
 FORM = "it is not in COCO's panoptic format"
 CROWD = 'iscrowd is neither 0 nor 1; write 1 for a region of many objects, else 0'

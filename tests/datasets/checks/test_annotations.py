@@ -7,8 +7,8 @@ import re
 import pytest
 from helpers.coco_folder import HEIGHT, WIDTH, coco_content
 
-from mask_dino.datasets.checks.annotations import EXAMPLES, Usage, check_annotations
-from mask_dino.datasets.checks.coco_file import check_structure
+from mask_dino.datasets.checks.annotations import Usage
+from mask_dino.datasets.checks.coco_file import EXAMPLES, check_annotations, check_structure
 
 TRAINING = Usage(with_masks=True, skips_masks=True, evaluation=False)
 EVALUATION = Usage(with_masks=True, skips_masks=True, evaluation=True)
