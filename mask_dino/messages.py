@@ -26,7 +26,7 @@ class PredictionError(DataError):
 
 
 def note(message: str) -> Finding:
-    """Return a finding that is no problem."""
+    """Return a finding that is not a problem."""
     return Finding(logging.INFO, message)
 
 
@@ -58,7 +58,7 @@ def first_few(items: Iterable[object], limit: int = 10, separator: str = ', ') -
 
 
 def missing_file(kind: str, path: str | Path) -> str:
-    """Say that a file does not exist, and from where its path counts; ``kind`` is 'config' or 'checkpoint'."""
+    """Say that a file does not exist, and where relative paths start; ``kind`` is 'config' or 'checkpoint'."""
     return f'{kind} {path} does not exist; relative paths start at {Path.cwd()}'
 
 

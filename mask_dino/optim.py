@@ -24,8 +24,8 @@ POSITIONS = ('relative_position_bias_table', 'absolute_pos_embed')
 class MaskDINOOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     """mmengine's constructor, with no weight decay on norms, embeddings and positional parameters, as published.
 
-    It spares configs the list of such parameters, which differs from backbone to backbone: ``custom_keys`` decides
-    on the learning rate as usual, and a key that sets ``decay_mult`` itself stays in force.
+    A config then needs no list of such parameters, which differ from backbone to backbone. ``custom_keys`` decides on
+    the learning rate as usual, and a key that sets ``decay_mult`` itself stays in force.
     """
 
     def __call__(self, model: nn.Module) -> OptimWrapper:

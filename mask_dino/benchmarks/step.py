@@ -29,6 +29,9 @@ class Subject:
         config: Whole config of an experiment.
         device: Where the model lives.
         amp: ``bf16`` or ``fp16`` for mixed precision.
+
+    Raises:
+        CheckpointError: The config has no model.
     """
 
     def __init__(self, config: Config, device: torch.device, amp: str | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Detectors of the DINO family as a start for a Mask DINO, which detects as they do and has its masks to learn."""
+"""Starts a Mask DINO from a detector of the DINO family: it detects as the detector does, and learns only its masks."""
 
 import re
 from collections import Counter
@@ -37,11 +37,11 @@ class FromDetector(NamedTuple):
 def from_dino(state: Mapping[str, Tensor], model: nn.Module) -> FromDetector:
     """Fill a model with the weights of a DINO, of mmdet or of the original implementation.
 
-    - DINO has branches for every decoder layer, the model has one set: it takes the branches of the last layer; with
-      ``queries.separate_branches`` also the branches of the encoder, and with ``decoder.separate_box_branches`` the box
-      branches of all layers.
-    - Without ``decoder.normalise_content_once``, the model normalises once more before it classifies: the class
-      branch makes up for it on average.
+    - DINO has branches for every decoder layer, and the model has one set, which takes the branches of the last layer.
+      With ``queries.separate_branches`` it also takes the branches of the encoder, and with
+      ``decoder.separate_box_branches`` the box branches of all layers.
+    - Without ``decoder.normalise_content_once``, the model normalises once more before it classifies. The weights of
+      the class branch are scaled, so that this cancels out on average.
     - Additional decoder layers begin as copies of the last layer of the detector.
     - The mask branch keeps its initial values.
 
@@ -109,7 +109,7 @@ def has_place(pair: Pair, target: Mapping[str, Tensor]) -> bool:
 
 
 def prepare_tensors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Bring the pixels that the original's Swin merges to mmdet's order; leave derived buffers out."""
+    """Reorder the pixels that the original's Swin merges as mmdet does, and leave derived buffers out."""
     merging = compile_pattern('backbone.0.layers.#.downsample.*')
     prepared: dict[str, Tensor] = {}
     for name, value in state.items():
@@ -137,7 +137,7 @@ def split_unknown(
 def cut_rows(weights: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Keep the rows that the model has: the first queries, labels without the spare one, COCO's classes.
 
-    Tensors are (queries, channels) or (classes, ...); others stay as they are.
+    These tensors are (queries, channels) or (classes, ...). Other tensors stay as they are.
     """
     rows: dict[str, Tensor] = {}
     for name, value in weights.items():
@@ -163,12 +163,12 @@ def _select_rows(name: str, value: Tensor, expected: Tensor) -> list[int] | slic
 def complete_weights(
     weights: Mapping[str, Tensor], target: Mapping[str, Tensor], num_layers: int
 ) -> dict[str, Tensor]:
-    """Add the tensors of the model that follow from others: copies, and biases that mmdet has not before a norm.
+    """Add the tensors that the detector lacks: copies of others, and biases before a norm, which mmdet does not have.
 
     Args:
         num_layers: Decoder layers of the detector.
     """
-    # A tensor of the model, and the tensor that it is a copy of; the first row whose copy is there counts.
+    # A tensor of the model, and the tensor that it copies. The first row that the detector has counts.
     sources = [
         (r'(.*)\.encoder_prediction\.norm\.(.*)', r'\g<1>.queries.proj.1.\g<2>'),
         (r'(.*\.decoder\.layers)\.\d+\.(.*)', rf'\g<1>.{num_layers - 1}.\g<2>'),
@@ -203,7 +203,7 @@ def merge_second_norm(weights: Mapping[str, Tensor], prediction: str) -> dict[st
     mean = shift.mean()
     power = scale.square().mean()
     deviation = (power + shift.var(unbiased=False)).sqrt()
-    # Channels that carry nothing of the query.
+    # The scale of these channels is nearly zero: they are the same for every query.
     is_constant = scale.abs() <= 0.01 * power.sqrt()
     factor = torch.where(is_constant, 0, deviation / scale)
     constant = torch.where(is_constant, shift, mean - factor * shift)
@@ -216,7 +216,7 @@ def merge_second_norm(weights: Mapping[str, Tensor], prediction: str) -> dict[st
 def count_coverage(
     weights: Mapping[str, Tensor], target: Mapping[str, Tensor]
 ) -> dict[str, tuple[int, int]]:
-    """Count, by module, the tensors of a model that have the detector's weights, and all of them."""
+    """Count, for each module, the tensors that have weights of the detector, and all tensors."""
     total: Counter[str] = Counter()
     known: Counter[str] = Counter()
     for name in target:

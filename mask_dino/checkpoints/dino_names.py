@@ -1,4 +1,4 @@
-"""What detectors of the DINO family call their tensors, and what they are here."""
+"""The names of tensors in detectors of the DINO family, and their names here."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -21,7 +21,7 @@ class Naming(NamedTuple):
     dropped: list[str]
 
     def list_names(self, num_layers: int) -> list[Pair]:
-        """Return the names behind the backbone of a detector with so many decoder layers, here below the head."""
+        """Return the names of all tensors behind the backbone, for a detector with this number of decoder layers."""
         last = str(num_layers - 1)
         encoder = str(num_layers)
         branches = (

@@ -1,4 +1,4 @@
-"""Files of the converters: what they read, what they write, and the proof that it works."""
+"""Files of the converters: reading, writing, and a check that the written file works."""
 
 import argparse
 import os
@@ -105,7 +105,7 @@ def add_trust_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def check_paths(source: Path, destination: Path) -> None:
-    """Find a destination that cannot be written, before the work begins.
+    """Refuse a destination that cannot be written, before the work begins.
 
     Raises:
         CheckpointError: The destination is a folder or the source.
@@ -163,7 +163,7 @@ def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
         with part.open('wb') as file:
             save(checkpoint, file)
         part.replace(path)
-    except RuntimeError as error:  # torch's word for a disk that is full
+    except RuntimeError as error:  # torch raises this if the disk is full
         if isinstance(error, CheckpointError):
             raise
         raise OSError(f'{path} could not be written, the disk may be full: {error}') from error
@@ -176,12 +176,13 @@ SEED = 0
 
 
 def compute_fingerprint(path: Path) -> str:
-    """Load a checkpoint strictly into the model of the config that it holds, and describe what that predicts.
+    """Load a checkpoint strictly into the model of its own config, and describe the predictions of the model.
 
     Equal weights give equal fingerprints, up to rounding.
 
     Raises:
         CheckpointError: The file lacks its config, its tensors do not fit, or the predictions are not finite.
+        FileNotFoundError: There is no such file.
     """
     checkpoint = read_openmmlab(path)
     model = build_model(read_config(checkpoint, path))

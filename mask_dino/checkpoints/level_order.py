@@ -1,4 +1,4 @@
-"""Where the original lays tensors out in another order: levels of the encoder, and pixels that Swin merges."""
+"""Reorders what the original stores in another order: levels of the encoder, and pixels that Swin merges."""
 
 import re
 from collections.abc import Mapping
@@ -87,7 +87,7 @@ def reorder_tensors(
 
     Args:
         num_heads: Heads of the deformable attention, which the shapes do not show.
-        reverse: Whether to undo it. To reverse the levels twice changes nothing, so only the pixels need the inverse.
+        reverse: Whether to undo it. Reversed twice, levels are as before, so only the pixels need an inverse.
     """
     flipped = re.compile(ENCODER_ATTENTION if levels.coarse_first else DECODER_ATTENTION)
     merging = re.compile(SWIN_MERGING)

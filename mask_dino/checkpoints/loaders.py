@@ -28,12 +28,21 @@ def register() -> None:
 
 # mmengine logs the names of loaders without their first ten letters, which is why they start with "load_from_".
 def load_from_local(filename: str, map_location: MapLocation = None) -> dict:
-    """Read a file on disk."""
+    """Read a file on disk.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        CheckpointError: The file is damaged or unsafe.
+    """
     return load_checkpoint_safely(filename, map_location)
 
 
 def load_from_ceph(filename: str, map_location: MapLocation = None) -> dict:
-    """Read an object of a store that mmengine's ``petrel`` backend serves."""
+    """Read an object of a store that mmengine's ``petrel`` backend serves.
+
+    Raises:
+        CheckpointError: The file is damaged or unsafe.
+    """
     with TemporaryDirectory() as folder:
         path = Path(folder) / Path(urlparse(filename).path).name
         path.write_bytes(fileio.get(filename, backend_args={'backend': 'petrel'}))
@@ -41,29 +50,49 @@ def load_from_ceph(filename: str, map_location: MapLocation = None) -> dict:
 
 
 def load_from_torchvision(filename: str, map_location: MapLocation = None) -> dict:
-    """Read weights of torchvision."""
+    """Read weights of torchvision.
+
+    Raises:
+        CheckpointError: The file is damaged or unsafe.
+    """
     return secure_checkpoint(
         mmengine_loaders.load_from_torchvision(filename, map_location), filename
     )
 
 
 def load_from_openmmlab(filename: str, map_location: MapLocation = None) -> dict:
-    """Read weights of OpenMMLab by their name."""
+    """Read weights of OpenMMLab by their name.
+
+    Raises:
+        CheckpointError: The file is damaged or unsafe.
+    """
     return secure_checkpoint(mmengine_loaders.load_from_openmmlab(filename, map_location), filename)
 
 
 def load_from_mmcls(filename: str, map_location: MapLocation = None) -> dict:
-    """Read weights of mmcls by their name."""
+    """Read weights of mmcls by their name.
+
+    Raises:
+        CheckpointError: The file is damaged or unsafe.
+    """
     return secure_checkpoint(mmengine_loaders.load_from_mmcls(filename, map_location), filename)
 
 
 def load_from_pavi(filename: str, map_location: MapLocation = None) -> dict:
-    """Read weights of the model cloud of pavi."""
+    """Read weights of the model cloud of pavi.
+
+    Raises:
+        CheckpointError: The file is damaged or unsafe.
+    """
     return secure_checkpoint(mmengine_loaders.load_from_pavi(filename, map_location), filename)
 
 
 def load_from_http(filename: str, map_location: MapLocation = None) -> dict:
-    """Read a URL, downloaded once by the main process to where torch and mmengine keep such files."""
+    """Read a URL. The main process downloads it once, to the folder of torch and mmengine for such files.
+
+    Raises:
+        CheckpointError: The file is damaged or unsafe.
+    """
     cached = Path(torch.hub.get_dir()) / 'checkpoints' / Path(urlparse(filename).path).name
     if is_main_process():
         _download(filename, cached)

@@ -79,7 +79,11 @@ def to_original(state: Mapping[str, Tensor], model: nn.Module) -> Restored:
 
 
 def rename_copies(state: Mapping[str, Tensor], num_layers: int) -> dict[str, Tensor]:
-    """Return the box branch and the norm under the further names that the original has for them."""
+    """Return the box branch and the norm under the further names that the original has for them.
+
+    Raises:
+        CheckpointError: The values of the copies differ.
+    """
     copies: dict[str, Tensor] = {}
     for pair in list_further_names(num_layers):
         copies |= rename(state, [pair]).state

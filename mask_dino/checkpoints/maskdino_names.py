@@ -37,7 +37,7 @@ class Renamed(NamedTuple):
 def rename(
     state: Mapping[str, Tensor], pairs: Iterable[Pair], dropped: Iterable[str] = ()
 ) -> Renamed:
-    """Rename tensors by the first pair that fits; copies that come out under one name become one.
+    """Rename tensors by the first pair that fits; copies that get the same name become one tensor.
 
     Args:
         dropped: Patterns of names to leave out.

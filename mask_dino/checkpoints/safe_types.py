@@ -33,7 +33,7 @@ def _statistic(owner: object, name: object) -> Callable[..., Any]:
 def _dtype(code: object, align: bool = False, copy: bool = False) -> np.dtype:
     """The stand-in for ``numpy.dtype``: numpy's own immutable instance, which ignores the pickled byte order and flags.
 
-    A copy, as numpy would make, takes its flags from the pickle, and forged flags let numpy follow numbers as pointers.
+    numpy itself would make a copy with the flags of the pickle. With forged flags, it would use numbers as pointers.
     """
     dtype = np.dtype(code) if isinstance(code, str) else None
     if dtype is None or dtype.char not in NUMERIC_CODES or dtype is not np.dtype(dtype.char):

@@ -209,7 +209,7 @@ def _explain(num_fitting: int, num_similar: int, is_enhanced: bool) -> str:
 
 
 def choose_detector_config(state: Mapping[str, Tensor], folder: Path) -> Path:
-    """Return the config in a folder that detects as a DINO of this backbone and these levels does.
+    """Return the config in a folder whose model has the backbone and the levels of a DINO, and detects as it does.
 
     Raises:
         CheckpointError: The checkpoint is no DINO, or no config fits.

@@ -32,9 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def prepare(args: argparse.Namespace) -> torch.device:
-    """Apply the arguments to torch, and return the device."""
+    """Apply the arguments to torch, and return the device.
+
+    Raises:
+        UsageError: The device is missing, or cannot compute in this precision.
+    """
     keep_nothing()
-    MMLogger.get_current_instance().setLevel('ERROR')  # building an optimiser has much to tell
+    MMLogger.get_current_instance().setLevel('ERROR')  # building an optimiser logs many lines
     if args.threads:
         torch.set_num_threads(args.threads)
     device = torch.device(args.device)
@@ -46,7 +50,11 @@ def prepare(args: argparse.Namespace) -> torch.device:
 
 
 def read_config(name: str, options: dict) -> Config:
-    """Read a config from a file, or one that a framework brings: ``mmdet::mask2former/mask2former_r50_...py``."""
+    """Read a config from a file, or one that a framework brings: ``mmdet::mask2former/mask2former_r50_...py``.
+
+    Raises:
+        UsageError: There is no such config, or its options do not fit.
+    """
     register_config_prefix()
     if '::' in name:
         config = get_config(name)

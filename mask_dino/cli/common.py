@@ -25,7 +25,7 @@ from ..messages import DataError, error_messages, is_url, missing_file
 from .runner import ResumableRunner, end_with_parent
 
 PROCESS_TIMEOUT = 1800
-"""Seconds after which the other processes end where one no longer answers; ``env_cfg.dist_cfg.timeout`` sets it."""
+"""Seconds after which the processes end if one of them does not answer; ``env_cfg.dist_cfg.timeout`` sets it."""
 
 
 class UsageError(ValueError):
@@ -68,9 +68,16 @@ def add_config_options(
 
 
 def load_config(args: argparse.Namespace) -> Config:
-    """Read the config and apply the shared arguments to it."""
+    """Read the config and apply the shared arguments to it.
+
+    Raises:
+        UsageError: There is no such config, or ``image_size`` is not a size or has no effect.
+    """
     register_config_prefix()
-    args.config = resolve_config(args.config)
+    try:
+        args.config = resolve_config(args.config)
+    except FileNotFoundError as error:
+        raise UsageError(str(error)) from error
     if not Path(args.config).expanduser().is_file():
         raise UsageError(missing_file('config', args.config))
     config = Config.fromfile(args.config)
@@ -104,7 +111,14 @@ def merge_options(config: Config, options: dict) -> None:
 
 
 def check_checkpoint(path: str, setting: str) -> None:
-    """Find a checkpoint on disk missing before any data are read; `setting` names who asks for it."""
+    """Refuse a checkpoint that is not on the disk, before any data are read.
+
+    Args:
+        setting: The option that names the checkpoint, for the message.
+
+    Raises:
+        UsageError: There is no such file.
+    """
     if not is_url(path) and not Path(path).expanduser().is_file():
         raise UsageError(f'{setting}: {missing_file("checkpoint", path)}')
 
@@ -133,7 +147,7 @@ def build_runner(config: Config, *loaders: str) -> Runner:
     prepare_work_dir(Path(config.work_dir))
     if config.launcher == 'pytorch' and 'RANK' not in os.environ:
         raise UsageError(
-            '--launcher pytorch: nothing launched this; start tools/dist_train.sh or tools/dist_test.sh'
+            '--launcher pytorch: no launcher started this process; start tools/dist_train.sh or tools/dist_test.sh'
         )
     if config.launcher != 'none':
         end_with_parent()  # a launcher that is killed leaves no process behind
@@ -175,10 +189,10 @@ def run_tool(main: Callable[[], None]) -> None:
 
 
 def leave() -> None:
-    """Wait for the other processes, if there are any, and part from them.
+    """Wait for the other processes, if there are any, and leave their group.
 
-    A process that ends while threads of its process group still hold tensors can abort, its work done
-    (github.com/pytorch/pytorch/pull/179291). After an error, when the others may wait for something else, leave it out.
+    Without this, a process can abort after its work is done, because threads of its process group still hold tensors
+    (github.com/pytorch/pytorch/pull/179291). Do not call it after an error: the others may wait for something else.
     """
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
@@ -186,7 +200,7 @@ def leave() -> None:
 
 
 def _join_on_cpu(config: Config) -> None:
-    """Do what mmengine does for several processes, for which it takes a GPU for granted."""
+    """Join the other processes without a GPU; mmengine's own function needs a GPU."""
     if config.launcher != 'pytorch':
         raise UsageError(
             f'--launcher {config.launcher}: there is no GPU; start tools/dist_train.sh or tools/dist_test.sh'

@@ -1,4 +1,4 @@
-"""A runner whose trainings go on, after they were stopped, as if nothing had stopped them."""
+"""A runner whose trainings, after a stop, continue with the results of a training that was never stopped."""
 
 import ctypes
 import functools
@@ -90,14 +90,19 @@ class ResumableRunner(Runner):
             loader: DataLoader = super().build_dataloader(dataloader, seed, diff_rank_seed)
         if self.is_building_training and isinstance(dataloader, dict):
             loader = seed_batches(loader, seed or 0, self.start.iteration)
-        # A generator of its own: starting loader processes takes no random number from the training.
+        # Its own generator: then starting the loader processes draws no random number of the training.
         loader.generator = torch.Generator()
         loader.worker_init_fn = functools.partial(start_worker, following=loader.worker_init_fn)
         return loader
 
 
 def read_start(config: Config) -> Start:
-    """Return where a training starts: at its beginning, or where the checkpoint to be resumed was saved."""
+    """Return where a training starts: at its beginning, or where the checkpoint to be resumed was saved.
+
+    Raises:
+        FileNotFoundError: There is no such checkpoint.
+        CheckpointError: The checkpoint cannot be read, or none of the directory can.
+    """
     path = config.get('load_from')
     if config.get('resume') and not path:
         path, _ = find_newest_checkpoint(checkpoint_folder(config))

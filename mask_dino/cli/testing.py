@@ -21,7 +21,11 @@ FRAMEWORKS = {
 
 
 def scope(config: Config) -> str:
-    """Return whose config it is: mmdet's or mmseg's."""
+    """Return the framework of a config, ``mmdet`` or ``mmseg``.
+
+    Raises:
+        UsageError: The config names another framework, or none.
+    """
     if config.get('default_scope') not in FRAMEWORKS:
         raise UsageError(
             f"the config's default_scope is {config.get('default_scope')}; set it to 'mmdet' or 'mmseg'"
@@ -30,7 +34,11 @@ def scope(config: Config) -> str:
 
 
 def draw(config: Config, show: bool, directory: str | None, wait_time: float) -> None:
-    """Show the results of every image in windows, or save them below `directory`, or both."""
+    """Show the results of every image in windows, or save them below `directory`, or both.
+
+    Raises:
+        UsageError: The config names no framework.
+    """
     framework = FRAMEWORKS[scope(config)]
     if not config.get('visualizer'):
         config.visualizer = {'type': framework.visualizer, 'name': 'visualizer'}
@@ -49,7 +57,11 @@ def draw(config: Config, show: bool, directory: str | None, wait_time: float) ->
 
 
 def save_predictions(config: Config, path: str) -> None:
-    """Save the predictions besides evaluating them: mmdet's in a pickle, mmseg's as one PNG of classes per image."""
+    """Save the predictions besides evaluating them: mmdet's in a pickle, mmseg's as one PNG of classes per image.
+
+    Raises:
+        UsageError: The path does not end with ``.pkl``, under MMDetection.
+    """
     evaluator = config.test_evaluator
     metrics = evaluator if isinstance(evaluator, list) else [evaluator]
     if scope(config) == 'mmseg':
@@ -64,7 +76,11 @@ def save_predictions(config: Config, path: str) -> None:
 
 
 def augment(config: Config) -> None:
-    """Test with test-time augmentation, as the config's `tta_model` and `tta_pipeline` say."""
+    """Test with test-time augmentation, as the config's `tta_model` and `tta_pipeline` say.
+
+    Raises:
+        UsageError: The config has no ``tta_model`` or no ``tta_pipeline``.
+    """
     if absent := [name for name in ('tta_model', 'tta_pipeline') if name not in config]:
         raise UsageError(
             f'--tta: the config has no {" and no ".join(absent)}; define what to do for each image there'

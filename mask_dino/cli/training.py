@@ -16,6 +16,9 @@ def enable_amp(config: Config) -> None:
     """Train in mixed precision: float16 with loss scaling on a GPU, as in mmdet, and bfloat16 on the CPU.
 
     On a GPU, a config that asks for mixed precision keeps its own settings.
+
+    Raises:
+        UsageError: The config has an ``optim_wrapper`` of another type.
     """
     wrapper = config.get('optim_wrapper', {})
     kind = wrapper.get('type', 'OptimWrapper')
@@ -34,17 +37,21 @@ def enable_amp(config: Config) -> None:
 
 
 def enable_auto_scale_lr(config: Config) -> None:
-    """Multiply the learning rate by the batch size of this run, and divide it by the batch size of the config."""
+    """Multiply the learning rate by the batch size of this run, and divide it by the batch size of the config.
+
+    Raises:
+        UsageError: The config has no ``base_batch_size``.
+    """
     if 'base_batch_size' not in config.get('auto_scale_lr', {}):
         raise UsageError(
             '--auto-scale-lr: the config does not say for which batch size its learning rate is meant; '
-            'add auto_scale_lr = dict(enable=False, base_batch_size=16), say'
+            'add it, for example auto_scale_lr = dict(enable=False, base_batch_size=16)'
         )
     config.auto_scale_lr.enable = True
 
 
 def resume(config: Config, source: str) -> None:
-    """Continue a training from a checkpoint, or, with `auto`, from the newest readable one of the directory, if any.
+    """Continue a training from a checkpoint; with `auto`, from the newest readable one of the directory, if any.
 
     Raises:
         UsageError: The checkpoint does not exist, or holds only weights.

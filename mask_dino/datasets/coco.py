@@ -1,4 +1,4 @@
-"""mmdet's COCO data set, made to cope with unusable objects and to say what is wrong with a file."""
+"""mmdet's COCO data set, which skips unusable objects and says what is wrong with its file."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -60,7 +60,7 @@ class NamedFailures(BaseDataset):
             DataError: If they cannot be used.
         """
         try:
-            # The many small lists of annotations are no garbage, and to look for it takes longer than to load them.
+            # To search the many small lists of annotations for garbage would take longer than to load them.
             with no_garbage_collection():
                 super().full_init()
         except DataError:
@@ -76,7 +76,11 @@ class NamedFailures(BaseDataset):
             ) from reason
 
     def check_file(self) -> list[Finding]:
-        """Return everything that is wrong with the annotation file."""
+        """Return everything that is wrong with the annotation file.
+
+        Raises:
+            DataError: There is no such file, or it is not JSON.
+        """
         if self.findings is None:
             self.findings = self.check_content(read_coco(self.ann_file, self.backend_args))
         return self.findings
@@ -86,7 +90,7 @@ class NamedFailures(BaseDataset):
         raise NotImplementedError
 
     def read_and_check(self) -> Any:
-        """Return the content of the annotation file; what is wrong with it is kept.
+        """Return the content of the annotation file, and keep the findings about it.
 
         Raises:
             DataError: If there is no such file, or if it is not JSON.
@@ -125,7 +129,11 @@ class CheckedCocoDataset(NamedFailures, CocoDataset):
     """
 
     def load_data_list(self) -> list[dict]:
-        """Return the images with their objects, as mmdet does, without the indices of pycocotools."""
+        """Return the images with their objects, as mmdet does, without the indices of pycocotools.
+
+        Raises:
+            DataError: There is no such file, or it is not JSON.
+        """
         content = self.read_and_check()
         classes = self.metainfo['classes']
         known = [category for category in content['categories'] if category['name'] in classes]
@@ -185,7 +193,11 @@ def loads_masks(dataset: CocoDataset) -> bool:
 
 
 def check_annotation_file(dataset: CocoDataset) -> list[Finding]:
-    """Report everything that is wrong with the annotation file of a data set, mmdet's own or ours."""
+    """Report everything that is wrong with the annotation file of a data set, mmdet's own or ours.
+
+    Raises:
+        DataError: There is no such file, or it is not JSON.
+    """
     if isinstance(dataset, NamedFailures):
         return dataset.check_file()
     return check_content(dataset, read_coco(dataset.ann_file, dataset.backend_args))

@@ -71,7 +71,11 @@ class CheckedCocoPanopticDataset(NamedFailures, CocoPanopticDataset):
     """
 
     def load_data_list(self) -> list[dict]:
-        """Return the images with their segments; segments of classes that the config leaves out are void."""
+        """Return the images with their segments; segments of classes that the config leaves out are void.
+
+        Raises:
+            DataError: There is no such file, or it is not JSON.
+        """
         content = self.read_and_check()
         classes = self.metainfo['classes']
         categories = content['categories']
@@ -123,7 +127,11 @@ def reads_panoptic(dataset: Any) -> bool:
 
 
 def check_panoptic_file(dataset: CocoPanopticDataset) -> list[Finding]:
-    """Report everything that is wrong with the annotation file of a data set, mmdet's own or ours."""
+    """Report everything that is wrong with the annotation file of a data set, mmdet's own or ours.
+
+    Raises:
+        DataError: There is no such file, or it is not JSON.
+    """
     if isinstance(dataset, NamedFailures):
         return dataset.check_file()
     return check_panoptic_content(dataset, read_coco(dataset.ann_file, dataset.backend_args))

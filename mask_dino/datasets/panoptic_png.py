@@ -104,7 +104,7 @@ def id2rgb(ids: np.ndarray) -> np.ndarray:
 
 
 def write_ids(path: Path, ids: np.ndarray) -> None:
-    """Write a panoptic map (H, W), wholly or not at all.
+    """Write a panoptic map (H, W), whole or not at all.
 
     Raises:
         OSError: If it cannot be written.
@@ -113,7 +113,7 @@ def write_ids(path: Path, ids: np.ndarray) -> None:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that nobody ever finds a part of it."""
+    """Write a file whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f'.{path.name}.{os.getpid()}.partial')
     try:
@@ -124,7 +124,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 def _ids_problem(path: str, ids: np.ndarray, segments: Sequence[Segment]) -> str:
-    """Say in what ids of the map (H, W) and of the JSON file differ."""
+    """Describe how the ids of the map (H, W) and of the JSON file differ."""
     painted = set(np.unique(ids).tolist()) - {0}
     stated = {segment.id for segment in segments}
     unknown = sorted(painted - stated)

@@ -67,7 +67,7 @@ def choose_groups(groups: Mapping[str, Labels], fraction: float, seed: int) -> s
     chosen: set[str] = set()
     for label in sorted(num_groups, key=lambda label: (num_groups[label], str(label))):
         candidates = [name for name in names if label in groups[name] and name not in chosen]
-        # Groups that also hold classes which have their share already come last.
+        # Groups with classes that already have their share come last.
         candidates.sort(key=lambda name: sum(wanted[other] <= 0 for other in set(groups[name])))
         taken = candidates[: max(min(wanted[label], left), 0)]
         chosen.update(taken)

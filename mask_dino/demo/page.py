@@ -12,7 +12,7 @@ from .session import Session, Shown
 from .uploads import MAX_BYTES
 
 WAITING = 20
-"""Requests that wait for the model; more are refused with a sentence."""
+"""Number of requests that can wait for the model; others are refused with a message."""
 
 KEPT_SECONDS = 3600
 """How long the images and the results of a visitor are kept."""
@@ -141,7 +141,7 @@ def make_outputs() -> list[gr.Component]:
 def connect(
     handlers: Handlers, inputs: Inputs, found: gr.State, outputs: Sequence[gr.Component]
 ) -> None:
-    """Say what follows from each choice. Images wait in one queue; drawing again does not wait for the model."""
+    """Connect each choice with its effect. Images wait in one queue; drawing again does not wait for the model."""
     settings = [inputs.view, inputs.threshold]
     everything = [found, *outputs]
     queue = dict(concurrency_id='model', concurrency_limit=1, api_visibility='private')

@@ -48,7 +48,11 @@ class ExportedPredictor:
         return self.segmenter(image)
 
     def draw_layers(self, image: np.ndarray) -> np.ndarray:
-        """Raise: the file has only the results of the last layer."""
+        """Raise: the file has only the results of the last layer.
+
+        Raises:
+            LayersError: Always.
+        """
         raise LayersError(
             f'{self.name} has only the results of the last layer. To see every layer, start the page with the config '
             'and the checkpoint: python tools/demo/app.py CONFIG CHECKPOINT'

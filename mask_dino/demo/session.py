@@ -32,7 +32,7 @@ KEPT_DOWNLOADS = 100
 """Folders of downloads; the oldest are removed. The page copies a file when it offers it."""
 
 Report = Callable[[float, str], object]
-"""Is told the progress, from 0 to 1, and what is being done."""
+"""Takes the progress, from 0 to 1, and what is being done."""
 
 
 class Shown(NamedTuple):

@@ -101,7 +101,7 @@ class CompleteCocoMetric(CocoMetric):
         """Keep the detections of a batch.
 
         Raises:
-            DataError: If the annotation file does not fit the classes, or has no such image.
+            DataError: If the annotations are missing, do not fit the classes, or have no such image.
             PredictionError: If a score or a box is NaN or infinite.
         """
         for sample in data_samples:
@@ -109,7 +109,7 @@ class CompleteCocoMetric(CocoMetric):
             self.results.append(result)
 
     def read_truth(self, sample: dict) -> AnnotatedImage | None:
-        """Return the annotations in a data sample; None if they are in a file, which has to know the image."""
+        """Return the annotations in a data sample; None if they are in a file. Errors are those of :meth:`process`."""
         if self.ann_file is None:
             return read_instances(sample)
         if sample['img_id'] not in self.truth.images:
@@ -228,7 +228,7 @@ class CompleteCocoMetric(CocoMetric):
 
     @property
     def source(self) -> str:
-        """What messages name as the place of the annotations."""
+        """The place of the annotations, for messages."""
         return self.ann_file or f'{type(self).__name__}: the data'
 
     def compute_fast_recalls(

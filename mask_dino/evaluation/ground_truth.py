@@ -1,4 +1,4 @@
-"""Panoptic ground truth for metrics: read once, whatever their number."""
+"""Panoptic ground truth, read once for all metrics."""
 
 import json
 import os.path as osp
@@ -18,7 +18,7 @@ from .instances import name_image
 from .pq import Prediction
 
 MAPS = 16
-"""Maps kept, so that every metric of a batch sees the same."""
+"""Number of maps that are kept, so that several metrics of a batch read each map once."""
 
 
 class PanopticTruth:
@@ -113,7 +113,11 @@ class PanopticFiles:
         self.categories = [ids[name] for name in classes]
 
     def write_map(self, prediction: Prediction, sample: dict) -> dict:
-        """Write the PNG of an image, whose segments have the ids 1, 2, ..., and return its entry of the JSON file."""
+        """Write the PNG of an image, whose segments have the ids 1, 2, ..., and return its entry of the JSON file.
+
+        Raises:
+            OSError: The PNG cannot be written.
+        """
         name = f'{Path(sample["img_path"]).stem}.png'
         write_ids(self.folder / name, prediction.pixels)
         counts = np.bincount(prediction.pixels.ravel(), minlength=len(prediction.labels) + 1)

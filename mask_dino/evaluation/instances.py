@@ -57,7 +57,11 @@ class AnnotatedImage:
         )
 
     def encode_mask(self, annotation: Annotation, source: str) -> dict:
-        """Return the mask of an annotation as compressed run lengths."""
+        """Return the mask of an annotation as compressed run lengths.
+
+        Raises:
+            DataError: The mask cannot be decoded.
+        """
         mask = annotation.mask
         problem = mask_problem(mask, self.width, self.height)
         if problem not in (None, NO_PIXEL):

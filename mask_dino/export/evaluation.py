@@ -74,7 +74,11 @@ def check_classes(classes: Sequence[str], names: Sequence[str]) -> None:
 def suitable_metrics(
     settings: ConfigDict | list[ConfigDict], tasks: Sequence[str]
 ) -> list[BaseMetric]:
-    """Build the metrics of a config that a file for these tasks has results for, and name the others."""
+    """Build the metrics of a config that a file for these tasks has results for, and name the others.
+
+    Raises:
+        ExportError: No metric of the config evaluates what the file makes.
+    """
     every = settings if isinstance(settings, list) else [settings]
     metrics = [METRICS.build(setting) for setting in every]
     suitable = [metric for metric in metrics if has_results(metric, tasks)]

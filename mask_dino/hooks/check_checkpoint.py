@@ -77,8 +77,8 @@ def count_by_module(names: Iterable[str]) -> str:
 class CheckCheckpointHook(Hook):
     """Reports which tensors of a checkpoint fit the model, and stops where the results would be wrong.
 
-    mmengine takes what fits and prints the rest, also where nothing fits at all. It does not compare the classes: a
-    model of other classes of the same number would be tested without a word.
+    mmengine takes what fits and prints the rest, also where nothing fits at all. It does not compare the classes: it
+    tests a model with the same number of other classes without a message.
     """
 
     # Before EMAHook, which also reads the checkpoint.
@@ -164,7 +164,7 @@ class CheckCheckpointHook(Hook):
 
 
 def describe_consequence(difference: ClassDifference) -> str:
-    """Say what a run does that goes on although names of classes differ."""
+    """Say what happens to the class layers in a run that continues although names of classes differ."""
     if difference.is_spelling:
         return 'They differ in spelling only and are taken for the same.'
     if difference.same_count:

@@ -15,7 +15,7 @@ from ..messages import DataError, error_messages
 
 @HOOKS.register_module()
 class CheckDataHook(Hook):
-    """Looks at data sets and classes before training and testing, logs what it finds and stops where it must.
+    """Checks data sets and classes before training and testing, and logs what it finds.
 
     Args:
         stop: Whether an error stops the run; otherwise it is only logged.
@@ -40,7 +40,7 @@ class CheckDataHook(Hook):
         """Check the data sets, given by the names of their loaders.
 
         Raises:
-            DataError: In all processes, whatever the main one found.
+            DataError: In all processes, if the main process found errors and ``stop`` is set.
         """
         errors: list[list[str]] = [[]]
         if is_main_process():

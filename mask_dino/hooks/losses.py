@@ -1,4 +1,4 @@
-"""The losses of a training: an end where they are no numbers any more, a line of progress, and how they are saved."""
+"""Hooks for losses: they end a training of NaN losses, print its progress, and save its history."""
 
 import math
 import time
@@ -30,7 +30,7 @@ class LossError(RuntimeError):
 
 @HOOKS.register_module()
 class CheckLossHook(Hook):
-    """Warns of losses that are NaN or infinite, and ends the training where they stay so.
+    """Warns of losses that are NaN or infinite, and ends the training if they stay so.
 
     It reads the values that mmengine logs at every step, and so waits for no device.
 

@@ -45,7 +45,7 @@ class RandomState(NamedTuple):
         return cls(**state)
 
     def restore(self) -> None:
-        """Let the generators of this process go on from here."""
+        """Set the generators of this process to these states."""
         version, words, second_normal = self.python
         random.setstate((version, tuple(words.tolist()), second_normal))
         keys, position, has_normal, normal = self.numpy

@@ -40,7 +40,7 @@ LAST_CHECKPOINT = 'last_checkpoint'
 
 @HOOKS.register_module(name='CheckpointHook', force=True)
 class DurableCheckpointHook(CheckpointHook):
-    """mmengine's CheckpointHook, which never leaves a training without a readable checkpoint.
+    """mmengine's CheckpointHook, but from the first checkpoint on there is always one that can be read.
 
     It takes the place of mmengine's under the same name, so that every config has it. The arguments are the same.
     Differs from mmengine's: a checkpoint is written to a temporary file, flushed and renamed; older checkpoints are
@@ -97,7 +97,7 @@ class DurableCheckpointHook(CheckpointHook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: object = None, outputs: dict | None = None
     ) -> None:
-        """Save a checkpoint where one is due after an iteration."""
+        """Save a checkpoint where one is due after an iteration. See :meth:`prepare` and :meth:`saving` for errors."""
         is_last = self.save_last and self.is_last_train_iter(runner)
         is_due = is_last or self.every_n_train_iters(runner, self.interval, self.save_begin)
         if is_due and not self.by_epoch:
@@ -106,7 +106,7 @@ class DurableCheckpointHook(CheckpointHook):
             super().after_train_iter(runner, batch_idx, data_batch, outputs)
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Save a checkpoint where one is due after an epoch."""
+        """Save a checkpoint where one is due after an epoch. See :meth:`prepare` and :meth:`saving` for errors."""
         is_last = self.save_last and self.is_last_train_epoch(runner)
         is_due = is_last or self.every_n_epochs(runner, self.interval, self.save_begin)
         if is_due and self.by_epoch:
@@ -119,6 +119,8 @@ class DurableCheckpointHook(CheckpointHook):
 
         Raises:
             DataError: The validation has no figure that ``save_best`` names.
+            LossError: Weights are NaN or infinite.
+            StorageError: A file cannot be written.
         """
         absent = [name for name in self.save_best or () if name not in (*metrics, 'auto')]
         if metrics and absent:
@@ -132,7 +134,7 @@ class DurableCheckpointHook(CheckpointHook):
             super().after_val_epoch(runner, metrics)
 
     def prepare(self, runner: Runner) -> None:
-        """Do in all processes what precedes the saving of a checkpoint.
+        """Prepare the saving of a checkpoint, in all processes.
 
         Raises:
             LossError: Weights are NaN or infinite.
@@ -162,7 +164,7 @@ class DurableCheckpointHook(CheckpointHook):
 
     @contextmanager
     def saving(self, runner: Runner) -> Iterator[None]:
-        """Finish what mmengine's hook does in the body of the statement.
+        """Let mmengine's hook save in the body of the statement, then note the checkpoint and remove the older ones.
 
         Raises:
             StorageError: A file cannot be written; the older checkpoints are still there.
@@ -222,7 +224,12 @@ def megabytes(count: int) -> str:
 
 
 def mend_last_checkpoint(runner: Runner) -> None:
-    """Let ``last_checkpoint`` name the newest readable checkpoint; without one, remove it."""
+    """Let ``last_checkpoint`` name the newest readable checkpoint; without one, remove it.
+
+    Raises:
+        CheckpointError: There are checkpoints, but none can be read.
+        StorageError: The file cannot be written.
+    """
     path = Path(runner.work_dir, LAST_CHECKPOINT)
     newest, skipped = find_newest_checkpoint(checkpoint_folder(runner.cfg))
     for file in skipped:

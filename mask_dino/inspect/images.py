@@ -57,6 +57,9 @@ def prepare_image(config: Config, image: str | Path | np.ndarray) -> dict[str, A
 
     Args:
         image: A file, or an array (H, W, 3) uint8 BGR.
+
+    Raises:
+        InspectionError: The config has no test pipeline, or the file cannot be read as an image.
     """
     pixels = read_image(image)
     init_default_scope(config.get('default_scope', 'mmengine'))

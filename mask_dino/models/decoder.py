@@ -25,6 +25,9 @@ class MaskDINODecoder(nn.Module):
             and masks see it normalised once, as in DINO, and not twice, as in the original Mask DINO.
         with_cp: Whether to compute layers again in the backward pass instead of keeping their values.
         like_dino: Refused: it was split into the two options above.
+
+    Raises:
+        ValueError: ``like_dino`` is set.
     """
 
     def __init__(

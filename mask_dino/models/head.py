@@ -71,7 +71,11 @@ class MaskDINOHead(BaseModule):
             self.freeze_masks()
 
     def check(self) -> None:
-        """Raise a ValueError that names what to set, if there is not one anchor size per encoder level."""
+        """Compare the number of anchor sizes with the number of encoder levels.
+
+        Raises:
+            ValueError: They differ.
+        """
         num_levels = len(self.pixel_decoder.input_convs)
         anchors = self.queries.anchor_sizes
         if anchors is not None and len(anchors) != num_levels:
@@ -81,7 +85,11 @@ class MaskDINOHead(BaseModule):
             )
 
     def freeze_masks(self) -> None:
-        """Freeze the parameters that only mask losses train, so that every trainable parameter has a gradient."""
+        """Freeze the parameters that only mask losses train, so that every trainable parameter has a gradient.
+
+        Raises:
+            ValueError: The initial boxes are made of masks.
+        """
         if self.queries.boxes_from_masks:
             raise ValueError(
                 'queries.boxes_from_masks needs masks, but criterion.loss_mask is off: set it to False'

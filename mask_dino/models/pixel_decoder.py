@@ -97,7 +97,11 @@ class MaskDINOPixelDecoder(nn.Module):
         return mask_features, memory
 
     def check_channels(self, feats: Sequence[Tensor]) -> None:
-        """Raise a clear error if the channels of the maps (B, C_i, H / s_i, W / s_i) differ from the config."""
+        """Compare the channels of the maps (B, C_i, H / s_i, W / s_i) with the config.
+
+        Raises:
+            ValueError: They differ.
+        """
         channels = tuple(level.shape[1] for level in feats)
         if channels != self.in_channels:
             raise ValueError(

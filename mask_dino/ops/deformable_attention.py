@@ -24,6 +24,9 @@ class DeformableAttention(nn.Module):
     things. It does not ask the device in every call whether the levels have as many tokens as there are values. In
     mixed precision, the sampling stays in float32: mmcv's kernel has no bfloat16, and float16 locations are as coarse
     as a pixel on large maps. The sampling has three implementations, see :meth:`sample`.
+
+    Raises:
+        ValueError: ``embed_dims`` is not a multiple of ``num_heads``.
     """
 
     def __init__(self, embed_dims: int, num_heads: int, num_levels: int, num_points: int) -> None:

@@ -134,9 +134,10 @@ class FeedForward(nn.Module):
 
 
 class RecomputedFeedForward(FeedForward):
-    """:class:`FeedForward` that computes its hidden values, half of what an encoder keeps, again for gradients.
+    """:class:`FeedForward` that computes its hidden values again in the backward pass.
 
-    On a CPU this takes no time, because it goes by a few tokens, whose hidden values stay in the cache.
+    They would be half of the memory that an encoder keeps. On a CPU, a few tokens are computed at a time. Their hidden
+    values stay in the cache, so that computing them twice takes no longer.
     """
 
     def forward(self, tokens: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The one place where predictions that are no numbers end."""
+"""Refuses predictions that are NaN or infinite, for both shells and all metrics."""
 
 from collections.abc import Mapping
 

@@ -172,7 +172,14 @@ def write_index(path: Path, sections: dict[str, list[Drawn]], meanings: dict[str
 
 
 def run(args: argparse.Namespace) -> None:
-    """Test, rank and draw."""
+    """Test, rank and draw.
+
+    Raises:
+        CheckpointError: The checkpoint is damaged or does not fit the config.
+        FileNotFoundError: There is no such config or checkpoint.
+        InspectionError: The model cannot be inspected, or the test data are missing.
+        ExportError: The classes do not fit the head.
+    """
     start = time.monotonic()
 
     def say(text: str) -> None:

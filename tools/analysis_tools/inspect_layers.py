@@ -136,7 +136,14 @@ def check(args: argparse.Namespace) -> None:
 
 
 def load(args: argparse.Namespace) -> list[LoadedNetwork]:
-    """Return the model, and the model beside it if there is one."""
+    """Return the model, and the model beside it if there is one.
+
+    Raises:
+        InspectionError: The models have different numbers of classes, or one of them cannot be inspected.
+        CheckpointError: A checkpoint is damaged or does not fit its config.
+        FileNotFoundError: There is no such config or checkpoint.
+        ExportError: The classes do not fit the head.
+    """
     choices = [(args.config, args.checkpoint, args.cfg_options)]
     if args.beside:
         choices.append((*args.beside, {}))
@@ -153,7 +160,11 @@ def load(args: argparse.Namespace) -> list[LoadedNetwork]:
 
 
 def find_tasks(args: argparse.Namespace, network: LoadedNetwork) -> list[Task]:
-    """Return the images to draw."""
+    """Return the images to draw.
+
+    Raises:
+        InspectionError: There is no such image or annotation.
+    """
     if not (args.index or args.ann_file):
         return [Task(str(path), None) for path in args.images]
     dataset = build_dataset(network.model.cfg, args.ann_file)
@@ -176,7 +187,12 @@ def find_tasks(args: argparse.Namespace, network: LoadedNetwork) -> list[Task]:
 
 
 def draw(task: Task, stem: Path, networks: list[LoadedNetwork], args: argparse.Namespace) -> str:
-    """Write the picture and the page of one image; return a sentence about them."""
+    """Write the picture and the page of one image; return a sentence about them.
+
+    Raises:
+        InspectionError: The image cannot be inspected.
+        OSError: A file cannot be written.
+    """
     views = []
     for network in networks:
         options = dict(truth=task.truth, queries=args.query, top_k=args.top_k)
@@ -213,7 +229,11 @@ def name_models(networks: list[LoadedNetwork]) -> tuple[str, str]:
 def measure(
     args: argparse.Namespace, networks: list[LoadedNetwork], say: Callable[[str], None]
 ) -> None:
-    """Measure the models on the test data, write the figures and print them."""
+    """Measure the models on the test data, write the figures and print them.
+
+    Raises:
+        InspectionError: The test data have no annotated object.
+    """
     model = networks[0].model
     dataset = build_dataset(model.cfg, args.ann_file)
     say(f'measuring on the test data of {args.config}')

@@ -78,7 +78,11 @@ def load_exported(path: str) -> 'Predictor':
 
 
 def load_trained(config: str, checkpoint: str, device: str) -> 'Predictor':
-    """Build the model of a config, and load its weights."""
+    """Build the model of a config, and load its weights.
+
+    Raises:
+        FileNotFoundError: There is no such config or checkpoint.
+    """
     from mask_dino.checkpoints import CheckpointError
     from mask_dino.cli import benchmarks
     from mask_dino.cli.common import UsageError
@@ -99,6 +103,10 @@ def run(args: argparse.Namespace, folder: Path) -> None:
 
     Args:
         folder: Where uploads, examples and downloads are kept while the page runs.
+
+    Raises:
+        NotADirectoryError: ``--examples`` is not a folder.
+        OSError: The port is in use.
     """
     os.environ['GRADIO_TEMP_DIR'] = str(folder / 'gradio')
     os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'

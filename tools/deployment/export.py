@@ -76,7 +76,15 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Export, saying what is being done."""
+    """Export, saying what is being done.
+
+    Raises:
+        ExportError: The options or the config ask for what cannot be exported.
+        ParityError: The file computes something else than the model.
+        CheckpointError: The checkpoint is damaged or does not fit the config.
+        FileNotFoundError: There is no such config or checkpoint.
+        OSError: The file cannot be written.
+    """
     from mask_dino.export.exporter import Options, check_options, export
     from mask_dino.export.model import load_model
 
@@ -107,7 +115,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def quieten() -> None:
-    """Silence what torch says of its own insides while it exports."""
+    """Silence torch's messages about its own parts during an export."""
     warnings.filterwarnings('ignore')
     for name in ('torch.onnx', 'onnxscript', 'onnx_ir', 'torch.export'):
         logging.getLogger(name).setLevel(logging.ERROR)

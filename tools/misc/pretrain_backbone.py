@@ -126,7 +126,11 @@ def launch(processes: int) -> int:
 
 
 def write_backbone(runner: Runner, out: Path) -> None:
-    """Write the weights of the backbone, and print how good they are."""
+    """Write the weights of the backbone, and print how good they are.
+
+    Raises:
+        StorageError: The file cannot be written.
+    """
     state = common_model(runner).backbone.state_dict()
     accuracy = runner.message_hub.get_scalar('val/objects/accuracy').current()
     content = io.BytesIO()

@@ -48,7 +48,12 @@ def parse_args() -> argparse.Namespace:
 
 
 def convert(state: dict[str, Tensor], source: Path, destination: Path, config_path: Path) -> None:
-    """Convert and write a detector; print what is used, what is left out, and which settings differ."""
+    """Convert and write a detector; print what is used, what is left out, and which settings differ.
+
+    Raises:
+        CheckpointError: Tensors are unknown or missing, or have other shapes.
+        OSError: The file cannot be written.
+    """
     print(f'config: {config_path}')
     config = Config.fromfile(config_path)
     converted = from_dino(state, build_model(config))

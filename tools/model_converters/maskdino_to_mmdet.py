@@ -59,7 +59,12 @@ def parse_args() -> argparse.Namespace:
 def convert(
     state: dict[str, Tensor], source: Path, destination: Path, config_path: Path | None
 ) -> None:
-    """Convert and write tensors; print the choice of the config, what is left out, and what no tensor shows."""
+    """Convert and write tensors; print the choice of the config, what is left out, and what no tensor shows.
+
+    Raises:
+        CheckpointError: No config fits, or tensors are unknown or missing, or have other shapes.
+        OSError: The file cannot be written.
+    """
     reason = 'as given'
     if config_path is None:
         architecture = read_architecture(state)

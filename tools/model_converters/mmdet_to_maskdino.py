@@ -46,7 +46,13 @@ def parse_args() -> argparse.Namespace:
 def convert(
     source: Path, destination: Path, config_path: Path | None, trusted_packages: list[str]
 ) -> None:
-    """Convert and write the weights of a checkpoint; print what is left out."""
+    """Convert and write the weights of a checkpoint; print what is left out.
+
+    Raises:
+        CheckpointError: The file is damaged or unsafe, or its tensors have no place in the original.
+        FileNotFoundError: There is no such file.
+        OSError: The file cannot be written.
+    """
     # Packages that the config of the user imports are trusted in the checkpoint: the config is read first.
     given_config = Config.fromfile(config_path) if config_path else None
     checkpoint = read_openmmlab(source, trusted_packages)

@@ -24,9 +24,10 @@ def find_repeated(values: Iterable[Any]) -> list[Any]:
 
 
 def check_categories(content: dict, file: str, classes: Any) -> list[Finding]:
-    """Compare the categories of a COCO file with ``metainfo.classes``: mmdet drops silently what does not match.
+    """Compare the categories of a COCO file with ``metainfo.classes``.
 
-    mmdet numbers the classes in the order of the file, whatever the order in ``metainfo``.
+    mmdet drops categories that do not match, without a message, and numbers the classes in the order of the file,
+    whatever the order in ``metainfo``.
     """
     if isinstance(classes, str):
         return [error(_string_message(classes))]
@@ -95,7 +96,7 @@ def check_heads(heads: Mapping[str, Any], metainfo: Mapping) -> list[Finding]:
     """Compare the class counts of a model's heads, by their names in the config, with the classes of a data set."""
     classes = metainfo.get('classes') or ()
     if not classes or isinstance(classes, str):
-        return []  # none are known, or check_categories speaks of them
+        return []  # no class is known, or check_categories reports the string
     expected = dict(num_classes=classes, num_things_classes=metainfo.get('thing_classes', classes))
     if 'stuff_classes' in metainfo:
         expected['num_stuff_classes'] = metainfo['stuff_classes']

@@ -107,7 +107,7 @@ def leaf_datasets(dataset: Any) -> Iterator[Any]:
 
 
 def _worker_problems(loader: Mapping) -> Iterator[str]:
-    """Yield what torch's DataLoader refuses in a process without others."""
+    """Yield the settings that torch's DataLoader refuses without loader processes."""
     if loader.get('num_workers', 0):
         return
     needless = [name for name, off in WORKER_OPTIONS.items() if loader.get(name, off) != off]
@@ -146,7 +146,7 @@ def _transform_problems(pipeline: Iterable[Any], scope: str | None) -> Iterator[
 
 
 def argument_problems(place: str, config: Mapping, kind: Any) -> list[str]:
-    """Say which arguments of a config the class does not have; nothing of a class that takes all."""
+    """Say which arguments of a config its class does not have; a class that takes any argument is not checked."""
     accepted = accepted_arguments(kind)
     if accepted is None:
         return []
@@ -200,7 +200,7 @@ def prefix_problems(dataset: Mapping, kind: Any) -> list[str]:
 
 
 def folder_problem(dataset: Mapping, kind: Any) -> str | None:
-    """Say why the data set of a config finds no image; nothing is said of those that read the names from a file."""
+    """Say why the data set of a config finds no image; data sets that read the names from a file are not checked."""
     suffix = dataset.get('img_suffix') or default_argument(kind, 'img_suffix')
     prefix = dataset.get('data_prefix') or {}
     folder = os.path.join(dataset.get('data_root') or '', prefix.get('img_path') or '')

@@ -21,8 +21,8 @@ BY_NAME = {'PanopticAPMetric', 'PanopticQualityMetric', 'PanopticIoUMetric'}
 
 
 NO_RULE = (
-    'takes the first figure, of which CheckpointHook does not know whether larger is better. Name a figure and add '
-    "rule='greater'."
+    'takes the first figure, and CheckpointHook does not know whether larger values of it are better. Name a figure '
+    "and add rule='greater'."
 )
 
 
@@ -35,7 +35,7 @@ def compares_results(evaluators: Any, scope: str | None) -> bool:
 
 
 def check_evaluator(loader: str, dataset: Any, evaluators: Any, scope: str | None) -> list[Finding]:
-    """Find out early that an evaluator reads a file with other images or classes than its data set, or no maps."""
+    """Report an evaluator whose file has other images or classes than the data set, or whose folder has no maps."""
     evaluator = loader.replace('dataloader', 'evaluator')
     leaves = [leaf for leaf in leaf_datasets(dataset) if _lists_images(leaf)]
     findings = []
@@ -57,7 +57,9 @@ def check_evaluator(loader: str, dataset: Any, evaluators: Any, scope: str | Non
 
 
 def check_save_best(config: Mapping, dataset: Any) -> list[Finding]:
-    """Report figures of ``save_best`` that no validation gives: mmengine would end in a KeyError after the first one.
+    """Report figures of ``save_best`` that no validation gives.
+
+    mmengine would end in a KeyError after the first validation.
 
     Args:
         dataset: The data set of the validation.

@@ -22,7 +22,7 @@ COPY_AGAIN = 'copy or download it again, or remove the image and its annotations
 
 
 def check_presence(paths: Iterable[str]) -> list[Finding]:
-    """Report files that are missing or empty, by folder; a folder is read once, which is quick for many files."""
+    """Report files that are missing or empty, by folder. Each folder is listed once, which is quick for many files."""
     folders: defaultdict[str, list[str]] = defaultdict(list)
     for path in paths:
         if is_url(path):
@@ -40,7 +40,7 @@ def image_problem(path: str, stated: tuple[int, int], decode: bool) -> str | Non
 
     Args:
         stated: Width and height in the annotations.
-        decode: Whether to decode all of it; otherwise its header has to do.
+        decode: Whether to decode all of it; otherwise only its header is read.
     """
     if problem := file_problem(path):
         return problem
@@ -123,7 +123,7 @@ def _decoded_size(path: str) -> tuple[int, int]:
 
 
 def header_size(path: str) -> tuple[int, int] | None:
-    """Return the size at which OpenCV would load an image, or None for what Pillow does not know."""
+    """Return the size at which OpenCV would load an image, or None if Pillow does not know the format."""
     size, orientation = _read_header(path)
     return (size[1], size[0]) if size and orientation >= ROTATED else size
 

@@ -11,9 +11,9 @@ from ...messages import Finding, error, first_few, is_url, note, plural, spread_
 from .images import COPY_AGAIN, file_problem, header_size, image_problem
 
 MAPS = 200
-"""Label maps of a data set, evenly spread, that are read beforehand; of the others, labels are checked in training."""
+"""Number of label maps, evenly spread, that are read beforehand; the labels of the others are checked in training."""
 NEARLY_ALL = 0.99
-"""Share of ignored pixels from which on a map says next to nothing."""
+"""Share of ignored pixels above which a map is reported as nearly empty."""
 UNKNOWN = -1
 
 
@@ -134,7 +134,7 @@ def read_codes(
 
 
 def read_map(info: Mapping, codes: LabelCodes) -> MapReport:
-    """Read the label map of an image, given by what the data set says of it."""
+    """Read the label map of an image, which is given as the data set describes it."""
     path = info['seg_map_path']
     none = np.zeros(codes.num_classes + 1, np.int64)
     try:

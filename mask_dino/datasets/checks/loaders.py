@@ -1,4 +1,4 @@
-"""Everything that can be known of data and classes before the first step."""
+"""All checks of data and classes before the first step, together."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -83,7 +83,7 @@ def check_loaders(
     if 'train_dataloader' in datasets:
         findings += check_resumable(config)
         findings += check_save_best(config, datasets.get('val_dataloader'))
-    return list(dict.fromkeys(findings))  # data sets may share files and faults
+    return list(dict.fromkeys(findings))  # data sets can share a file, and so its faults
 
 
 def check_leaves(loader: str, dataset: Any, is_compared: bool, decode: bool) -> list[Finding]:
@@ -100,7 +100,7 @@ def check_leaves(loader: str, dataset: Any, is_compared: bool, decode: bool) -> 
 
 
 def check_dataset(loader: str, dataset: Any, is_compared: bool, decode: bool) -> list[Finding]:
-    """Check the file and the images of one data set; of kinds that are not known, nothing is said."""
+    """Check the file and the images of one data set; data sets of unknown kinds are not checked."""
     findings = check_file(dataset)
     if isinstance(dataset, BaseDataset) and not len(dataset):
         return [*findings, error(f'{loader}: {NO_IMAGE_LEFT.format(dataset.ann_file)}')]

@@ -21,8 +21,8 @@ def find_class(config: Mapping, root: Registry, scope: str | None) -> Any:
 def loop_problems(config: Mapping, loaders: Iterable[str]) -> list[str]:
     """Say which loops and samplers of a config do not fit each other.
 
-    An epoch, a validation and a test end only when their sampler ends. A loop of iterations starts a sampler over, and
-    so takes any; but it has no epochs after which a scheduler could change the learning rate.
+    An epoch, a validation and a test end only when their sampler ends. A loop of iterations starts its
+    sampler again, so every sampler fits. But it has no epochs, after which a scheduler could change the learning rate.
     """
     problems = []
     for loader in loaders:

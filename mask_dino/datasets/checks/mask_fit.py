@@ -10,13 +10,13 @@ from .annotations import BOX_CROSSES, BOX_FORM, Ids, box_defect
 from .masks import exchanged_extent, mask_extent, usable_mask
 
 MASKS = 20_000
-"""Masks of a file, evenly spread, that are compared with their boxes before a training; all of them on request."""
+"""Number of masks of a file, evenly spread, that are compared with their boxes before a training."""
 TOLERANCE = 2.0
 """How many pixels a side of a mask may differ from the side of its box, whatever its size."""
 RELATIVE_TOLERANCE = 0.1
 """The same, as a share of the width or height of the box."""
 EXPLAINED = 1000
-"""Misfits that are searched for a reason."""
+"""Number of misfits for which a reason is searched."""
 UNEXPLAINED = 'Compute bbox from segmentation, or correct segmentation.'
 EXCHANGED = (
     'x and y are exchanged: write polygons as x, y, x, y, ..., and run lengths down the columns, as of '
@@ -25,11 +25,11 @@ EXCHANGED = (
 SHIFTED = 'Masks and boxes have one size but lie apart: correct the offset of segmentation.'
 SCALED = 'Masks are boxes times {} in x and y: scale segmentation to the size of the image.'
 FEWEST_BOXES = 5
-"""Boxes from which on a fault of all of them can be told from chance."""
+"""With fewer boxes, a fault of all of them can be chance."""
 
 
 def check_box_form(content: dict, file: str) -> list[Finding]:
-    """Report boxes that are x1, y1, x2, y2: read so, all lie in their images; read as COCO's, some do not."""
+    """Report boxes that are x1, y1, x2, y2: in this form all lie in their images, but in COCO's form some do not."""
     ids = Ids(content)
     boxes, sizes = [], []
     for annotation in content['annotations']:

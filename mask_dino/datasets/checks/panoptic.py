@@ -63,7 +63,7 @@ def _check_lists(content: Any, file: str, evaluation: bool) -> list[Finding]:
 
 
 def _check_annotations(content: dict, file: str, evaluation: bool) -> list[Finding]:
-    """Report entries that belong to no image, to one that has another, or that are not whole."""
+    """Report annotations without an image, second annotations of an image, and incomplete annotations."""
     entries = content.get('annotations', [])
     for field, kind in dict(file_name=str, segments_info=list).items():
         broken = [

@@ -1,4 +1,4 @@
-"""What a data set delivers: its images and its objects, counted."""
+"""Counts the images and the objects of a data set, and checks its image files."""
 
 from collections import Counter
 from typing import Any, NamedTuple
@@ -99,8 +99,10 @@ def check_objects(loader: str, dataset: Any, summary: Survey, is_compared: bool)
     is_used = is_compared or not dataset.test_mode
     if is_used and not summary.objects:
         purpose = 'evaluate' if dataset.test_mode else 'learn from'
-        remedy = 'Does the file hold annotations, are some of them no crowds (iscrowd: 0), and does metainfo.classes '
-        remedy += 'name their categories? A test without annotations needs format_only=True in the evaluator.'
+        remedy = 'Does the file hold annotations that are not crowds (iscrowd: 0), and does metainfo.classes name '
+        remedy += (
+            'their categories? A test without annotations needs format_only=True in the evaluator.'
+        )
         return [error(f'{counts}: there is nothing to {purpose}. {remedy}')]
     findings = [note(counts)]
     absent = [name for label, name in enumerate(classes) if not summary.objects[label]]

@@ -6,7 +6,7 @@ _base_ = [
 ]
 custom_imports = dict(imports=['mask_dino.det'], allow_failed_imports=False)
 
-embed_dims = 256  # MMDetection's decoder takes it for granted
+embed_dims = 256  # MMDetection's decoder assumes it
 num_levels = 4
 self_attention = dict(embed_dims=embed_dims, num_heads=8, dropout=0.0)
 deformable_attention = dict(embed_dims=embed_dims, num_levels=num_levels, dropout=0.0)

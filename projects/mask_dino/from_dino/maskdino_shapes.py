@@ -20,7 +20,7 @@ model = dict(
             separate_box_branches=True,
             normalise_content_once=True,
         ),
-        # as published: the detector knows classes, so that they need no more weight
+        # as published: the detector already knows the classes
         denoising=dict(num_queries=30, flip_prob=0.2),
         criterion=dict(loss_cls=dict(loss_weight=4.0)),
     ),
