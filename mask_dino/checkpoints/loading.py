@@ -36,7 +36,7 @@ def load_checkpoint_safely(
     parsed, checked and replaced by texts of the same value.
 
     Args:
-        trusted_packages: Packages that a config in the file may name, besides the frameworks and those of the
+        trusted_packages: Packages that a config in the file may name, besides the frameworks and the packages of the
             environment variable ``MASK_DINO_TRUSTED_PACKAGES``.
 
     Raises:

@@ -46,7 +46,7 @@ TYPE_KEYS = ('type', 'collate_fn', 'constructor', 'runner_type', 'worker_init_fn
 """Settings whose strings mmengine looks up and, if they have dots, imports."""
 OTHER_TYPE_KEYS = re.compile(r'\w+_(type|cls|class|fn|func)')
 SCOPE_KEYS = ('_scope_', 'default_scope', 'scope')
-"""Settings that name a package of which mmengine imports the module ``registry``."""
+"""Settings that name a package; mmengine imports its module ``registry``."""
 NOT_BUILT = ('RUNNERS', 'RUNNER_CONSTRUCTORS', 'INFERENCERS')
 """Registries of classes that read configs themselves; a config does not contain them."""
 RESTRICTED = {
@@ -84,7 +84,7 @@ def check_settings(settings: Any, trusted_packages: Iterable[str] = ()) -> None:
     """Refuse settings that lead to code outside the frameworks, torch's layers and optimizers, and trusted packages.
 
     Args:
-        trusted_packages: Packages that settings may name, besides those of the environment variable.
+        trusted_packages: Packages that settings may name, besides the packages of the environment variable.
 
     Raises:
         UntrustedError: The message names the setting, the package and the remedy.

@@ -86,7 +86,7 @@ def load_config(args: argparse.Namespace) -> Config:
         args.work_dir or config.get('work_dir') or f'./work_dirs/{Path(args.config).stem}'
     )
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    register()  # whatever the imports of the config have registered
+    register()  # again, because imports of the config can have replaced the loaders
     config.launcher = args.launcher
     return config
 

@@ -133,7 +133,7 @@ class SeededBatch(list[int]):
     """Indices of a batch that bring the seed of its random numbers.
 
     torch iterates over the indices to load the images, in a loader process or in the training process. Random numbers
-    that are drawn meanwhile come from the seed; afterwards, those of the training go on as if none had been drawn.
+    that are drawn meanwhile come from the seed. Afterwards, the generators continue as if nothing had been drawn.
     """
 
     def __init__(self, indices: Sequence[int], entropy: tuple[int, ...]) -> None:

@@ -124,8 +124,8 @@ class NamedFailures(BaseDataset):
 class CheckedCocoDataset(NamedFailures, CocoDataset):
     """COCO data set that skips objects without a usable mask and names the file in every failure.
 
-    mmdet's own stops at such objects, with an error that names neither file nor annotation, or trains on whatever
-    they decode to. Everything else, arguments included, is mmdet's.
+    mmdet's data set stops at such objects, with an error that names neither file nor annotation, or trains on a wrong
+    mask. Everything else, arguments included, is mmdet's.
     """
 
     def load_data_list(self) -> list[dict]:

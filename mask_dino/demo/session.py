@@ -1,4 +1,4 @@
-"""What the page does when a visitor chooses an image or a setting; without Gradio, so that it can be tested alone."""
+"""What the page does when a visitor chooses an image or a setting; without Gradio, so that tests need no browser."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Images that visitors of the page give: read whatever a camera or a program writes, or say why not."""
+"""Reads the images of visitors in all common formats, or says why an image cannot be read."""
 
 import warnings
 from pathlib import Path

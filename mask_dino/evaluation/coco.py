@@ -29,7 +29,7 @@ class CompleteCocoMetric(CocoMetric):
     """mmdet's CocoMetric with figures that can be trusted.
 
     - AP is computed with the largest of ``proposal_nums``. pycocotools computes some figures with 100 detections per
-      image and class whatever the option says, so that mAP and mAP_50 of crowded images contradict each other.
+      image and class regardless of the option, so that mAP and mAP_50 of crowded images contradict each other.
     - Ids of images, categories and annotations can be of any kind. pycocotools needs annotation ids that are numbers
       other than 0.
     - AP is 0 if nothing is detected. mmdet then returns no figure, and a hook that keeps the best checkpoint fails.
@@ -109,7 +109,7 @@ class CompleteCocoMetric(CocoMetric):
             self.results.append(result)
 
     def read_truth(self, sample: dict) -> AnnotatedImage | None:
-        """Return the annotations in a data sample; None if they are in a file. Errors are those of :meth:`process`."""
+        """Return the annotations in a data sample; None if they are in a file. See :meth:`process` for errors."""
         if self.ann_file is None:
             return read_instances(sample)
         if sample['img_id'] not in self.truth.images:

@@ -27,7 +27,7 @@ def open_model(path: Path, threads: int | None, precision: str) -> Segmenter:
         precision: Of OpenVINO's computation, ``f32`` or ``bf16``; the other formats have float32 only.
 
     Raises:
-        ExportError: If the suffix is that of no format, or if the precision is not that of the format.
+        ExportError: If no format has this suffix, or if the format does not have this precision.
         ModelFileError: If the file is missing, damaged, another program's, or was exported with raw outputs.
     """
     formats = {suffix: name for name, suffix in SUFFIXES.items()}
@@ -46,7 +46,7 @@ def evaluate(segmenter: Segmenter, config: Config) -> dict[str, float]:
     Images are read and prepared by the runtime, annotations by the config's pipeline.
 
     Raises:
-        ExportError: If the classes of the file are not those of the data, or if it makes nothing that is evaluated.
+        ExportError: If file and data have different classes, or if the file makes nothing that is evaluated.
     """
     init_default_scope(config.default_scope)
     loader = Runner.build_dataloader(config.test_dataloader)
@@ -63,7 +63,7 @@ def evaluate(segmenter: Segmenter, config: Config) -> dict[str, float]:
 
 
 def check_classes(classes: Sequence[str], names: Sequence[str]) -> None:
-    """Compare the classes of a file with those of the data. The errors are the same as for :func:`evaluate`."""
+    """Compare the classes of a file with the classes of the data. The errors are the same as for :func:`evaluate`."""
     if tuple(names) != tuple(classes):
         raise ExportError(
             f'the file was exported for the classes {", ".join(classes)}, but the test data have '

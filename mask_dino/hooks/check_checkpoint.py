@@ -1,4 +1,4 @@
-"""A report of which tensors and classes of a checkpoint fit, and a stop where the results would be wrong."""
+"""Reports which tensors and classes of a checkpoint fit, and stops a run whose results would be wrong."""
 
 from collections import Counter
 from collections.abc import Iterable

@@ -97,7 +97,7 @@ class ResumeState(NamedTuple):
         else:
             runner.logger.warning(
                 f'the checkpoint was saved by {len(self.random_states)} processes, and {get_world_size()} go on: '
-                'order of images and random numbers are not those of an uninterrupted training'
+                'order of images and random numbers differ from a training that was not interrupted'
             )
 
 
@@ -122,7 +122,7 @@ def compare_settings(checkpoint: dict[str, Any], runner: Runner) -> Iterator[str
     size = total_batch_size(runner)
     if saved_size and saved_size != size:
         yield (
-            f'the batch size is {size}, but the learning rate stays that of the checkpoint, which was trained with '
+            f'the batch size is {size}, but the learning rate of the checkpoint is for '
             f'{saved_size} images per step; the order of images also differs; {remedy}'
         )
 

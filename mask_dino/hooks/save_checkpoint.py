@@ -1,4 +1,4 @@
-"""Checkpoints that survive whatever stops a training while they are written."""
+"""Saves checkpoints so that one can be read after any kind of stop."""
 
 import os
 import shutil

@@ -119,7 +119,7 @@ def draw_query(image: np.ndarray, view: LayerView, index: int, tile: int) -> Ima
 def _draw_points(
     pen: ImageDraw.ImageDraw, view: LayerView, index: int, scale: float, largest: float
 ) -> None:
-    """Draw the points of a query, those of high weight first, so that none is hidden by a larger one."""
+    """Draw the points of a query, the largest first, so that none is hidden by a larger one."""
     for point in list_points(view, index, largest):
         x = point.x * scale
         y = point.y * scale
@@ -157,7 +157,7 @@ def _count_levels(views: Sequence[LayerView]) -> int:
 
 
 def _enlarge(image: np.ndarray, tile: int) -> tuple[Image.Image, float]:
-    """Return an image that is larger than its tile, and the factor between its pixels and those of the original."""
+    """Return an image that is larger than its tile, and the factor by which it is enlarged."""
     picture = Image.fromarray(image)
     scale = SHARPNESS * tile / max(picture.size)
     width = max(1, round(picture.width * scale))

@@ -80,7 +80,7 @@ def _read_stuff(sample: BaseDataElement, size: tuple[int, int], labels: Labels) 
 
 
 def resize_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return masks (N, h, w) bool at another size (H, W), each pixel that of the nearest."""
+    """Return masks (N, h, w) bool at another size (H, W), by the nearest pixel."""
     if tuple(masks.shape[1:]) == size or not len(masks):
         return masks if len(masks) else masks.new_zeros(0, *size)
     return F.interpolate(masks[:, None].float(), size, mode='nearest')[:, 0] > 0.5

@@ -161,7 +161,7 @@ class SampledPoint(NamedTuple):
 
 
 def list_points(view: LayerView, index: int, largest: float) -> list[SampledPoint]:
-    """Return the points of a query, those of high weight first, so that none is drawn over a smaller one.
+    """Return the points of a query, the largest first, so that none is drawn over a smaller one.
 
     Args:
         largest: Radius of the point of the highest weight.

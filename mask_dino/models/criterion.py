@@ -66,7 +66,7 @@ class MaskDINOCriterion(nn.Module):
         num_things_classes: Classes of countable objects; their labels come first.
         matcher: Config of the matcher.
         loss_cls, loss_bbox, loss_iou: Configs of mmdet losses; their weights count.
-        loss_mask, loss_dice: The same for masks. Both are None for data with only boxes; one alone is a ValueError.
+        loss_mask, loss_dice: The same for masks. Both are None for data with only boxes; only one None is a ValueError.
         point_sampler: Options of :class:`PointSampler`.
         decouple_stuff: Whether stuff has neither box loss nor box cost (paper, section 3.6).
     """

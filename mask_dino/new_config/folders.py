@@ -145,7 +145,7 @@ def _is_panoptic(content: Mapping[str, Any]) -> bool:
 
 
 def _drop_split_files(paths: Sequence[Path]) -> list[Path]:
-    """Drop files that `split_coco.py` has split, whose parts lie beside them."""
+    """Drop files that `split_coco.py` has split, whose parts are in the same folder."""
     names = set(paths)
     kept = []
     for path in paths:

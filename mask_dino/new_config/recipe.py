@@ -141,7 +141,7 @@ def _choose_side(measures: Measures, scale: Scale) -> int:
 
 
 def _fit_proportions(measures: Measures, side: int) -> tuple[int, int]:
-    """Return width and height of which the longer one is ``side``, a square if the images have several shapes."""
+    """Return width and height, the longer one ``side``; a square if the images have several shapes."""
     if not measures.one_shape:
         return side, side
     longer = max(measures.width, measures.height)

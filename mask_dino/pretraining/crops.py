@@ -162,7 +162,7 @@ def crop_square(
     if scale < 0.5:  # or a bilinear interpolation would leave pixels out
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         center, scale = center * scale, 1.0
-    # From the continuous coordinates of boxes to those of pixels, whose centres are whole numbers.
+    # Boxes have continuous coordinates; in coordinates of pixels, the centres of pixels are whole numbers.
     shift = size / 2 - 0.5 - scale * (center - 0.5)
     matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
     return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderValue=fill)

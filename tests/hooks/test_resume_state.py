@@ -63,7 +63,7 @@ def test_a_setting_without_effect_is_named_with_the_way_to_change_it(
 def test_another_batch_size_does_not_change_the_learning_rate(warnings):
     [message] = warnings(resume=True, train_dataloader=dict(batch_size=4))
     assert (
-        'the batch size is 4, but the learning rate stays' in message
+        'the batch size is 4, but the learning rate of the checkpoint is for' in message
         and 'trained with 2 images' in message
     )
 

@@ -150,7 +150,7 @@ def choose(rated: list[Rated], count: int) -> list[tuple[str, Rated]]:
 
 
 def write_index(path: Path, sections: dict[str, list[Drawn]], meanings: dict[str, str]) -> None:
-    """Write the page of all pictures; it needs no network, only the folders beside it."""
+    """Write the page of all pictures; it needs no network, only the folders next to it."""
     lines = [
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Worst and best results</title>',
         '<style>body{font:16px/1.5 system-ui,sans-serif;margin:1rem}img{max-width:100%}figure{margin:1rem 0}</style>',

@@ -136,7 +136,7 @@ def check(args: argparse.Namespace) -> None:
 
 
 def load(args: argparse.Namespace) -> list[LoadedNetwork]:
-    """Return the model, and the model beside it if there is one.
+    """Return the model, and the model to compare it with if there is one.
 
     Raises:
         InspectionError: The models have different numbers of classes, or one of them cannot be inspected.

@@ -191,7 +191,7 @@ def main() -> None:
     if problems:
         sys.exit('\n'.join(problems))
     print(
-        f'{args.kills} kills, nothing lost: the weights equal those of an undisturbed training bit by bit'
+        f'{args.kills} kills, nothing lost: the weights equal the weights of an undisturbed training bit by bit'
     )
 
 

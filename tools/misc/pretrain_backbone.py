@@ -108,7 +108,7 @@ def read_config(args: argparse.Namespace) -> Config:
     config = make_config(detector, schedule, processes)
     config.work_dir = str(work_dir(args.out))
     config.launcher = args.launcher
-    register()  # whatever the imports of the config have registered
+    register()  # again, because imports of the config can have replaced the loaders
     return config
 
 

@@ -1,4 +1,4 @@
 """Checks of data before the first step.
 
-The modules look at single files and settings, and data sets use them, too. ``loaders`` brings all checks together.
+The modules check single files and settings; data sets also use them. ``loaders`` runs all checks.
 """

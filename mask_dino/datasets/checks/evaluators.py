@@ -146,7 +146,7 @@ def _check_file(
     metainfo = leaves[0].metainfo
     classes = metainfo.get('classes') or ()
     if set(names).isdisjoint(metainfo.get('stuff_classes', classes)):
-        # An instance file beside panoptic data has only the things.
+        # An instance file of panoptic data has only the things.
         classes = metainfo.get('thing_classes', classes)
     if by_name and set(classes) <= set(names):
         return findings

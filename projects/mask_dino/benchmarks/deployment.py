@@ -2,7 +2,7 @@
 
 python projects/mask_dino/benchmarks/deployment.py CONFIG CHECKPOINT model.onnx [model.xml] [--sizes 512x512 800x1333]
 
-Run it on a machine that does nothing else. It measures the network alone, without reading and post-processing.
+Run it on a machine that does nothing else. It measures only the network, without reading and post-processing.
 """
 
 import argparse

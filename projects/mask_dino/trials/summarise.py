@@ -41,7 +41,7 @@ Curve = list[dict]
 
 
 def main() -> None:
-    """Write the tables to the screen, and the figures beside this file."""
+    """Write the tables to the screen, and the figures into the folder of this file."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / 'results'
     curves = read_curves(folder)
     print(tabulate_ablation(curves))
@@ -62,7 +62,7 @@ def read_curves(folder: Path) -> dict[str, dict[int, Curve]]:
 
 
 def tabulate_ablation(curves: dict[str, dict[int, Curve]]) -> str:
-    """Return the table of the parts, beside the paper's."""
+    """Return the table of the parts, with the figures of the paper."""
     full = curves.get('full', {})
     rows = []
     for name in ABLATION:

@@ -1,4 +1,4 @@
-"""The forms of deformable sampling beside one another: equality, time and memory."""
+"""The forms of deformable sampling, compared: equality, time and memory."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
