@@ -19,8 +19,8 @@ FRAMEWORK = {'MaskDINO', 'MaskDINOFusionHead', 'MaskDINOOptimWrapperConstructor'
 FRAMEWORK |= {'CheckedCocoDataset', 'CheckedCocoPanopticDataset', 'CheckedADE20KPanopticDataset'}
 FRAMEWORK |= {'CityscapesPanopticDataset', 'ShapesDataset', 'LoadCocoPanopticAnnotations'}
 FRAMEWORK |= {'LoadLabelMap', 'PanopticVisualizer', 'SemanticVisualizer', 'ScoreTTAModel'}
-FRAMEWORK |= {'BFloat16OptimWrapper'}
-"""Classes that take the arguments of their framework, which the page names and does not list."""
+FRAMEWORK |= {'BFloat16OptimWrapper', 'PlainHistoryHook'}
+"""Classes without options, or with the arguments of their framework, which the page names and does not list."""
 
 
 def table_of(text: str) -> dict[str, str]:
