@@ -1,6 +1,7 @@
 """COCO's average precision of boxes and masks: right for any number of objects, any ids, and any finite result."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -13,15 +14,16 @@ from mmengine.logging import MMLogger
 from ..messages import DataError, first_few, plural
 from .average_precision import Curves, Evaluation, empty_detections, without_classes
 from .figures import (
-    ImageResult,
     Item,
+    check_numbers,
+    check_thresholds,
     class_figures,
     compute_figure,
     default_items,
     parse_items,
-    read_result,
 )
 from .instances import AnnotatedImage, InstanceTruth, read_instances
+from .results import ImageResult, read_result
 
 
 @METRICS.register_module()
@@ -51,7 +53,8 @@ class CompleteCocoMetric(CocoMetric):
         sort_categories: Whether the data set sorts the categories by their ids, as mmdet's Objects365V1Dataset does.
 
     Raises:
-        ValueError: If ``metric_items`` has a figure that does not exist or that the other options exclude.
+        ValueError: If ``metric_items`` has a figure that does not exist or that the other options exclude, or if
+            ``proposal_nums`` or ``iou_thrs`` have impossible values.
     """
 
     def __init__(
@@ -61,7 +64,7 @@ class CompleteCocoMetric(CocoMetric):
         classwise: bool = False,
         proposal_nums: int | Sequence[int] = (100, 300, 1000),
         iou_thrs: float | Sequence[float] | None = None,
-        metric_items: Sequence[str] | None = None,
+        metric_items: str | Sequence[str] | None = None,
         format_only: bool = False,
         outfile_prefix: str | None = None,
         backend_args: dict | None = None,
@@ -69,17 +72,14 @@ class CompleteCocoMetric(CocoMetric):
         prefix: str | None = None,
         sort_categories: bool = False,
     ) -> None:
-        numbers = [proposal_nums] if isinstance(proposal_nums, int) else list(proposal_nums)
-        if not numbers or min(numbers) < 1:
-            raise ValueError(
-                f'{type(self).__name__}: proposal_nums={proposal_nums}: give numbers of 1 or more'
-            )
+        numbers = check_numbers(proposal_nums)
+        thresholds = check_thresholds(iou_thrs)
         super().__init__(
             metric=[metric] if isinstance(metric, str) else list(metric),
             classwise=classwise,
             proposal_nums=numbers,
-            iou_thrs=None if iou_thrs is None else np.atleast_1d(np.array(iou_thrs, np.float64)),
-            metric_items=metric_items,
+            iou_thrs=thresholds,
+            metric_items=[metric_items] if isinstance(metric_items, str) else metric_items,
             format_only=format_only,
             outfile_prefix=outfile_prefix,
             backend_args=backend_args,
@@ -87,7 +87,7 @@ class CompleteCocoMetric(CocoMetric):
             prefix=prefix,
         )
         self.ann_file, self.sort_categories = ann_file, sort_categories
-        self.items = parse_items(metric_items or (), numbers, self.iou_thrs)
+        self.items = parse_items(self.metric_items or (), numbers, self.iou_thrs)
         self.limits = sorted({*numbers, *(item.limit for item in self.items)})
 
     @cached_property
@@ -101,23 +101,20 @@ class CompleteCocoMetric(CocoMetric):
         """Keep the detections of a batch.
 
         Raises:
-            DataError: If the annotations are missing, do not fit the classes, or have no such image.
-            PredictionError: If a score or a box is NaN or infinite.
+            DataError: If the annotations are missing, do not fit the classes, or have no such image, or if results do
+                not fit the classes or the size of the image.
+            PredictionError: If a score, a box or a mask is NaN or infinite.
         """
         for sample in data_samples:
-            result = read_result(sample, self.dataset_meta['classes'], self.read_truth(sample))
+            image = self.read_truth(sample)
+            result = read_result(sample, self.dataset_meta['classes'], image)
+            if self.ann_file is None:
+                result = replace(result, truth=image)
             self.results.append(result)
 
-    def read_truth(self, sample: dict) -> AnnotatedImage | None:
-        """Return the annotations in a data sample; None if they are in a file. See :meth:`process` for errors."""
-        if self.ann_file is None:
-            return read_instances(sample)
-        if sample['img_id'] not in self.truth.images:
-            raise DataError(
-                f'{self.ann_file} has no image with id {sample["img_id"]} ({sample.get("img_path")}). '
-                'Name the ann_file of the data set in the evaluator.'
-            )
-        return None
+    def read_truth(self, sample: dict) -> AnnotatedImage:
+        """Return the annotations of an image, from the file or its data sample. See :meth:`process` for errors."""
+        return read_instances(sample) if self.ann_file is None else self.truth.find_image(sample)
 
     def compute_metrics(self, results: list[ImageResult]) -> dict[str, float]:
         """Return the figures as chosen by ``metric`` and ``metric_items``.

@@ -1,19 +1,13 @@
 """The figures of average precision and recall: their names, as mmdet gives them, and their values."""
 
 import re
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
-import torch
-from mmdet.structures.mask import encode_mask_results
-from pycocotools import mask as coco_masks
 
-from ..messages import DataError, format_table
-from ..postprocess import check_finite
-from .average_precision import AREAS, Curves, Detections
-from .instances import AnnotatedImage, name_image
+from ..messages import format_table
+from .average_precision import AREAS, Curves
 
 ITEM = re.compile(
     r'(?P<kind>mAP|AR)(_(?P<threshold>[0-9]{2})|_(?P<area>[sml]))?(@(?P<limit>[0-9]+))?'
@@ -118,85 +112,26 @@ def class_figures(
     for label, name in enumerate(classes):
         of_class = [average[:, :, label] for average in averages.values()]
         values = [round(_average(part), 3) for part in of_class]
-        figures[f'{name}_precision'] = values[0]
+        if not np.isnan(values[0]):
+            figures[f'{name}_precision'] = values[0]
         rows.append([name, *(f'{value:.3f}' for value in values)])
     table = format_table(['category', *averages], rows)
     return ClassFigures(figures, table)
 
 
-@dataclass(frozen=True)
-class ImageResult:
-    """What a model found in one image."""
-
-    image_id: Hashable
-    labels: np.ndarray  # (N,) int64
-    boxes: np.ndarray  # (N, 4) xyxy in pixels
-    scores: np.ndarray  # (N,)
-    mask_scores: np.ndarray  # (N,)
-    masks: list[dict] | None  # run lengths
-    truth: AnnotatedImage | None  # where no annotation file is given
-
-    def detections(self, kind: str) -> Detections:
-        """Return boxes (``bbox``) or masks (``segm``) as detections.
-
-        Raises:
-            DataError: If there are no masks.
-        """
-        if kind == 'bbox':
-            boxes = self.boxes.astype(np.float64)
-            boxes[:, 2:] -= boxes[:, :2]
-            return Detections(self.labels, boxes[:, 2] * boxes[:, 3], self.scores, boxes.tolist())
-        if self.masks is None:
-            raise DataError(
-                f"The result of the image with id {self.image_id} has no masks. Evaluate boxes only: metric='bbox'."
-            )
-        areas = np.array(coco_masks.area(self.masks) if self.masks else [], np.float64)
-        return Detections(self.labels, areas, self.mask_scores, self.masks)
-
-    def in_form_of_mmdet(self) -> dict[str, Any]:
-        """Return the dictionary from which mmdet writes files of results."""
-        fields: dict[str, Any] = dict(img_id=self.image_id, bboxes=self.boxes, labels=self.labels)
-        fields.update(scores=self.scores, mask_scores=self.mask_scores)
-        if self.masks is not None:
-            fields['masks'] = self.masks
-        return fields
+def check_numbers(proposal_nums: int | Sequence[int]) -> list[int]:
+    """Return numbers of detections as a list."""
+    numbers = [proposal_nums] if isinstance(proposal_nums, int) else list(proposal_nums)
+    if not numbers or not all(isinstance(number, int) and number > 0 for number in numbers):
+        raise ValueError(f'proposal_nums={proposal_nums!r}: give whole numbers of 1 or more')
+    return numbers
 
 
-def read_result(
-    sample: Mapping[str, Any], classes: Sequence[str], truth: AnnotatedImage | None
-) -> ImageResult:
-    """Return the detections in a data sample.
-
-    Raises:
-        DataError: If a label belongs to no class.
-        PredictionError: If a score or a box is NaN or infinite.
-    """
-    predicted, image = sample['pred_instances'], name_image(sample)
-    fields = [name for name in ('scores', 'bboxes', 'mask_scores') if name in predicted]
-    check_finite(image, {f'pred_instances.{name}': predicted[name] for name in fields})
-    labels = predicted['labels'].cpu().numpy()
-    if len(labels) and labels.max() >= len(classes):
-        raise DataError(
-            f'A result of {image} has the label {labels.max()}, but metainfo.classes has {len(classes)} names. '
-            'Give the model and the data set the same classes.'
-        )
-    scores = predicted['scores'].cpu().numpy()
-    return ImageResult(
-        image_id=sample['img_id'],
-        labels=labels,
-        boxes=predicted['bboxes'].cpu().numpy(),
-        scores=scores,
-        mask_scores=predicted['mask_scores'].cpu().numpy()
-        if 'mask_scores' in predicted
-        else scores,
-        masks=_encode_masks(predicted['masks']) if 'masks' in predicted else None,
-        truth=truth,
-    )
-
-
-def _encode_masks(masks: torch.Tensor | list[dict]) -> list[dict]:
-    """Return masks (N, H, W) as run lengths, which other tools may have computed."""
-    if not isinstance(masks, torch.Tensor):
-        return masks
-    codes: list[dict] = encode_mask_results(masks.detach().cpu().numpy())
-    return codes
+def check_thresholds(iou_thrs: float | Sequence[float] | None) -> np.ndarray | None:
+    """Return IoU thresholds (T,); None stands for those of COCO."""
+    if iou_thrs is None:
+        return None
+    thresholds = np.atleast_1d(np.array(iou_thrs, np.float64))
+    if not thresholds.size or not ((thresholds > 0) & (thresholds <= 1)).all():
+        raise ValueError(f'iou_thrs={iou_thrs!r}: give IoUs above 0 and up to 1, as in [0.5]')
+    return thresholds

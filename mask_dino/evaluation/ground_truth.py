@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mmdet.structures.mask import BitmapMasks, encode_mask_results
 
 from ..datasets.checks.coco_file import read_coco
 from ..datasets.panoptic import PanopticImage, parse_images
@@ -66,12 +67,18 @@ def predicted_map(sample: Mapping[str, Any], field: str) -> np.ndarray:
         field: ``pred_panoptic_seg`` or ``pred_sem_seg``.
 
     Raises:
+        DataError: If a value is negative.
         PredictionError: If a value is NaN or infinite.
     """
     values = sample[field]['sem_seg'][0]
     image = name_image(sample)
     check_finite(image, {field: values})
-    pixels: np.ndarray = values.cpu().numpy()
+    pixels: np.ndarray = values.long().cpu().numpy()
+    if pixels.min(initial=0) < 0:
+        raise DataError(
+            f'{field} of {image} has the value {pixels.min()}: classes and segments are numbers from 0. '
+            'Write the number of classes where there is none.'
+        )
     return pixels
 
 
@@ -91,6 +98,32 @@ def check_shape(
             f'The {kind} result of {name_image(sample)} has {prediction.shape} rows and columns, its map in seg_prefix '
             f'has {truth.shape}. Predict with rescale=True.'
         )
+
+
+def nothing_to_evaluate(ann_file: str, metric: str) -> DataError:
+    """Return the error of a metric whose ground truth has no class of the data set."""
+    return DataError(
+        f'{ann_file} has nothing to evaluate: nothing in its maps belongs to a class of the data set and is no crowd. '
+        f'Correct ann_file and seg_prefix, or leave {metric} out.'
+    )
+
+
+def segments_as_instances(truth: SegmentMap, chosen: np.ndarray) -> list[dict]:
+    """Return the segments of classes chosen (C,) bool in mmdet's form of instances."""
+    has_class = truth.labels >= 0
+    numbers = np.flatnonzero(has_class & chosen[truth.labels])  # (N,)
+    values = numbers[:, None, None] + 1
+    masks = (truth.pixels == values).astype(np.uint8)  # (N, H, W)
+    bitmaps = BitmapMasks(masks, *truth.pixels.shape)
+    boxes = bitmaps.get_bboxes('hbox').numpy().tolist()
+    codes = encode_mask_results(masks)
+    labels = truth.labels[numbers].tolist()
+    crowds = truth.is_crowd[numbers].tolist()
+    instances = []
+    for box, code, label, is_crowd in zip(boxes, codes, labels, crowds, strict=True):
+        instance = dict(bbox=box, bbox_label=label, ignore_flag=int(is_crowd), mask=code)
+        instances.append(instance)
+    return instances
 
 
 class PanopticFiles:

@@ -107,6 +107,17 @@ class InstanceTruth:
         backend_args: dict | None = None,
     ) -> None:
         content = read_coco(ann_file, backend_args)
+        try:
+            self._parse(content, ann_file, metainfo, sort_categories)
+        except (LookupError, TypeError) as reason:
+            raise DataError(
+                f"{ann_file} is not in COCO's format for instances, or an entry lacks a field "
+                f'({type(reason).__name__}: {reason}). tools/misc/check_dataset.py lists what is wrong.'
+            ) from reason
+
+    def _parse(
+        self, content: Any, ann_file: str, metainfo: Mapping[str, Any], sort_categories: bool
+    ) -> None:
         categories = content['categories']
         if sort_categories:
             categories = sorted(categories, key=lambda category: category['id'])
@@ -117,6 +128,7 @@ class InstanceTruth:
             if category['name'] in classes
         }
         _check_names(ann_file, list(ids), classes, metainfo.get('thing_classes', classes))
+        self.file = ann_file
         self.category_ids = [ids.get(name) for name in classes]
         self.images: dict[Hashable, AnnotatedImage] = {
             image['id']: AnnotatedImage(
@@ -130,6 +142,20 @@ class InstanceTruth:
             image = self.images.get(annotation['image_id'])
             if label is not None and image is not None:
                 image.annotations.append(_parse_annotation(annotation, label))
+
+    def find_image(self, sample: Mapping[str, Any]) -> AnnotatedImage:
+        """Return the image of a data sample.
+
+        Raises:
+            DataError: If the file lacks it.
+        """
+        image = self.images.get(sample['img_id'])
+        if image is None:
+            raise DataError(
+                f'{self.file} has no image with id {sample["img_id"]} ({sample.get("img_path")}). '
+                'Name the ann_file of the data set in the evaluator.'
+            )
+        return image
 
     def sorted_images(self) -> list[AnnotatedImage]:
         """Return the images by their ids, as pycocotools orders them; ids of several types keep the file's order."""

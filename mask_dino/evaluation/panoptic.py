@@ -6,14 +6,19 @@ from typing import Any
 import numpy as np
 from mmdet.evaluation.functional import INSTANCE_OFFSET
 from mmdet.registry import METRICS
-from mmdet.structures.mask import BitmapMasks, encode_mask_results
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
-from ..datasets.panoptic_png import SegmentMap
 from ..messages import DataError
 from .coco import CompleteCocoMetric
-from .ground_truth import PanopticFiles, check_shape, load_truth, predicted_map
+from .ground_truth import (
+    PanopticFiles,
+    check_shape,
+    load_truth,
+    nothing_to_evaluate,
+    predicted_map,
+    segments_as_instances,
+)
 from .pq import (
     Prediction,
     Quality,
@@ -113,7 +118,11 @@ class PanopticQualityMetric(BaseMetric):
         return count_matches(prediction, truth)
 
     def compute_metrics(self, results: Sequence[ImageResult]) -> dict[str, float]:
-        """Return the averages in percent, and write the JSON file if asked to."""
+        """Return the averages in percent, and write the JSON file if asked to.
+
+        Raises:
+            DataError: If the ground truth has no segment of the classes.
+        """
         load_truth.cache_clear()
         logger = MMLogger.get_current_instance()
         classes = tuple(self.dataset_meta['classes'])
@@ -125,6 +134,8 @@ class PanopticQualityMetric(BaseMetric):
         counts = [rows for rows, _ in results if rows is not None]
         qualities = class_qualities(add_up(counts, len(classes), kinds=4))
         averages = split_averages(qualities, classes, self.dataset_meta['thing_classes'])
+        if not averages['All'].classes:
+            raise nothing_to_evaluate(self.ann_file, type(self).__name__)
         logger.info(f'Panoptic Evaluation Results:\n{quality_table(averages)}')
         if self.classwise:
             logger.info(
@@ -228,21 +239,3 @@ class StuffAPMetric(PanopticAPMetric):
     def chosen(self, is_thing: np.ndarray) -> np.ndarray:
         """Return which classes (C,) bool are evaluated, given which are things."""
         return ~is_thing
-
-
-def segments_as_instances(truth: SegmentMap, chosen: np.ndarray) -> list[dict]:
-    """Return the segments of classes chosen (C,) bool in mmdet's form of instances."""
-    has_class = truth.labels >= 0
-    numbers = np.flatnonzero(has_class & chosen[truth.labels])  # (N,)
-    values = numbers[:, None, None] + 1
-    masks = (truth.pixels == values).astype(np.uint8)  # (N, H, W)
-    bitmaps = BitmapMasks(masks, *truth.pixels.shape)
-    boxes = bitmaps.get_bboxes('hbox').numpy().tolist()
-    codes = encode_mask_results(masks)
-    labels = truth.labels[numbers].tolist()
-    crowds = truth.is_crowd[numbers].tolist()
-    instances = []
-    for box, code, label, is_crowd in zip(boxes, codes, labels, crowds, strict=True):
-        instance = dict(bbox=box, bbox_label=label, ignore_flag=int(is_crowd), mask=code)
-        instances.append(instance)
-    return instances

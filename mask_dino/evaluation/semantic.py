@@ -9,7 +9,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
 from ..messages import DataError
-from .ground_truth import check_shape, load_truth, predicted_map
+from .ground_truth import check_shape, load_truth, nothing_to_evaluate, predicted_map
 from .pq import add_up, iou_table
 
 
@@ -63,19 +63,22 @@ class PanopticIoUMetric(BaseMetric):
 
         Args:
             results: Rows (N, 4) of every image, see :func:`count_pixels`.
+
+        Raises:
+            DataError: If no pixel of the ground truth has a class.
         """
         load_truth.cache_clear()
         classes = self.dataset_meta['classes']
         common, predicted, true = add_up(results, len(classes), kinds=3).T
         occurs = true > 0
+        if not occurs.any():
+            raise nothing_to_evaluate(self.ann_file, type(self).__name__)
         ious = np.full(len(classes), np.nan)
         ious[occurs] = 100 * common[occurs] / (predicted + true - common)[occurs]
         if self.classwise:
             MMLogger.get_current_instance().info(
                 f'Classwise Semantic Evaluation Results:\n{iou_table(ious, classes)}'
             )
-        if not occurs.any():
-            return dict.fromkeys(('mIoU', 'mAcc', 'aAcc'), float('nan'))
         return dict(
             mIoU=float(ious[occurs].mean()),
             mAcc=float(100 * (common[occurs] / true[occurs]).mean()),

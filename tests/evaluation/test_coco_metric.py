@@ -8,6 +8,7 @@ import pytest
 import torch
 from helpers.panoptic_folder import evaluate
 from mmdet.structures import DetDataSample
+from mmdet.structures.mask import encode_mask_results
 from mmengine.structures import InstanceData
 from pycocotools import mask as coco_masks
 
@@ -338,6 +339,10 @@ def test_options_that_contradict_each_other_are_refused(tmp_path):
         (dict(metric_items=['AR@300'], proposal_nums=100), 'Add 300'),
         (dict(metric_items=['mAP_75'], iou_thrs=[0.5]), 'needs 0.75 in iou_thrs'),
         (dict(proposal_nums=()), 'numbers of 1 or more'),
+        (dict(proposal_nums=[100, 0.5]), 'numbers of 1 or more'),
+        (dict(iou_thrs=[]), 'IoUs above 0'),
+        (dict(iou_thrs=[50, 75]), 'IoUs above 0'),
+        (dict(iou_thrs=0), 'IoUs above 0'),
     ]:
         with pytest.raises(ValueError, match=message):
             score(tmp_path, content, [], **options)
@@ -366,14 +371,88 @@ def test_categories_in_another_order_are_refused_unless_the_data_set_sorts_them(
     )
 
 
-def test_labels_beyond_the_classes_are_refused(tmp_path):
+@pytest.mark.parametrize('label', [3, -1])
+def test_labels_beyond_the_classes_are_refused(tmp_path, label):
     content = random_content(7, images=1)
     samples = random_samples(content, 7)
-    samples[0].pred_instances.labels[0] = 3
+    samples[0].pred_instances.labels[0] = label
     with pytest.raises(
-        DataError, match=r'0\.jpg has the label 3, but metainfo\.classes has 3 names'
+        DataError, match=rf'0\.jpg has the label {label}, but metainfo\.classes has 3 names'
     ):
         score(tmp_path, content, samples)
+
+
+def test_masks_that_are_no_numbers_are_refused(tmp_path):
+    content = random_content(3, images=2)
+    samples = random_samples(content, 3)
+    masks = samples[1].pred_instances.masks.float()
+    masks.view(-1)[7] = float('nan')
+    samples[1].pred_instances.masks = masks
+    with pytest.raises(PredictionError, match=r'1\.jpg.*pred_instances\.masks are NaN'):
+        score(tmp_path, content, samples)
+
+
+def test_scores_are_not_taken_for_masks(tmp_path):
+    content = random_content(3, images=1)
+    samples = truth_samples(content)
+    masks = samples[0].pred_instances.masks.float()
+    samples[0].pred_instances.masks = masks
+    assert set(without_nothing(score(tmp_path, content, samples)).values()) == {1.0}
+    samples[0].pred_instances.masks = 0.9 * masks
+    with pytest.raises(DataError, match='other values than 0 and 1'):
+        score(tmp_path, content, samples)
+
+
+def cut(masks):
+    return masks[:, :-1]
+
+
+def halve(masks):
+    return masks[:, ::2, ::2]
+
+
+@pytest.mark.parametrize('change', [cut, halve])
+@pytest.mark.parametrize('encoded', [False, True])
+def test_masks_of_another_size_than_the_image_are_refused(tmp_path, change, encoded):
+    content = random_content(3, images=1)
+    samples = truth_samples(content)
+    masks = change(samples[0].pred_instances.masks)
+    samples[0].pred_instances.masks = encode_mask_results(masks.numpy()) if encoded else masks
+    with pytest.raises(DataError, match=r'predicted masks of .*0\.jpg have the height and width'):
+        score(tmp_path, content, samples)
+
+
+def test_results_in_bfloat16_are_evaluated(tmp_path):
+    content = random_content(3, images=1)
+    samples = truth_samples(content)
+    instances = samples[0].pred_instances
+    instances.scores = instances.scores.bfloat16()
+    instances.bboxes = instances.bboxes.bfloat16()
+    assert score(tmp_path, content, samples)['segm_mAP'] == 1
+
+
+@pytest.mark.parametrize('field', ['area', 'bbox', 'category_id', 'image_id'])
+def test_an_annotation_without_a_field_is_named_with_its_file(tmp_path, field):
+    content = random_content(3, images=1)
+    samples = random_samples(content, 3)
+    del content['annotations'][1][field]
+    with pytest.raises(DataError, match=rf'instances\.json .*{field}'):
+        score(tmp_path, content, samples)
+
+
+def test_a_class_without_objects_has_no_figure(tmp_path):
+    content = random_content(3, images=2)
+    lost = content['categories'][0]
+    content['annotations'] = [
+        annotation
+        for annotation in content['annotations']
+        if annotation['category_id'] != lost['id']
+    ]
+    figures = score(tmp_path, content, truth_samples(content), classwise=True)
+    names = [category['name'] for category in content['categories']]
+    present = [name for name in names if f'{name}_precision' in figures]
+    assert lost['name'] not in present and len(present) == len(names) - 1
+    assert not any(np.isnan(value) for value in figures.values())
 
 
 def test_images_without_result_are_told(tmp_path, monkeypatch):

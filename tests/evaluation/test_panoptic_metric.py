@@ -174,6 +174,14 @@ def test_classes_that_nobody_sees_do_not_count(tmp_path):
     assert np.isnan(found['coco_panoptic/PQ_st'])
 
 
+def test_nothing_to_evaluate_is_an_error_and_no_figure(tmp_path):
+    void = Picture(np.zeros((8, 8), int), [], [])
+    crowd = Picture(np.ones((8, 8), int), [0], [True])
+    for truth in (void, crowd):
+        with pytest.raises(DataError, match=r'panoptic\.json has nothing to evaluate'):
+            score(tmp_path, [(truth, crowd)])
+
+
 def test_the_class_table_comes_on_request(tmp_path, monkeypatch):
     lines = []
     monkeypatch.setattr(MMLogger.get_current_instance(), 'info', lines.append)

@@ -76,3 +76,19 @@ def test_what_cannot_be_compared_is_named(tmp_path):
         evaluate(metric, [sample(0, np.zeros((4, 8), int))])
     with pytest.raises(DataError, match='semantic_on=True'):
         evaluate(metric, [prediction(0, Picture(np.zeros((8, 8), int), [], []))])
+
+
+def test_nothing_to_evaluate_is_an_error_and_no_figure(tmp_path):
+    void = Picture(np.zeros((8, 8), int), [], [])
+    write_panoptic(tmp_path, [void])
+    metric = dict(type='PanopticIoUMetric', **truth_files(tmp_path))
+    with pytest.raises(DataError, match=r'panoptic\.json has nothing to evaluate'):
+        evaluate(metric, [sample(0, np.zeros((8, 8), np.int64))])
+
+
+def test_negative_classes_are_refused(tmp_path):
+    truth = Picture(np.ones((8, 8), int), [0], [False])
+    write_panoptic(tmp_path, [truth])
+    metric = dict(type='PanopticIoUMetric', **truth_files(tmp_path))
+    with pytest.raises(DataError, match=r'pred_sem_seg of .*0\.jpg has the value -1'):
+        evaluate(metric, [sample(0, np.full((8, 8), -1))])
