@@ -47,3 +47,11 @@ def test_swin_norms_and_position_tables_do_not_decay_at_the_backbone_rate():
 def test_a_key_that_sets_its_decay_stays_in_force():
     of = groups(build(), prediction=dict(decay_mult=0.5))
     assert of['panoptic_head.prediction.norm.weight']['weight_decay'] == 0.025
+
+
+def test_parameters_of_equal_settings_form_one_group():
+    settings = SETTINGS | dict(paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.1))))
+    wrapper = build_optim_wrapper(build(), settings)
+    rates_and_decays = [(x['lr'], x['weight_decay']) for x in wrapper.optimizer.param_groups]
+    assert len(rates_and_decays) <= 6
+    assert {(1e-4, 0.05), (1e-4, 0.0), (1e-5, 0.05)} <= set(rates_and_decays)

@@ -16,6 +16,8 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
+from ..messages import DataError, first_few
+
 
 class RandomState(NamedTuple):
     """The states of the global generators of Python, numpy and torch, in types that checkpoints hold."""
@@ -127,10 +129,31 @@ def compare_settings(checkpoint: dict[str, Any], runner: Runner) -> Iterator[str
         )
 
 
+def check_groups(checkpoint: dict[str, Any], runner: Runner) -> None:
+    """Refuse to resume an optimiser that has other groups of parameters.
+
+    Raises:
+        DataError: The numbers of parameters of the groups differ.
+    """
+    path = runner.cfg.get('load_from') or 'CHECKPOINT'
+    groups = runner.optim_wrapper.optimizer.param_groups
+    saved_groups = checkpoint.get('optimizer', {}).get('param_groups', groups)
+    sizes = [len(group['params']) for group in groups]
+    saved_sizes = [len(group['params']) for group in saved_groups]
+    if sizes != saved_sizes:
+        raise DataError(
+            f'{path}: the training cannot be resumed, because its optimiser has groups of {first_few(saved_sizes)} '
+            f'parameters, and the optimiser of the config has groups of {first_few(sizes)}. Either '
+            'optim_wrapper.paramwise_cfg or the layers of the model differ, or the checkpoint was saved before '
+            'version 0.2. Resume with the settings and the version of the checkpoint. Or, '
+            f'{REMEDY.format(path)}'
+        )
+
+
 def compare_groups(saved: list[dict[str, Any]], configured: list[dict[str, Any]]) -> Differences:
     """Return the settings of an optimiser that differ, each with its first two values."""
     differences: Differences = {}
-    # mmengine itself refuses another number of groups.
+    # check_groups refuses another number of groups.
     for old, new in zip(saved, configured, strict=False):
         old_settings = settings_of_group(old)
         new_settings = settings_of_group(new)

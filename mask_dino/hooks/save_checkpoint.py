@@ -29,6 +29,7 @@ from .losses import check_weights
 from .resume_state import (
     RESUME_STATE,
     ResumeState,
+    check_groups,
     compare_settings,
     is_checkpoint_name,
     keep_own_files,
@@ -150,9 +151,14 @@ class DurableCheckpointHook(CheckpointHook):
         checkpoint[RESUME_STATE] = state._asdict()
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Keep what `before_save_checkpoint` put into a checkpoint, and compare settings in a resumed training."""
+        """Keep what `before_save_checkpoint` put into a checkpoint, and compare settings in a resumed training.
+
+        Raises:
+            DataError: The optimiser has other groups of parameters.
+        """
         self.resumed = ResumeState(**checkpoint.get(RESUME_STATE, {}))
         if runner.cfg.get('resume') and isinstance(runner.optim_wrapper, OptimWrapper):
+            check_groups(checkpoint, runner)
             for message in compare_settings(checkpoint, runner):
                 runner.logger.warning(message)
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -57,12 +58,42 @@ class PointSampler(nn.Module):
     def choose_points(self, logits: Tensor) -> Tensor:
         """Return the indices (M, num_points) of the points at which masks with logits (M, S) are compared."""
         candidates = logits[:, : self.num_candidates].abs()
-        # Non-negative floats sort like their bits read as int32, and topk on int32 takes half the time.
-        bits = candidates.view(torch.int32)
-        uncertain = bits.topk(self.num_uncertain, largest=False, sorted=False).indices
+        uncertain = find_smallest(candidates, self.num_uncertain)
         num_masks, num_points = logits.shape
         uniform = torch.arange(self.num_candidates, num_points, device=logits.device)
         return torch.cat((uncertain, uniform.expand(num_masks, -1)), 1)
+
+
+def find_smallest(values: Tensor, count: int) -> Tensor:
+    """Return the indices (M, count) of the smallest values in each row of non-negative float32 values (M, S)."""
+    # Non-negative floats sort like their bits read as int32, and topk on int32 takes half the time.
+    bits = values.view(torch.int32)
+    if values.is_cpu and torch.get_num_threads() <= MAX_THREADS_OF_PARTITION:
+        chosen = _partition_rows(bits.numpy(), count)
+        if chosen is not None:
+            return torch.from_numpy(chosen)
+    return bits.topk(count, largest=False, sorted=False).indices
+
+
+MAX_THREADS_OF_PARTITION = 4
+"""Threads up to which numpy's partition, which uses one thread, is faster than topk."""
+
+
+def _partition_rows(values: np.ndarray, count: int) -> np.ndarray | None:
+    """Return the indices (M, count), ascending, of the smallest values (M, S) of each row; None if rows leave a choice.
+
+    This takes a third of the time of topk, and ascending indices are read faster afterwards.
+    """
+    rows, columns = values.shape
+    if not count:
+        return None
+    parted = np.partition(values, count - 1, axis=1)
+    largest_chosen = parted[:, count - 1, None]  # (M, 1)
+    chosen = np.flatnonzero(values <= largest_chosen)
+    if len(chosen) != rows * count:  # equal values, of which some are left out
+        return None
+    row_starts = np.arange(rows)[:, None] * columns
+    return chosen.reshape(rows, count) - row_starts
 
 
 def random_points(num_points: int, device: torch.device, known: Tensor | None = None) -> Tensor:

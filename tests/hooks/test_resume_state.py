@@ -8,6 +8,7 @@ from helpers.line import line_config
 from mmengine.runner import Runner
 
 from mask_dino.hooks.resume_state import RandomState
+from mask_dino.messages import DataError
 
 END = {'param_scheduler.1.end': 100}
 """Without it, mmengine lets a schedule end with the training, so that a longer training has another schedule."""
@@ -58,6 +59,12 @@ def test_a_setting_without_effect_is_named_with_the_way_to_change_it(
         in message
     )
     assert 'resume=False' in message
+
+
+def test_other_groups_of_parameters_are_refused_with_the_way_to_go_on(warnings):
+    groups = dict(paramwise_cfg=dict(bias_lr_mult=2.0))
+    with pytest.raises(DataError, match=r'groups of .* resume=False'):
+        warnings(resume=True, optim_wrapper=groups)
 
 
 def test_another_batch_size_does_not_change_the_learning_rate(warnings):
