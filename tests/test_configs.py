@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 import mask_dino.det  # noqa: F401  registers the model
+from mask_dino.datasets.shapes import CLASSES, PALETTE, STUFF, THINGS
 
 CONFIGS = sorted(Path('configs/maskdino').glob('*.py'))
 COCO = [path for path in CONFIGS if path.stem.endswith(('coco', 'coco-panoptic'))]
@@ -143,3 +144,43 @@ def test_models_have_the_published_size(stem, millions):
     init_default_scope('mmdet')
     model = MODELS.build(Config.fromfile(f'configs/maskdino/{stem}.py').model)
     assert round(sum(p.numel() for p in model.parameters()) / 1e6) == millions
+
+
+def test_instance_and_panoptic_data_of_coco_differ_only_in_their_annotations():
+    """The pipelines are written twice, because an inheriting config can only replace a list as a whole."""
+    configs = [
+        Config.fromfile(f'configs/_base_/datasets/coco_{task}_lsj.py')
+        for task in ('instance', 'panoptic')
+    ]
+    loaders = ('LoadAnnotations', 'LoadCocoPanopticAnnotations')
+    for name in ('train_pipeline', 'test_pipeline'):
+        pipelines = [
+            [transform for transform in config[name] if transform.type not in loaders]
+            for config in configs
+        ]
+        assert pipelines[0] == pipelines[1]
+        assert len(pipelines[0]) == len(configs[0][name]) - 1
+
+
+def test_trials_of_other_models_have_the_backbone_of_the_small_model():
+    """The small model inherits its backbone from R50, and the other models inherit the same from a file of the trials."""
+    init_default_scope('mmdet')
+    small = Config.fromfile('configs/_base_/models/maskdino_tiny.py').model
+    other = Config.fromfile('projects/mask_dino/trials/tiny_backbone.py').model
+    assert other.data_preprocessor == small.data_preprocessor
+    assert other.backbone == {
+        name: small.backbone[name] for name in small.backbone if name != 'init_cfg'
+    }
+    assert small.backbone.init_cfg is None
+
+
+def test_classes_and_colours_of_shapes_are_those_of_the_generator():
+    things, panoptic = (
+        Config.fromfile(f'configs/_base_/datasets/shapes_{task}.py').metainfo
+        for task in ('instance', 'panoptic')
+    )
+    assert (*things.classes,) == THINGS
+    assert [tuple(colour) for colour in things.palette] == list(PALETTE[: len(THINGS)])
+    assert (*panoptic.thing_classes,) == THINGS and (*panoptic.stuff_classes,) == STUFF
+    assert (*panoptic.classes,) == CLASSES
+    assert [tuple(colour) for colour in panoptic.palette] == list(PALETTE)

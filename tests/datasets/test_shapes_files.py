@@ -167,8 +167,6 @@ def load(name: str, folder: Path) -> Config:
 def test_instance_config_loads_and_boxes_fit_the_masks(folder):
     register_mmdet(init_default_scope=False)
     config = load('shapes_instance', folder)
-    assert tuple(config.metainfo.classes) == THINGS
-    assert [tuple(colour) for colour in config.metainfo.palette] == list(PALETTE[: len(THINGS)])
     with DefaultScope.overwrite_default_scope('mmdet'):
         train, val = (
             DATASETS.build(loader.dataset)

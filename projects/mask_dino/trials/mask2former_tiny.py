@@ -1,5 +1,6 @@
 # MMDetection's Mask2Former with the backbone, the sizes and the training of maskdino_tiny.py.
 _base_ = [
+    './tiny_backbone.py',
     '../../../configs/_base_/shapes_runtime.py',
     '../../../configs/_base_/schedules/shapes.py',
 ]
@@ -23,26 +24,6 @@ ffn = dict(
 
 model = dict(
     type='Mask2Former',
-    data_preprocessor=dict(
-        type='DetDataPreprocessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_mask=True,
-        pad_size_divisor=32,
-    ),
-    backbone=dict(
-        type='ResNet',
-        depth=18,
-        base_channels=24,
-        num_stages=4,
-        out_indices=(0, 1, 2, 3),
-        frozen_stages=-1,
-        norm_cfg=dict(type='BN', requires_grad=True),
-        norm_eval=False,
-        zero_init_residual=False,
-        style='pytorch',
-    ),
     panoptic_head=dict(
         type='Mask2FormerHead',
         in_channels=[24, 48, 96, 192],

@@ -1,5 +1,6 @@
 # MMDetection's Mask R-CNN with a backbone, channels and anchors for images of 128 pixels.
 _base_ = [
+    './tiny_backbone.py',
     '../../../configs/_base_/datasets/shapes_instance.py',
     '../../../configs/_base_/shapes_runtime.py',
     '../../../configs/_base_/schedules/shapes.py',
@@ -16,22 +17,6 @@ nms = dict(type='nms', iou_threshold=0.7)
 
 model = dict(
     type='MaskRCNN',
-    data_preprocessor=dict(
-        type='DetDataPreprocessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_mask=True,
-        pad_size_divisor=32,
-    ),
-    backbone=dict(
-        type='ResNet',
-        depth=18,
-        base_channels=24,
-        norm_cfg=dict(type='BN', requires_grad=True),
-        norm_eval=False,
-        zero_init_residual=False,
-    ),
     neck=dict(type='FPN', in_channels=[24, 48, 96, 192], out_channels=channels, num_outs=5),
     rpn_head=dict(
         type='RPNHead',
