@@ -163,7 +163,7 @@ def test_instance_and_panoptic_data_of_coco_differ_only_in_their_annotations():
 
 
 def test_trials_of_other_models_have_the_backbone_of_the_small_model():
-    """The small model inherits its backbone from R50, and the other models inherit the same from a file of the trials."""
+    """The small model inherits its backbone from R50, and the other models inherit theirs from a file of the trials."""
     init_default_scope('mmdet')
     small = Config.fromfile('configs/_base_/models/maskdino_tiny.py').model
     other = Config.fromfile('projects/mask_dino/trials/tiny_backbone.py').model

@@ -1,6 +1,5 @@
 """Panoptic maps as files: red + 256 * green + 65536 * blue of a pixel is the id of its segment, 0 is void."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,10 +11,11 @@ from mmdet.registry import TRANSFORMS
 from mmdet.structures.mask import BitmapMasks
 from mmengine.fileio import get
 
+from ..files import write_whole
 from ..messages import DataError, first_few, plural
 
 IDS = 2**24
-"""Segment ids are below."""
+"""Segment ids are smaller than this."""
 EXPORT = 'Export PNG and JSON together again'
 
 
@@ -110,17 +110,6 @@ def write_ids(path: Path, ids: np.ndarray) -> None:
         OSError: If it cannot be written.
     """
     write_whole(path, cv2.imencode('.png', id2rgb(ids)[..., ::-1])[1].tobytes())
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'.{path.name}.{os.getpid()}.partial')
-    try:
-        partial.write_bytes(data)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _ids_problem(path: str, ids: np.ndarray, segments: Sequence[Segment]) -> str:

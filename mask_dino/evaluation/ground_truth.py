@@ -12,7 +12,8 @@ from mmdet.structures.mask import BitmapMasks, encode_mask_results
 
 from ..datasets.checks.coco_file import read_coco
 from ..datasets.panoptic import PanopticImage, parse_images
-from ..datasets.panoptic_png import SegmentMap, read_map, write_ids, write_whole
+from ..datasets.panoptic_png import SegmentMap, read_map, write_ids
+from ..files import write_whole
 from ..messages import DataError, first_few
 from ..postprocess import check_finite
 from .instances import name_image

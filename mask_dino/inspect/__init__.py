@@ -2,7 +2,7 @@
 
 from .drawing import draw_layers
 from .images import InspectionError
-from .loading import load_network
+from .networks import load_network
 from .page import write_layers_page
 from .truth import Truth
 from .views import LayerView, inspect_layers

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .networks import ENCODER
 from .truth import Truth
-from .views import LayerView, compare_with_truth, list_points
+from .views import LayerView, compare_with_truth, count_levels, list_points, name_queries
 
 LEVEL_COLOURS = ((86, 180, 233), (240, 228, 66), (255, 255, 255), (213, 120, 255), (255, 160, 60))
 """RGB of the points of each level, from high to low resolution; more levels begin again."""
@@ -20,7 +20,7 @@ INK, PAPER = (25, 25, 30), (255, 255, 255)
 OPACITY = 0.45
 SHARPNESS = 2
 """Tiles are drawn larger by this factor, and reduced: Pillow does not smooth the edge of a circle."""
-LARGEST_POINT = 0.021
+LARGEST_TILE_POINT = 0.021
 """Radius of the point of the highest weight in a tile, as a share of the tile's longer side."""
 
 
@@ -76,7 +76,7 @@ def draw_layers(
             column = first + layers.index(view.layer)
             picture = draw_query(image, view, row.place, tile)
             sheet.paste(number, column, picture, describe_query(view, row.place, truth))
-    sheet.write_legend(_count_levels(views))
+    sheet.write_legend(count_levels(views))
     return np.asarray(sheet.picture)
 
 
@@ -94,11 +94,8 @@ def arrange_rows(
             continue
         last = model[-1]
         prefix = f'{name}: ' if beside else ''
-        for place, query in enumerate(last.queries):
-            number = int(last.objects[place])
-            label = last.labels[place] if truth is None else truth.labels[number]
-            title = f'{prefix}{classes[label]}, query {query}'
-            rows.append(Row(title, model, place, number))
+        for place, title in enumerate(name_queries(last, classes, truth)):
+            rows.append(Row(prefix + title, model, place, object=int(last.objects[place])))
     # The sort keeps the order of the models. Without objects, the rows of a model stay together.
     return sorted(rows, key=lambda row: row.object)
 
@@ -112,7 +109,7 @@ def draw_query(image: np.ndarray, view: LayerView, index: int, tile: int) -> Ima
     thickness = max(2, SHARPNESS * tile // 120)
     if x2 > x1 and y2 > y1:
         pen.rectangle((x1, y1, x2, y2), outline=BOX_COLOUR, width=thickness)
-    _draw_points(pen, view, index, scale, LARGEST_POINT * tile * SHARPNESS)
+    _draw_points(pen, view, index, scale, LARGEST_TILE_POINT * tile * SHARPNESS)
     return _reduce(picture)
 
 
@@ -149,11 +146,6 @@ def _describe_layer(layer: int) -> str:
     if layer == ENCODER:
         return 'encoder proposal'
     return 'layer 0 (before the first)' if layer == 0 else f'layer {layer}'
-
-
-def _count_levels(views: Sequence[LayerView]) -> int:
-    """Return the number of levels that are sampled."""
-    return max((view.weights.shape[2] for view in views if view.weights.size), default=0)
 
 
 def _enlarge(image: np.ndarray, tile: int) -> tuple[Image.Image, float]:

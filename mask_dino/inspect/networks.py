@@ -1,14 +1,17 @@
-"""What the networks that can be inspected have in common: one forward pass, read layer by layer."""
+"""The networks that can be inspected: loaded from a checkpoint, run once, and read layer by layer."""
 
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import torch
 from mmdet.models.dense_heads import Mask2FormerHead
+from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from ..boxes import masks_to_boxes
+from ..export.model import class_names, load_weights
 from ..models import MaskDINOHead
 from ..structures import Predictions
 from .images import InspectionError, NetworkInput
@@ -16,7 +19,7 @@ from .recorder import LayerRecord, LayerRecorder
 from .truth import Labels, Truth, resize_masks, to_targets
 
 ENCODER = -1
-"""Number of the predictions for the selected encoder tokens; those before the first decoder layer have 0."""
+"""Layer number of the predictions for the selected encoder tokens; 0 is before the first decoder layer."""
 
 SEED = 0
 """Of the random points at which masks are matched."""
@@ -200,3 +203,29 @@ def find_labels(model: nn.Module) -> Labels:
     if num_things + head.num_stuff_classes != head.num_classes:
         num_things = 0
     return Labels(num_things, head.num_classes)
+
+
+class LoadedNetwork(NamedTuple):
+    """A model in evaluation mode, and what its data set says of the classes."""
+
+    model: BaseModel  # its config is model.cfg, as after mmdet's init_detector
+    classes: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]  # RGB
+
+
+def load_network(
+    config: Config, checkpoint: str | Path, device: torch.device | str = 'cpu'
+) -> LoadedNetwork:
+    """Build the model of a config, and fill it with all of its weights.
+
+    Raises:
+        FileNotFoundError: If there is no such checkpoint.
+        CheckpointError: If it is damaged, or if any tensor of the model is missing in it or has another shape.
+        InspectionError: If the model is neither Mask DINO nor Mask2Former.
+        ExportError: If the classes do not fit the head.
+    """
+    model, stored = load_weights(config, checkpoint)
+    head = find_head(model)
+    classes, palette = class_names(config, stored, head.num_classes)
+    model.cfg = config
+    return LoadedNetwork(model.to(device).eval(), classes, palette)

@@ -11,15 +11,22 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ..files import write_whole
 from .drawing import BOX_COLOUR, LEVEL_COLOURS, MASK_COLOUR, OPACITY, TRUTH_COLOUR
-from .files import write_whole
 from .truth import Truth
-from .views import LayerView, SampledPoint, compare_with_truth, list_points
+from .views import (
+    LayerView,
+    SampledPoint,
+    compare_with_truth,
+    count_levels,
+    list_points,
+    name_queries,
+)
 
 TEMPLATE = Path(__file__).with_name('layers.html')
 LARGEST_IMAGE = 1600
 """Longer side of the image in the page, in pixels; larger images are reduced."""
-LARGEST_POINT = 0.014
+LARGEST_PAGE_POINT = 0.014
 """Radius of the point of the highest weight in a layer, as a share of the image's longer side."""
 
 
@@ -59,15 +66,16 @@ def make_layers_page(
     height, width = image.shape[:2]
     models = [(names[0], views), (names[1], beside)]
     last = views[-1]
+    objects = name_queries(last, classes, truth)
     layers = {view.layer: view.name for view in [*beside, *views]}
     data = dict(
         image=encode_image(image, 'JPEG'),
         width=width,
         height=height,
         layers=[layers[layer] for layer in sorted(layers)],
-        objects=_name_objects(last, classes, truth),
+        objects=[f'{number}: {name}' for number, name in enumerate(objects, 1)],
         truth=_encode_truth(truth, last.objects),
-        levels=max((view.weights.shape[2] for view in views if view.weights.size), default=0),
+        levels=count_levels(views),
         colours=[_hex(colour) for colour in LEVEL_COLOURS],
         boxColour=_hex(BOX_COLOUR),
         models=[
@@ -80,14 +88,6 @@ def make_layers_page(
     content = json.dumps(data).replace('<', '\\u003c')
     page = TEMPLATE.read_text(encoding='utf-8').replace('@TITLE@', html.escape(title))
     return page.replace('@DATA@', content)
-
-
-def _name_objects(last: LayerView, classes: Sequence[str], truth: Truth | None) -> list[str]:
-    labels = last.labels if truth is None else truth.labels[last.objects]
-    names = []
-    for number, (label, query) in enumerate(zip(labels, last.queries, strict=True), 1):
-        names.append(f'{number}: {classes[label]}, query {query}')
-    return names
 
 
 def _describe_model(
@@ -109,7 +109,7 @@ def _describe_layer(
     view: LayerView, index: int, classes: Sequence[str], truth: Truth | None
 ) -> dict[str, Any]:
     height, width = view.masks.shape[1:]
-    largest = LARGEST_POINT * max(height, width)
+    largest = LARGEST_PAGE_POINT * max(height, width)
     overlap = compare_with_truth(view, index, truth)
     return dict(
         name=view.name,

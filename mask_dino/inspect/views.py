@@ -151,6 +151,18 @@ def compare_with_truth(
     return float(mask), float(box)
 
 
+def name_queries(view: LayerView, classes: Sequence[str], truth: Truth | None) -> list[str]:
+    """Return the class and the number of each query; with annotated objects, the class of its object."""
+    labels = view.labels if truth is None else truth.labels[view.objects]
+    pairs = zip(labels, view.queries, strict=True)
+    return [f'{classes[label]}, query {query}' for label, query in pairs]
+
+
+def count_levels(views: Sequence[LayerView]) -> int:
+    """Return the number of levels of the features that are sampled."""
+    return max((view.weights.shape[2] for view in views if view.weights.size), default=0)
+
+
 class SampledPoint(NamedTuple):
     """One point that a query samples."""
 

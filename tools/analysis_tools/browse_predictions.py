@@ -20,11 +20,10 @@ from mask_dino.cli import benchmarks
 from mask_dino.cli.common import UsageError, add_config_options
 from mask_dino.compat import resolve_config
 from mask_dino.export.packages import ExportError
+from mask_dino.files import write_json, write_picture, write_whole
 from mask_dino.inspect import InspectionError, Truth, load_network
-from mask_dino.inspect.files import write_json, write_picture, write_whole
 from mask_dino.inspect.images import build_dataset, read_image
-from mask_dino.inspect.loading import LoadedNetwork
-from mask_dino.inspect.networks import find_labels
+from mask_dino.inspect.networks import LoadedNetwork, find_labels
 from mask_dino.inspect.pictures import arrange_pictures, choose_side, draw_segments, list_truth
 from mask_dino.inspect.ranking import Task, find_tasks
 from mask_dino.inspect.truth import read_truth

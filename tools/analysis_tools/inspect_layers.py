@@ -16,6 +16,7 @@ from mask_dino.cli import benchmarks
 from mask_dino.cli.common import UsageError, add_config_options
 from mask_dino.compat import resolve_config
 from mask_dino.export.packages import ExportError
+from mask_dino.files import write_picture, write_whole
 from mask_dino.inferencers import FileNames
 from mask_dino.inspect import (
     InspectionError,
@@ -26,9 +27,7 @@ from mask_dino.inspect import (
     load_network,
     write_layers_page,
 )
-from mask_dino.inspect.files import write_picture, write_whole
 from mask_dino.inspect.images import build_dataset, find_annotated, read_image
-from mask_dino.inspect.loading import LoadedNetwork
 from mask_dino.inspect.measure import (
     format_layers,
     measure_layers,
@@ -36,7 +35,7 @@ from mask_dino.inspect.measure import (
     read_truths,
     to_json,
 )
-from mask_dino.inspect.networks import find_labels
+from mask_dino.inspect.networks import LoadedNetwork, find_labels
 from mask_dino.inspect.truth import read_truth
 from mask_dino.inspect.views import pick_queries
 from mask_dino.messages import DataError

@@ -17,8 +17,8 @@ from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
 from PIL import Image
 
+from mask_dino.files import write_whole
 from mask_dino.inspect import Truth, draw_layers, inspect_layers
-from mask_dino.inspect.files import write_whole
 from mask_dino.inspect.images import read_image
 from mask_dino.inspect.networks import find_labels
 from mask_dino.inspect.page import encode_image, make_layers_page
