@@ -94,7 +94,13 @@ class CheckedCocoPanopticDataset(NamedFailures, CocoPanopticDataset):
             label = segment.label
             is_thing = label is not None and label < things and not segment.is_crowd
             infos.append(
-                dict(id=segment.id, category=label, is_thing=is_thing, iscrowd=segment.is_crowd)
+                dict(
+                    id=segment.id,
+                    category=label,
+                    is_thing=is_thing,
+                    iscrowd=segment.is_crowd,
+                    area=segment.area,
+                )
             )
             if is_thing:
                 instances.append(dict(bbox=[x, y, x + w, y + h], bbox_label=label, ignore_flag=0))
@@ -168,15 +174,23 @@ def check_maps(dataset: CocoPanopticDataset, decode: bool) -> list[Finding]:
 def _map_problem(info: dict) -> str | None:
     if not info.get('seg_map_path'):
         return None
-    segments = [
-        Segment(segment['id'], segment['category'], False, None)
-        for segment in info['segments_info']
-    ]
+    path, size = info['seg_map_path'], (info['height'], info['width'])
+    infos = info['segments_info']
+    segments = [Segment(part['id'], part['category'], False, None) for part in infos]
     try:
-        read_map(info['seg_map_path'], segments, (info['height'], info['width']))
+        counted = read_map(path, segments, size).areas.astype(int).tolist()
     except DataError as reason:
         return str(reason)
-    return None
+    stated = [part.get('area') for part in infos]  # mmdet's data set does not have it
+    pairs = zip(segments, stated, counted, strict=True)
+    wrong = [
+        f'id {segment.id} has {pixels} pixels and the area {area}'
+        for segment, area, pixels in pairs
+        if area is not None and area != pixels
+    ]
+    if not wrong:
+        return None
+    return f'{path}: area in segments_info is not the number of pixels, as PQ needs it: {first_few(wrong, 2)}'
 
 
 THINGS = CityscapesDataset.METAINFO

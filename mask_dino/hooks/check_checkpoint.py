@@ -19,6 +19,7 @@ from ..checkpoints.classes import (
     to_names,
 )
 from ..checkpoints.maskdino import Comparison, compare_tensors, read_shapes
+from ..datasets.checks.config import read_metainfo
 from ..messages import first_few, plural
 from .check_data import unwrap
 
@@ -152,8 +153,7 @@ class CheckCheckpointHook(Hook):
         Raises:
             CheckpointError: If the classes must agree and do not.
         """
-        # Data sets of plain torch have no metainfo.
-        expected = to_names(getattr(dataset, 'metainfo', {}).get('classes'))
+        expected = to_names(read_metainfo(dataset).get('classes'))
         difference = find_difference(self.classes, expected)
         if difference is None:
             return

@@ -1,6 +1,7 @@
 """Reading a COCO annotation file, and reporting what is wrong with it."""
 
 import gc
+import posixpath
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from ...messages import DataError, Finding, error, first_few, is_url, plural, wa
 from .annotations import ERROR, Defect, Ids, Usage, find_defects
 from .categories import check_categories, find_repeated, is_id
 from .mask_fit import check_box_form, check_mask_fit
+from .plausibility import check_areas, check_losses, check_repeated_objects
 
 LISTS = ('images', 'annotations', 'categories')
 EXAMPLES = 3
@@ -37,7 +39,10 @@ def read_coco(path: str, backend_args: dict | None = None) -> Any:
             f'{path} does not exist; correct data_root or ann_file in the config'
         ) from reason
     except ValueError as reason:
-        raise DataError(f'{path} is not a JSON file ({reason}); export it again') from reason
+        remedy = 'export it again'
+        if 'utf-8' in str(reason).lower():
+            remedy = 'save it as UTF-8 without a byte order mark'
+        raise DataError(f'{path} is not a JSON file ({reason}); {remedy}') from reason
 
 
 def check_coco(
@@ -50,7 +55,7 @@ def check_coco(
     """
     if usage.evaluation and isinstance(content, dict):
         content = dict(annotations=[]) | content  # test sets may keep theirs secret
-    if problems := check_structure(content, file):
+    if problems := _check_kind(content, file) or check_structure(content, file):
         return problems
     findings = check_categories(content, file, classes)
     findings += check_annotations(content, file, usage)
@@ -58,6 +63,19 @@ def check_coco(
     if usage.with_masks:
         findings += check_mask_fit(content, file, complete)
     return findings
+
+
+def _check_kind(content: Any, file: str) -> list[Finding]:
+    """Report a file of panoptic annotations, whose objects are in other places."""
+    annotations = content.get('annotations') if isinstance(content, dict) else None
+    entries = annotations if isinstance(annotations, list) else []
+    if not any(isinstance(entry, dict) and 'segments_info' in entry for entry in entries):
+        return []
+    message = f"{file} is in COCO's format for panoptic data (its annotations have segments_info). "
+    remedy = (
+        "Name the file of instances, or write type='CheckedCocoPanopticDataset' in the dataset."
+    )
+    return [error(message + remedy)]
 
 
 def check_structure(content: Any, file: str) -> list[Finding]:
@@ -98,7 +116,7 @@ def _check_file_names(images: Sequence[dict], file: str) -> list[Finding]:
             'Download the images, and write their names relative to data_prefix of the dataset.'
         )
         return [error(f'{message}{remedy}')]
-    if repeated := find_repeated(names):
+    if repeated := find_repeated(map(posixpath.normpath, names)):
         message = f'{file}: {plural(len(repeated), "file_name")} of several images: {first_few(repeated, 2)}. '
         return [
             error(f'{message}Each image would have some of the objects only: merge the entries.')
@@ -133,7 +151,13 @@ def check_annotations(content: dict, file: str, usage: Usage) -> list[Finding]:
         finding = _report(defect, count, examples[defect], file, usage)
         if finding:
             findings.append(finding)
-    return findings + _check_crowds(annotations, file)
+    return [
+        *findings,
+        *check_losses(counts, len(annotations), file, usage.evaluation),
+        *check_repeated_objects(annotations, file),
+        *check_areas(annotations, file),
+        *_check_crowds(annotations, file),
+    ]
 
 
 def _check_crowds(annotations: list[dict], file: str) -> list[Finding]:

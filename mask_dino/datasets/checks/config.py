@@ -106,6 +106,12 @@ def leaf_datasets(dataset: Any) -> Iterator[Any]:
         yield from leaf_datasets(part)
 
 
+def read_metainfo(dataset: Any) -> Mapping[str, Any]:
+    """Return the meta information of a data set; of parts that differ in it, the first part's."""
+    metainfo = getattr(dataset, 'metainfo', {})  # data sets of plain torch have none
+    return metainfo[0] if isinstance(metainfo, list) else metainfo
+
+
 def _worker_problems(loader: Mapping) -> Iterator[str]:
     """Yield the settings that torch's DataLoader refuses without loader processes."""
     if loader.get('num_workers', 0):

@@ -164,10 +164,11 @@ def check_depth(paths: Sequence[str]) -> list[Finding]:
     if floats:
         message = f'{plural(len(floats), "image")} looked at with floating-point values: {first_few(floats, 2)}. '
         findings.append(error(f'{message}Save them with 8 bits per channel.'))
-    if largest and max(largest.values()) < FEW_LEVELS * 256:
-        described = (f'{path} (largest value {value})' for path, value in largest.items())
+    dark = {path: value for path, value in largest.items() if value < FEW_LEVELS * 256}
+    if len(dark) > len(largest) / 2:
+        described = (f'{path} (largest value {value})' for path, value in dark.items())
         listed = first_few(described, 2)
-        message = f'{plural(len(largest), "image")} of 16 bits looked at with values that use few of them: {listed}. '
+        message = f'{plural(len(dark), "image")} of 16 bits looked at with values that use few of them: {listed}. '
         remedy = 'Loaded with 8 bits, they are nearly black: scale the values to 8 bits.'
         findings.append(error(message + remedy))
     return findings

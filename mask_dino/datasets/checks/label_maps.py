@@ -93,6 +93,11 @@ def summarise(
     if ignored >= NEARLY_ALL:
         yield error(f'{summary}: there is nothing to learn from or to evaluate. {IGNORED_REMEDY}')
         return
+    if len(names) > 1 and pixels[0] and pixels[-1] and not pixels[1:-1].any():
+        yield error(
+            f'{loader}: all label maps looked at have the class {names[0]} and ignored pixels only. Do the maps have 0 '
+            'and 255, as masks of one object have? Write the numbers of the classes, from 0.'
+        )
     yield note(summary)
     if absent:
         remedy = 'Correct the maps, reduce_zero_label or metainfo.classes, unless these classes are rare.'

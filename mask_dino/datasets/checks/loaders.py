@@ -10,7 +10,13 @@ from ...messages import DataError, Finding, error, error_messages, warning
 from ..coco import NO_IMAGE_LEFT, check_annotation_file, comparing_all_masks, reads_coco
 from ..panoptic import check_maps, check_panoptic_file, reads_panoptic
 from .categories import SEMANTIC_HEADS, check_heads, check_same_classes
-from .config import check_resumable, config_problems, leaf_datasets, old_sections
+from .config import (
+    check_resumable,
+    config_problems,
+    leaf_datasets,
+    old_sections,
+    read_metainfo,
+)
 from .evaluators import check_evaluator, check_save_best, compares_results
 from .label_maps import check_label_maps, reads_label_maps
 from .loops import loop_problems
@@ -63,7 +69,7 @@ def check_loaders(
         model: The model, or its config.
         decode: Whether to decode all images and maps; otherwise some, evenly spread.
     """
-    metainfos = {loader: getattr(dataset, 'metainfo', {}) for loader, dataset in datasets.items()}
+    metainfos = {loader: read_metainfo(dataset) for loader, dataset in datasets.items()}
     heads = {name: head for name in HEADS if (head := getattr(model, name, None))}
     scope = config.get('default_scope')
     findings = [warning(problem) for problem in old_sections(config)]
@@ -78,12 +84,22 @@ def check_loaders(
         checked.append(dataset)
         findings += check_evaluator(loader, dataset, evaluators, scope)
     findings += check_same_classes(metainfos)
+    for loader, dataset in datasets.items():
+        findings += check_parts(loader, dataset)
     findings += check_train_and_test_sizes(datasets)
     findings += check_pipelines(config)
     if 'train_dataloader' in datasets:
         findings += check_resumable(config)
         findings += check_save_best(config, datasets.get('val_dataloader'))
     return list(dict.fromkeys(findings))  # data sets can share a file, and so its faults
+
+
+def check_parts(loader: str, dataset: Any) -> list[Finding]:
+    """Compare the classes of data sets that are joined to one."""
+    parts = enumerate(leaf_datasets(dataset))
+    return check_same_classes(
+        {f'{loader}.dataset.datasets[{index}]': read_metainfo(part) for index, part in parts}
+    )
 
 
 def check_leaves(loader: str, dataset: Any, is_compared: bool, decode: bool) -> list[Finding]:

@@ -139,7 +139,8 @@ def _resized(transform: Any, sizes: np.ndarray) -> Iterator[np.ndarray]:
         factors = options.get('scale_factor')
         yield from [np.floor(sizes * factors + 0.5)] if factors is not None else []
         return
-    for scale in scales if isinstance(scales, list) else [scales]:
+    is_list_of_scales = isinstance(scales, list) and not isinstance(scales[0], int)
+    for scale in scales if is_list_of_scales else [scales]:
         for ratio in options.get('ratio_range') or (1.0,):
             yield _rescale(inner, np.multiply(scale, ratio), sizes)
 

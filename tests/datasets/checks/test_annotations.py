@@ -118,10 +118,10 @@ def test_masks_count_where_they_are_read_and_stop_a_data_set_that_cannot_skip_th
 
 def test_a_defect_is_reported_once_with_its_number_and_a_few_examples():
     content = coco_content(num_images=10)
-    for annotation in content['annotations']:
+    for annotation in content['annotations'][::2]:
         annotation['bbox'] = [0, 0, 0, 0]
     ((_, message),) = check_annotations(content, 'train.json', TRAINING)
-    assert '20 annotations' in message and message.count('.jpg') == EXAMPLES
+    assert '10 annotations' in message and message.count('.jpg') == EXAMPLES
 
 
 @pytest.mark.parametrize(

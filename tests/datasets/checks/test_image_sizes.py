@@ -67,3 +67,11 @@ def test_images_too_narrow_for_a_resize_are_named(folder):
     assert any(
         '1 image so narrow' in message and '1.jpg (3000 x 2)' in message for message in messages
     )
+
+
+def test_a_size_may_be_a_list_of_two_numbers(folder):
+    """As the command line and configs in JSON write it."""
+    resize = dict(type='Resize', scale=[40, 20], keep_ratio=False)
+    dataset = build_dataset(folder, pipeline=[*PIPELINE[:2], resize, PIPELINE[-1]])
+    sizes = find_sizes(dataset, np.array([[WIDTH, HEIGHT]], float))
+    assert sizes.largest.tolist() == sizes.smallest.tolist() == [[40, 20]]

@@ -143,3 +143,11 @@ def test_labels_may_be_what_mmseg_turns_into_classes():
     assert allowed(2, some_classes, False, 255) == {0, 1, 2, 3, 255}
     assert allowed(2, some_classes, True, 255) == {0, 1, 2, 3, 4, 255}
     assert read_codes(2, some_classes, True, 255).classes[3] == 1
+
+
+def test_masks_of_0_and_255_are_not_taken_for_classes(folder):
+    for index in range(3):
+        mask = np.tile(np.array([0, 255, 0], np.uint8), (20, 10))
+        cv2.imwrite(str(folder / f'maps/{index}.png'), mask)
+    [message] = problems(folder)
+    assert 'class a and ignored pixels only' in message and '0 and 255' in message

@@ -186,3 +186,13 @@ def command(capsys, status: int, *arguments: str) -> str:
             runpy.run_path('tools/misc/check_dataset.py', run_name='__main__')
     assert end.value.code == status
     return capsys.readouterr().out
+
+
+def test_joined_data_sets_of_other_classes_are_named(folder):
+    parts = [dataset_config(folder), dataset_config(folder, metainfo=dict(classes=('cat',)))]
+    joined = DATASETS.build(dict(type='ConcatDataset', datasets=parts))
+    messages = error_messages(check(joined))
+    assert any(
+        'train_dataloader.dataset.datasets[1]: cat' in message and 'metainfo.classes' in message
+        for message in messages
+    )

@@ -235,3 +235,15 @@ def command(capsys, status: int, *arguments: str) -> str:
             runpy.run_path('tools/misc/check_dataset.py', run_name='__main__')
     assert end.value.code == status
     return capsys.readouterr().out
+
+
+def test_areas_that_are_not_the_number_of_pixels_are_named(tmp_path):
+    content = panoptic_content(PICTURES)
+    first(content)['segments_info'][0]['area'] += 1
+    message = errors_of(tmp_path, content)
+    assert '1 panoptic map of 3 looked at' in message
+    assert 'area in segments_info is not the number of pixels' in message
+    for entry in content['annotations']:
+        for segment in entry['segments_info']:
+            segment.pop('area')
+    assert errors_of(tmp_path, content) == ''

@@ -10,7 +10,7 @@ from mmengine.evaluator import Evaluator
 from mask_dino.datasets.checks.evaluators import check_save_best
 from mask_dino.evaluation.figure_names import list_figures
 
-AUTO_MESSAGE = 'does not know whether larger is better'
+AUTO_MESSAGE = 'does not know whether larger values of it are better'
 
 
 @pytest.fixture
