@@ -59,8 +59,9 @@ class PanopticVisualizer(DetLocalVisualizer):
         """Return mmdet's picture (H, W, 3) of a sample that has either ground truth or one kind of results."""
         if 'pred_panoptic_seg' in sample and self.is_void(sample):
             return image
-        if 'pred_instances' in sample:
-            sample.pred_instances = clip_boxes(sample.pred_instances, image)
+        for field in ('gt_instances', 'pred_instances'):
+            if field in sample:
+                sample.set_field(clip_boxes(sample.get(field), image), field)
         self.painter.dataset_meta = self.dataset_meta
         is_truth = any(field in sample for field in TRUTH)
         self.painter.add_datasample(
@@ -83,11 +84,14 @@ class PanopticVisualizer(DetLocalVisualizer):
 
 
 def clip_boxes(instances: InstanceData, image: np.ndarray) -> InstanceData:
-    """Return instances whose boxes end at the border of an image (H, W, 3): other boxes would move the picture."""
+    """Return instances whose boxes end on the last pixels of an image (H, W, 3).
+
+    Boxes outside of it would move the picture, and mmengine warns of boxes that end behind its last pixel.
+    """
     clipped: InstanceData = instances.clone()
     if 'bboxes' in clipped:
-        border = clipped.bboxes.new_tensor(image.shape[1::-1]).repeat(2)
-        clipped.bboxes = clipped.bboxes.clamp(min=torch.zeros_like(border), max=border)
+        last = clipped.bboxes.new_tensor(image.shape[1::-1]).repeat(2) - 1
+        clipped.bboxes = clipped.bboxes.clamp(min=torch.zeros_like(last), max=last)
     return clipped
 
 

@@ -183,7 +183,7 @@ class CompleteCocoMetric(CocoMetric):
             f'{metric}, at most {max(self.proposal_nums)} detections per image and class: {listed}'
         )
         if absent := [name for name in values if name not in figures]:
-            logger.info(f'{self.source} has no object for {first_few(absent)}, which are left out.')
+            logger.info(f'left out: {first_few(absent)}. {self.source} has no object for it.')
         if self.classwise and not is_proposal:
             precision = curves.precision[..., self.limits.index(max(self.proposal_nums))]
             by_class = class_figures(precision, self.dataset_meta['classes'], self.iou_thrs)

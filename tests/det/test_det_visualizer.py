@@ -1,5 +1,7 @@
 """Pictures of panoptic results need no panopticapi, and show each kind of result on its own."""
 
+import warnings
+
 import cv2
 import numpy as np
 import pytest
@@ -119,7 +121,9 @@ def test_boxes_beyond_the_image_do_not_move_the_picture(visualizer, segments):
     wide.pred_instances.bboxes = torch.tensor([[-30.0, -30, 300, 300]])
     del wide.pred_instances.masks
     visualizer.line_width = 1
-    visualizer.add_datasample('x', IMAGE, wide, draw_gt=False)
+    with warnings.catch_warnings():
+        warnings.filterwarnings('error', message='.*out of bounds')
+        visualizer.add_datasample('x', IMAGE, wide, draw_gt=False)
     drawn = columns(visualizer.get_image())[0]
     assert drawn.shape == IMAGE.shape and (drawn[30:40, 30:50] == 128).all()
     assert wide.pred_instances.bboxes[0, 0] == -30
