@@ -4,6 +4,7 @@ Everything after set-up takes about 12 minutes on two cores. A second run contin
 """
 
 import contextlib
+import io
 import logging
 import os
 import shutil
@@ -102,6 +103,8 @@ def list_settings(batch_size: int) -> list[str]:
         f'{init_cfg}._delete_=True',
         f'{init_cfg}.type=Pretrained',
         f'{init_cfg}.checkpoint={BACKBONE}',
+        # Every process sees too few images for batch norm: the statistics stay as the backbone learned them.
+        'model.backbone.norm_eval=True',
         f'optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult={BACKBONE_RATE}',
     ]
 
@@ -154,11 +157,12 @@ def show_progress(process: subprocess.Popen, log: contextlib.AbstractContextMana
 def build_runner(config: Config) -> Runner:
     """Build the runner of the test; on the screen it prints only warnings and errors."""
     config.work_dir, config.load_from = str(WORK_DIR), str(WEIGHTS)
-    with contextlib.redirect_stdout(None):
+    with contextlib.redirect_stdout(io.StringIO()):
         runner = Runner.from_cfg(config)
     for handler in runner.logger.handlers:
-        if not isinstance(handler, logging.FileHandler):
+        if type(handler) is logging.StreamHandler:
             handler.setLevel(logging.WARNING)
+            handler.setStream(sys.stderr)
     return runner
 
 
