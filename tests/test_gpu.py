@@ -17,7 +17,7 @@ from test_distributed import fixed_points
 from mask_dino.benchmarks.inputs import Load
 from mask_dino.benchmarks.measure import Case, measure
 from mask_dino.benchmarks.step import TEST, TRAIN, Subject
-from mask_dino.ops.deformable_attention import sample_grid
+from mask_dino.ops.grid_sampling import sample_grid
 from mask_dino.structures import QueryPredictions, Targets
 
 DEVICE = torch.device(os.environ.get('TEST_DEVICE', 'cuda'))

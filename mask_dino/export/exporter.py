@@ -98,6 +98,11 @@ def build_network(trained: TrainedModel, options: Options) -> ExportedNetwork:
             f'--static --size {static[0]}x{static[1]}: the config pads images to multiples of {divisor}; choose '
             f'{-(-static[0] // divisor) * divisor}x{-(-static[1] // divisor) * divisor}'
         )
+    if not static and min(options.size) <= divisor:
+        raise ExportError(
+            f'--size {options.size[0]}x{options.size[1]}: height and width cannot be left open from a trace of so '
+            f'small an image; choose {2 * divisor}x{2 * divisor} or more, or add --static'
+        )
     if rules.sliding_window(trained) and options.embedded:
         raise ExportError(
             '--embed-preprocessing: windows of mode slide are cut from the padded image; leave it out'
@@ -118,7 +123,7 @@ def export(trained: TrainedModel, path: Path, options: Options, say: Say = print
     info = describe(network, trained)
     images = example_images(network.rule, options)
     say(f'tracing the network at {options.size[0]} x {options.size[1]}')
-    program = trace(network, torch.from_numpy(images[0]))
+    program = trace(network, torch.from_numpy(images[0]), options.format)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f'.{path.name}.', dir=path.parent) as folder:
         part = Path(folder) / path.name
@@ -137,7 +142,7 @@ def export(trained: TrainedModel, path: Path, options: Options, say: Say = print
 def example_images(rule: InputRule, options: Options) -> list[np.ndarray]:
     """Return two inputs of the network, of two sizes where sizes are open: of an image, or of seeded blocks."""
     height, width = options.size
-    other = (height, width) if rule.static else (height + 32, max(32, width // 2))
+    other = (height, width) if rule.static else (height + 32, max(64, width // 2))
     pixels = seeded_image() if options.image is None else load_image(options.image)
     batches = []
     for number, (rows, columns) in enumerate(((height, width), other)):

@@ -1,5 +1,6 @@
 """The formats of exported files: ONNX, OpenVINO and torch.export."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,17 +9,17 @@ import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
+from ..ops.exported import single_operations
 from ..runtime import ModelInfo, Network, OnnxNetwork
 from ..runtime.metadata import KEY, InputRule, ModelFileError, read_info
 from ..runtime.network import Outputs
 from .graph import ExportedNetwork
-from .packages import ExportError
 
 MIN_OPSET, MAX_OPSET = 18, 23
 """Versions of ONNX's operators that torch writes; the sampling of the attention needs 16."""
 
-MAX_BYTES = 2**31
-"""Of an ONNX file: the limit of protobuf."""
+MAX_SIDE, MAX_BATCH = 2**16, 2**10
+"""Pixels of a side and images of a batch, at most; only programs of torch.export hold to them."""
 
 
 class Target(NamedTuple):
@@ -29,17 +30,28 @@ class Target(NamedTuple):
     opset: int
 
 
-def trace(network: ExportedNetwork, example: Tensor) -> ExportedProgram:
-    """Record the network with batch, height and width left open, unless its input is static."""
+def trace(network: ExportedNetwork, example: Tensor, file_format: str) -> ExportedProgram:
+    """Record the network with batch, height and width left open, unless its input is static.
+
+    Operations of this package are for files of ONNX, from which OpenVINO's are made; programs of torch run without it.
+    """
     axes = None if network.rule.static else (open_axes(network.rule),)
-    with torch.no_grad():
+    operations = nullcontext() if file_format == 'torch' else single_operations()
+    with torch.no_grad(), operations:
         return torch.export.export(network, (example,), dynamic_shapes=axes, strict=False)
 
 
 def open_axes(rule: InputRule) -> dict[int, Any]:
-    """Return which axes of an input have any size: images, height and width."""
-    height = 1 if rule.embedded else 2
-    return dict.fromkeys((0, height, height + 1), Dim.DYNAMIC)
+    """Return which axes of an input have any size: images, height and width.
+
+    Where the reader pads images, height and width are multiples of the divisor. The sizes of all maps are then
+    products, not quotients, with which a trace takes longer.
+    """
+    if rule.embedded:
+        return dict.fromkeys((0, 1, 2), Dim.DYNAMIC)
+    divisor = rule.padding.divisor
+    height, width = (Dim(name, max=MAX_SIDE // divisor) for name in ('height', 'width'))
+    return {0: Dim('batch', max=MAX_BATCH), 2: divisor * height, 3: divisor * width}
 
 
 def write_file(
@@ -54,36 +66,14 @@ def write_file(
     if target.format == 'torch':
         torch.export.save(program, target.path, extra_files={KEY: info.to_json()})
         return [target.path]
+    from .onnx_file import write_onnx  # imports onnxscript
+
     if target.format == 'openvino':
         onnx_file = target.path.with_suffix('.onnx')
         write_onnx(program, example, info, onnx_file, target.opset)
         return write_openvino(onnx_file, info, target.path)
     write_onnx(program, example, info, target.path, target.opset)
     return [target.path]
-
-
-def write_onnx(
-    program: ExportedProgram, example: Tensor, info: ModelInfo, path: Path, opset: int
-) -> None:
-    """Write an ONNX file. The errors are the same as for :func:`write_file`."""
-    size = sum(tensor.numel() * tensor.element_size() for tensor in program.state_dict.values())
-    if size > MAX_BYTES:
-        raise ExportError(
-            f'the weights have {size} bytes, but an ONNX file has at most {MAX_BYTES}: use --format torch'
-        )
-    names = [output.name for output in info.outputs]
-    exported = torch.onnx.export(
-        program,
-        (example,),
-        input_names=[info.input.name],
-        output_names=names,
-        opset_version=opset,
-        dynamo=True,
-        verbose=False,
-    )
-    assert exported is not None
-    exported.model.metadata_props[KEY] = info.to_json()
-    exported.save(path, external_data=False)
 
 
 def write_openvino(onnx_file: Path, info: ModelInfo, path: Path) -> list[Path]:

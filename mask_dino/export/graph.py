@@ -103,8 +103,6 @@ class ExportedNetwork(nn.Module):
         """Return the outputs for a batch of images."""
         if self.rule.embedded:
             images = self.preprocess(images)
-        elif not self.rule.static:
-            images = self.state_sizes(images)
         feats = self.extract_feat(images)
         predictions, mask_features = self.head.predict_queries(feats)
         if not self.tasks:

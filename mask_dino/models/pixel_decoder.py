@@ -125,13 +125,13 @@ class MaskDINOPixelDecoder(nn.Module):
         shapes = torch.tensor(sizes).to(device, non_blocking=True)
         starts = torch.cat((shapes.new_zeros(1), shapes.prod(1).cumsum(0)[:-1]))
         positions = [
-            _to_tokens(self.position(None, level)) + embed
+            _to_tokens(self.position(None, level[:1])) + embed
             for level, embed in zip(levels, self.level_embed, strict=True)
         ]
-        position = torch.cat(positions, 1)  # (B, L, C)
+        position = torch.cat(positions, 1)  # (1, L, C)
         centers = token_centers(sizes, device)  # (L, 2)
-        points = centers[None, :, None].expand(position.shape[0], -1, len(sizes), -1)
         tokens = torch.cat([_to_tokens(level) for level in levels], 1)  # (B, L, C)
+        points = centers[None, :, None].expand(tokens.shape[0], -1, len(sizes), -1)
         memory = Memory(tokens, sizes, shapes, starts)
         for layer in self.layers:
             memory = memory._replace(

@@ -8,6 +8,7 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from ..boxes import masks_to_boxes, token_centers
+from ..ops.exported import select_highest, select_highest_once, wants_single_operations
 from ..structures import Memory, Predictions, Queries
 from .prediction import PredictionHead
 
@@ -116,7 +117,9 @@ class QuerySelection(QuerySource):
         """Return the indices (B, Q) of the tokens (B, L, C) of highest class score."""
         # Not under no_grad: in mixed precision, torch 2.4 keeps the weights that it casts there, and none would learn.
         scores = head.class_embed(self.proj(tokens)).amax(-1)
-        return scores.topk(min(self.num_queries, scores.shape[1]), dim=1).indices
+        select = select_highest_once if wants_single_operations() else select_highest
+        index: Tensor = select(scores, self.num_queries)
+        return index
 
     @torch.no_grad()
     def initial_boxes(self, predictions: Predictions, mask_features: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
 """Multi-scale deformable attention on any device, in training and in export."""
 
 import math
-from collections.abc import Sequence
 from functools import cache
 
 import torch
@@ -11,6 +10,8 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from ..structures import Memory
+from .exported import is_exporting, sample_levels_once, wants_single_operations
+from .grid_sampling import sample_grid
 from .sparse_sampling import sample_sparse
 
 IM2COL_STEP = 64
@@ -141,12 +142,16 @@ class DeformableAttention(nn.Module):
         - Sparse products on a CPU.
         - ``grid_sample`` on other devices, and while the network is exported: other programs know this operation.
         """
+        if wants_single_operations():
+            lengths = [length for size in memory.sizes for length in size]
+            sums: Tensor = sample_levels_once(values, lengths, locations, weights)
+            return sums
         if is_exporting():
             return sample_grid(values, memory.sizes, locations, weights)
         if values.is_cpu:
             return sample_sparse(values, memory.sizes, locations, weights)
         if has_kernel(values.device):
-            sums: Tensor = MultiScaleDeformableAttnFunction.apply(
+            sums = MultiScaleDeformableAttnFunction.apply(
                 values,
                 memory.spatial_shapes,
                 memory.level_start_index,
@@ -156,41 +161,6 @@ class DeformableAttention(nn.Module):
             )
             return sums
         return sample_grid(values, memory.sizes, locations, weights)
-
-
-def sample_grid(
-    values: Tensor, sizes: Sequence[tuple[int, int]], locations: Tensor, weights: Tensor
-) -> Tensor:
-    """Return weighted sums (B, Q, heads * C) of bilinear values, zero outside of the maps; see :func:`sample_sparse`.
-
-    One level at a time, so that the sampled values of all levels are never held together. Queries come last, so that
-    the sum over the points adds long rows.
-    """
-    batch, _, heads, channels = values.shape
-    grids = locations * 2 - 1  # in [-1, 1]
-    grids = grids.permute(0, 2, 3, 4, 1, 5).flatten(0, 1)  # (B * heads, V, points, Q, 2)
-    weights = weights.permute(0, 2, 3, 4, 1).flatten(0, 1)  # (B * heads, V, points, Q)
-    tokens_of_levels = values.split([height * width for height, width in sizes], 1)
-    total = values.new_zeros(())
-    for level, (height, width) in enumerate(sizes):
-        tokens = tokens_of_levels[level]  # (B, h * w, heads, C)
-        maps = tokens.permute(0, 2, 3, 1)
-        maps = maps.reshape(batch * heads, channels, height, width)
-        grid = grids[:, level]  # (B * heads, points, Q, 2)
-        weight = weights[:, level, None]  # (B * heads, 1, points, Q)
-        sampled = F.grid_sample(maps, grid, align_corners=False)  # (B * heads, C, points, Q)
-        total = total + (sampled * weight).sum(2)
-    sums = total.unflatten(0, (batch, heads))  # (B, heads, C, Q)
-    return sums.flatten(1, 2).transpose(1, 2)
-
-
-def is_exporting() -> bool:
-    """Tell whether the network is traced for torch.export or torch.onnx; torch.compile is not meant."""
-    return torch.jit.is_tracing() or _is_exporting()
-
-
-# Before torch 2.7, export and compilation cannot be told apart.
-_is_exporting = getattr(torch.compiler, 'is_exporting', torch.compiler.is_compiling)
 
 
 @cache

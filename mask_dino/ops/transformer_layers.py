@@ -51,7 +51,7 @@ class EncoderLayer(nn.Module):
         """Return the new tokens (B, L, C) of the memory.
 
         Args:
-            position: (B, L, C), the positional encoding of the tokens.
+            position: (1, L, C), the positional encoding of the tokens, the same for all images.
             points: (B, L, V, 2), the centres of the tokens, xy in [0, 1] of each of V levels.
         """
         attention_norm, ffn_norm = self.norms

@@ -7,7 +7,8 @@ from mmcv.ops.multi_scale_deform_attn import (
     multi_scale_deformable_attn_pytorch,
 )
 
-from mask_dino.ops.deformable_attention import IM2COL_STEP, sample_grid
+from mask_dino.ops.deformable_attention import IM2COL_STEP
+from mask_dino.ops.grid_sampling import sample_grid
 from mask_dino.ops.sparse_sampling import sample_sparse
 
 SIZES = [(6, 8), (3, 4), (1, 2)]

@@ -37,10 +37,11 @@ SETTINGS = [f'{key.replace("__", ".")}={value}'.replace(' ', '') for key, value 
 # Operators that docs/operators.md of github.com/onnx/onnx-tensorrt lists as supported by TensorRT 9.2, which takes
 # opsets up to 19, of those that a network like this may have.
 TENSORRT = """
-Add And ArgMax Cast Clip Concat Constant ConstantOfShape Conv Cos Div Einsum Equal Erf Exp Expand Flatten Floor Gather
-GatherElements Gemm Greater GreaterOrEqual GridSample Identity InstanceNormalization LayerNormalization Less LessOrEqual
-Log MatMul Max MaxPool Min Mod Mul Neg Not Or Pad Pow Range Reciprocal ReduceMax ReduceMean ReduceMin ReduceSum Relu
-Reshape Resize Shape Sigmoid Sin Slice Softmax Split Sqrt Squeeze Sub Tile TopK Transpose Unsqueeze Where
+Add And ArgMax BatchNormalization Cast Clip Concat Constant ConstantOfShape Conv Cos Div Einsum Equal Erf Exp Expand
+Flatten Floor Gather GatherElements Gemm Greater GreaterOrEqual GridSample Identity InstanceNormalization
+LayerNormalization Less LessOrEqual Log MatMul Max MaxPool Min Mod Mul Neg Not Or Pad Pow Range Reciprocal ReduceMax
+ReduceMean ReduceMin ReduceSum Relu Reshape Resize Shape Sigmoid Sin Slice Softmax Split Sqrt Squeeze Sub Tile TopK
+Transpose Unsqueeze Where
 """
 
 # Runs in a process in which torch and the packages of OpenMMLab cannot be imported.

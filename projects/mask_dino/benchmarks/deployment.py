@@ -18,7 +18,8 @@ from statistics import median
 
 import numpy as np
 
-ROUNDS, REPEATS = 3, 3
+REPEATS = 3
+"""Images of a process, after one that warms it up; the fastest counts."""
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -33,6 +34,8 @@ def parse_arguments() -> argparse.Namespace:
         '--sizes', nargs='+', default=['512x512', '800x1333'], help='HEIGHTxWIDTH, before padding'
     )
     parser.add_argument('--threads', type=int, default=1)
+    parser.add_argument('--rounds', type=int, default=3, help='processes of each candidate')
+    parser.add_argument('--out', type=Path, help='JSON file for every single measurement')
     parser.add_argument('--one', help=argparse.SUPPRESS)  # what a process of its own measures
     return parser.parse_args()
 
@@ -43,16 +46,19 @@ def main() -> None:
     if args.one:
         print(json.dumps(measure(args, args.one, args.sizes[0])))
         return
-    for size in args.sizes:
-        compare(args, size)
+    records = [record for size in args.sizes for record in compare(args, size)]
+    if args.out:
+        from mask_dino.benchmarks.measure import save
+
+        save(args.out, 'cpu', records)
 
 
-def compare(args: argparse.Namespace, size: str) -> None:
+def compare(args: argparse.Namespace, size: str) -> list[dict]:
     """Measure all candidates at one size in turns, and print a line on each."""
     candidates = ['eager', *args.files]
     candidates += [f'{file}:bf16' for file in args.files if file.endswith('.xml')]
     rows: dict[str, list[dict]] = {name: [] for name in candidates}
-    for _, name in product(range(ROUNDS), candidates):
+    for _, name in product(range(args.rounds), candidates):
         rows[name].append(run_alone(args, name, size))
     base = median(row['seconds'] for row in rows['eager'])
     for name in candidates:
@@ -62,6 +68,10 @@ def compare(args: argparse.Namespace, size: str) -> None:
             f'{size} {name}: {seconds:.2f} s, {seconds / base:.2f} x eager, peak {megabytes:.0f} MB',
             flush=True,
         )
+    return [
+        dict(size=size, model=Path(name).name, threads=args.threads, processes=rows[name])
+        for name in candidates
+    ]
 
 
 def run_alone(args: argparse.Namespace, name: str, size: str) -> dict:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from mask_dino.benchmarks.step import peak_memory
 from mask_dino.benchmarks.timing import Spans
-from mask_dino.ops.deformable_attention import IM2COL_STEP, has_kernel, sample_grid
+from mask_dino.ops.deformable_attention import IM2COL_STEP, has_kernel
+from mask_dino.ops.grid_sampling import sample_grid
 from mask_dino.ops.sparse_sampling import sample_sparse
 
 HEADS, CHANNELS, POINTS, BATCH = 8, 32, 4, 2

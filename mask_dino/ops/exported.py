@@ -1,0 +1,75 @@
+"""Parts of the network that are single operations in the trace of an export.
+
+The sizes of a trace are symbols, and the shape of every intermediate value is a formula of them. With the many values
+of the sampling, and with a number of queries that is a formula, a trace takes several times as long.
+:mod:`mask_dino.export` writes the operations of this module in operators of ONNX.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import torch
+from torch import Tensor
+
+from .grid_sampling import sample_grid
+
+
+def is_exporting() -> bool:
+    """Tell whether the network is traced for torch.export or torch.onnx; torch.compile is not meant."""
+    return torch.jit.is_tracing() or _is_exporting()
+
+
+# Before torch 2.7, export and compilation cannot be told apart.
+_is_exporting = getattr(torch.compiler, 'is_exporting', torch.compiler.is_compiling)
+
+
+_SINGLE_OPERATIONS = ContextVar('single_operations', default=False)
+
+
+@contextmanager
+def single_operations() -> Iterator[None]:
+    """Write the parts of this module as one operation each into what is traced meanwhile."""
+    token = _SINGLE_OPERATIONS.set(True)
+    try:
+        yield
+    finally:
+        _SINGLE_OPERATIONS.reset(token)
+
+
+def wants_single_operations() -> bool:
+    """Tell whether the network is traced within :func:`single_operations`."""
+    return _SINGLE_OPERATIONS.get()
+
+
+def sample_levels(
+    values: Tensor, sizes: Sequence[int], locations: Tensor, weights: Tensor
+) -> Tensor:
+    """Return what :func:`sample_grid` returns, for sizes in one list: height and width of each level."""
+    pairs = list(zip(sizes[::2], sizes[1::2], strict=True))
+    return sample_grid(values, pairs, locations, weights).contiguous()
+
+
+def select_highest(scores: Tensor, count: int) -> Tensor:
+    """Return the indices (B, Q) of the ``count`` highest scores (B, L), or of all where there are fewer."""
+    return scores.topk(min(count, scores.shape[1]), dim=1).indices
+
+
+sample_levels_once = torch.library.custom_op(
+    'mask_dino::sample_levels', sample_levels, mutates_args=()
+)
+select_highest_once = torch.library.custom_op(
+    'mask_dino::select_highest', select_highest, mutates_args=()
+)
+
+
+@sample_levels_once.register_fake
+def _(values: Tensor, sizes: Sequence[int], locations: Tensor, weights: Tensor) -> Tensor:
+    batch, _, heads, channels = values.shape
+    return values.new_empty(batch, locations.shape[1], heads * channels)
+
+
+@select_highest_once.register_fake
+def _(scores: Tensor, count: int) -> Tensor:
+    num_queries = torch.library.get_ctx().new_dynamic_size(min=1, max=count)
+    return scores.new_empty(scores.shape[0], num_queries, dtype=torch.int64)

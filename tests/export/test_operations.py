@@ -1,0 +1,65 @@
+import pytest
+
+pytest.importorskip('onnx')
+pytest.importorskip('onnxscript')
+pytest.importorskip('onnxruntime')
+
+import onnxruntime
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+from mask_dino.export.translations import TRANSLATIONS
+from mask_dino.ops.exported import sample_levels_once, select_highest_once
+from mask_dino.ops.grid_sampling import sample_grid
+
+
+class Operations(nn.Module):
+    """Samples two levels, whose sizes are those of two images, and selects the queries with the highest sums."""
+
+    def forward(
+        self, values: Tensor, images: tuple[Tensor, ...], locations: Tensor, weights: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        sizes = [length for image in images for length in image.shape]
+        sums = sample_levels_once(values, sizes, locations, weights)
+        selected = select_highest_once(sums.sum(-1), 5)
+        return sums + 0, sums.gather(1, selected[..., None])
+
+
+def arguments(batch, queries, *sizes):
+    """Return the arguments of two heads of 8 channels and 4 points; some lie outside of the maps."""
+    generator = torch.Generator().manual_seed(queries)
+    tokens = sum(height * width for height, width in sizes)
+    values = torch.randn(batch, tokens, 2, 8, generator=generator)
+    images = tuple(torch.zeros(size) for size in sizes)
+    locations = torch.rand(batch, queries, 2, 2, 4, 2, generator=generator) * 1.4 - 0.2
+    weights = torch.rand(batch, queries, 2, 2, 4, generator=generator)
+    return values, images, locations, weights
+
+
+CASES = [arguments(2, 7, (6, 5), (3, 4)), arguments(1, 3, (9, 2), (1, 1))]
+
+
+def expected(values, images, locations, weights):
+    """Return the sums, and the first channel of the best of them."""
+    sums = sample_grid(values, [tuple(image.shape) for image in images], locations, weights)
+    count = min(5, sums.shape[1])
+    best = sums.sum(-1).topk(count).indices
+    return sums, sums.gather(1, best[..., None])
+
+
+def test_operations_of_a_trace_are_the_same_in_onnx(tmp_path):
+    both = {0: Dim.DYNAMIC, 1: Dim.DYNAMIC}
+    shapes = (both, (both, both), both, both)
+    with torch.no_grad():
+        program = torch.export.export(Operations(), CASES[0], dynamic_shapes=shapes, strict=False)
+    exported = torch.onnx.export(program, dynamo=True, custom_translation_table=TRANSLATIONS)
+    exported.save(tmp_path / 'operations.onnx')
+    session = onnxruntime.InferenceSession(tmp_path / 'operations.onnx')
+    names = [entry.name for entry in session.get_inputs()]
+    for case in CASES:
+        values, images, locations, weights = case
+        arrays = [tensor.numpy() for tensor in (values, *images, locations, weights)]
+        results = session.run(None, dict(zip(names, arrays, strict=True)))
+        for result, value in zip(results, expected(*case), strict=True):
+            torch.testing.assert_close(torch.from_numpy(result), value, atol=1e-5, rtol=0)
