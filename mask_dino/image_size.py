@@ -44,8 +44,9 @@ def set_image_size(config: Config, size: int | tuple[int, int]) -> None:
     for settings, name in _find_sizes(config):
         height_first = is_mmseg and name in HEIGHT_FIRST
         old = (old_height, old_width) if height_first else (old_width, old_height)
+        new = (height, width) if height_first else (width, height)
         if tuple(settings[name]) == old:
-            settings[name] = (height, width) if height_first else (width, height)
+            settings[name] = new
     config['image_size'] = (width, height)
 
 

@@ -83,7 +83,8 @@ def to_three_channels(image: np.ndarray) -> np.ndarray:
         ValueError: If the shape is none of (H, W), (H, W, 1), (H, W, 3) and (H, W, 4), or the image is empty.
     """
     channels = image[..., None] if image.ndim == 2 else image
-    if channels.ndim != 3 or channels.shape[2] not in (1, 3, 4) or not channels.size:
+    is_image = channels.ndim == 3 and channels.shape[2] in (1, 3, 4)
+    if not is_image or not channels.size:
         raise ValueError(
             f'an image is an array of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) with pixels, not {image.shape}; '
             'several images are a list of arrays'
@@ -169,20 +170,22 @@ def _possible_names(path: str) -> Iterator[str]:
 @contextmanager
 def _unique_folder(inferencer: BaseInferencer, image: Image, folder: str) -> Iterator[str]:
     """Yield the folder to draw an image in. Afterwards the picture has the unique name of the image."""
-    own_name = (
-        None if isinstance(image, np.ndarray) else os.path.splitext(os.path.basename(image))[0]
-    )
-    if not folder or own_name is None:
+    if not folder or isinstance(image, np.ndarray):
         yield folder
         return
-    name = FILE_NAMES.setdefault(inferencer, FileNames()).choose(folder, str(image))
+    file_name = os.path.basename(image)
+    own_name, _ = os.path.splitext(file_name)
+    file_names = FILE_NAMES.setdefault(inferencer, FileNames())
+    name = file_names.choose(folder, str(image))
     if name == own_name:
         yield folder
         return
     os.makedirs(folder, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as draft:
         yield draft
-        for picture in [path for path in Path(draft).rglob('*') if path.is_file()]:
-            target = Path(folder, picture.relative_to(draft)).with_name(f'{name}{picture.suffix}')
+        pictures = [path for path in Path(draft).rglob('*') if path.is_file()]
+        for picture in pictures:
+            own_place = Path(folder, picture.relative_to(draft))
+            target = own_place.with_name(f'{name}{picture.suffix}')
             target.parent.mkdir(exist_ok=True)
             picture.replace(target)

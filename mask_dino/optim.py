@@ -65,7 +65,8 @@ def merge_groups(groups: list[dict]) -> list[dict]:
         if settings not in all_settings:
             all_settings.append(settings)
             parameters.append([])
-        parameters[all_settings.index(settings)] += group['params']
+        index = all_settings.index(settings)
+        parameters[index] += group['params']
     return [
         settings | dict(params=params)
         for settings, params in zip(all_settings, parameters, strict=True)

@@ -219,9 +219,8 @@ def count_coverage(
     """Count, for each module, the tensors that have weights of the detector, and all tensors."""
     total: Counter[str] = Counter()
     known: Counter[str] = Counter()
-    for name in target:
-        if name.endswith(DERIVED):
-            continue
+    names = [name for name in target if not name.endswith(DERIVED)]
+    for name in names:
         module = _module(name)
         total[module] += 1
         known[module] += name in weights

@@ -69,13 +69,13 @@ def read_levels(state: Mapping[str, Tensor]) -> Levels:
         raise CheckpointError(
             f'not a Mask DINO in the naming of the original: there is no {missing}'
         )
-    levels = Levels(channels, len(shapes) - len(channels))
-    if levels.num_extra > 1:
+    num_extra = len(shapes) - len(channels)
+    if num_extra > 1:
         raise CheckpointError(
-            f'{levels.num_extra} encoder levels beyond the backbone cannot be converted: the original mixes '
+            f'{num_extra} encoder levels beyond the backbone cannot be converted: the original mixes '
             'up the positional encodings of two or more such levels, and this implementation does not'
         )
-    return levels
+    return Levels(channels, num_extra)
 
 
 def reorder_tensors(

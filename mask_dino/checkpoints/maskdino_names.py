@@ -79,8 +79,9 @@ def _rename_one(name: str, patterns: Iterable[tuple[re.Pattern, str]]) -> str | 
 def _add(renamed: Renamed, target: str, name: str, value: Tensor) -> None:
     known = renamed.state.get(target)
     if known is not None and not known.equal(value):
+        first = renamed.origin[target]
         raise CheckpointError(
-            f'{renamed.origin[target]} and {name} should be copies of one tensor, {target}, but their values differ'
+            f'{first} and {name} should be copies of one tensor, {target}, but their values differ'
         )
     renamed.state[target] = value
     renamed.origin[target] = name

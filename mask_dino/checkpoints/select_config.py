@@ -175,7 +175,8 @@ def choose_config(architecture: Architecture, source: str, folder: Path) -> Choi
     is_enhanced = 'maskenhanced' in source
     similar = [path for path in fitting if uses_mask_boxes(configs[path]) == is_enhanced] or fitting
     chosen = max(similar, key=lambda path: configs[path].get('train_cfg', {}).get('max_iters', 0))
-    return Choice(chosen, _explain(len(fitting), len(similar), is_enhanced))
+    reason = _explain(len(fitting), len(similar), is_enhanced)
+    return Choice(chosen, reason)
 
 
 def read_configs(folder: Path) -> dict[Path, Config]:

@@ -92,7 +92,8 @@ class ResumableRunner(Runner):
             loader = seed_batches(loader, seed or 0, self.start.iteration)
         # Its own generator: then starting the loader processes draws no random number of the training.
         loader.generator = torch.Generator()
-        loader.worker_init_fn = functools.partial(start_worker, following=loader.worker_init_fn)
+        configured = loader.worker_init_fn
+        loader.worker_init_fn = functools.partial(start_worker, following=configured)
         return loader
 
 

@@ -142,9 +142,11 @@ class CheckedCocoDataset(NamedFailures, CocoDataset):
         self.cat_img_map: dict[Any, list] = {category_id: [] for category_id in self.cat_ids}
         annotations = defaultdict(list)
         for annotation in content.get('annotations', ()):
-            annotations[annotation['image_id']].append(annotation)
-            if annotation['category_id'] in self.cat_img_map:
-                self.cat_img_map[annotation['category_id']].append(annotation['image_id'])
+            image_id = annotation['image_id']
+            annotations[image_id].append(annotation)
+            category_id = annotation['category_id']
+            if category_id in self.cat_img_map:
+                self.cat_img_map[category_id].append(image_id)
         return [
             self.parse_data_info(
                 dict(

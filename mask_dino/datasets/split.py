@@ -45,7 +45,9 @@ def split_content(
     }
     chosen = choose_groups(labels_of_groups, fraction, seed)
     held_out = {image for name in chosen for image in groups[name]}
-    return _select(content, held_out, keep=False), _select(content, held_out, keep=True)
+    training = _select(content, held_out, keep=False)
+    validation = _select(content, held_out, keep=True)
+    return training, validation
 
 
 def choose_groups(groups: Mapping[str, Labels], fraction: float, seed: int) -> set[str]:

@@ -79,7 +79,8 @@ def build_page(session: Session, views: Sequence[View]) -> gr.Blocks:
     cleaning = (KEPT_SECONDS // 4, KEPT_SECONDS)
     with gr.Blocks(title='Mask DINO', analytics_enabled=False, delete_cache=cleaning) as page:
         found = gr.State(None, time_to_live=KEPT_SECONDS)
-        gr.Markdown(f'# Mask DINO\n{describe_model(session.predictor)}')
+        description = describe_model(session.predictor)
+        gr.Markdown(f'# Mask DINO\n{description}')
         with gr.Row():
             inputs = make_inputs(session.examples, views)
             outputs = make_outputs()

@@ -34,7 +34,8 @@ class TrainedPredictor:
         self.name = Path(checkpoint).name
         self.classes = network.classes
         self.palette = network.palette
-        self.is_semantic = config.get('default_scope') == 'mmseg'
+        scope = config.get('default_scope')
+        self.is_semantic = scope == 'mmseg'
 
     def predict(self, image: np.ndarray) -> Result:
         """Return all results of an image (H, W, 3) uint8 RGB."""

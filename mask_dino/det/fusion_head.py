@@ -119,7 +119,8 @@ class MaskDINOFusionHead(BasePanopticFusionHead):
     ) -> InstanceData:
         """Return the pairs of one image as mmdet's instances."""
         max_pixels = self.test_cfg.max_mask_pixels
-        result = make_instances(pairs, predictions.boxes, predictions.masks, sizes, max_pixels)
+        masks = predictions.masks
+        result = make_instances(pairs, predictions.boxes, masks, sizes, max_pixels)
         return InstanceData(
             bboxes=result.boxes, labels=result.labels, scores=result.scores, masks=result.masks
         )

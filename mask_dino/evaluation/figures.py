@@ -56,7 +56,8 @@ def _parse_item(name: str, most: int, thresholds: np.ndarray) -> Item:
         raise ValueError(
             f'metric_items: {name} is beyond proposal_nums, which end at {most}. Add {limit} there.'
         )
-    return Item(name, is_recall, threshold, parts['area'] or '', limit)
+    area = parts['area'] or ''
+    return Item(name, is_recall, threshold, area, limit)
 
 
 def default_items(is_proposal: bool, numbers: Sequence[int], thresholds: np.ndarray) -> list[Item]:

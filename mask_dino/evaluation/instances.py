@@ -43,12 +43,13 @@ class AnnotatedImage:
         Raises:
             DataError: If a mask cannot be decoded.
         """
-        labels = [annotation.label for annotation in self.annotations]
-        areas = [annotation.area for annotation in self.annotations]
-        is_crowd = [annotation.is_crowd for annotation in self.annotations]
-        regions: list[Any] = [annotation.box for annotation in self.annotations]
+        annotations = self.annotations
+        labels = [annotation.label for annotation in annotations]
+        areas = [annotation.area for annotation in annotations]
+        is_crowd = [annotation.is_crowd for annotation in annotations]
+        regions: list[Any] = [annotation.box for annotation in annotations]
         if kind == 'segm':
-            regions = [self.encode_mask(annotation, source) for annotation in self.annotations]
+            regions = [self.encode_mask(annotation, source) for annotation in annotations]
         return Objects(
             np.array(labels, np.int64),
             np.array(areas, np.float64),
@@ -63,15 +64,17 @@ class AnnotatedImage:
             DataError: The mask cannot be decoded.
         """
         mask = annotation.mask
-        problem = mask_problem(mask, self.width, self.height)
-        if problem not in (None, NO_PIXEL):
+        width, height = self.width, self.height
+        problem = mask_problem(mask, width, height)
+        is_usable = problem in (None, NO_PIXEL)
+        if not is_usable:
             raise DataError(
                 f'{source}: the segmentation of annotation {annotation.id} on {self.name} {problem}. Correct it, or '
                 "evaluate boxes only: metric='bbox'."
             )
         if isinstance(mask, dict) and not isinstance(mask['counts'], list):
             return mask
-        codes = coco_masks.frPyObjects(mask, self.height, self.width)
+        codes = coco_masks.frPyObjects(mask, height, width)
         return codes if isinstance(mask, dict) else coco_masks.merge(codes)
 
     def largest_class(self) -> int:

@@ -127,7 +127,8 @@ class PanopticQualityMetric(BaseMetric):
         logger = MMLogger.get_current_instance()
         classes = tuple(self.dataset_meta['classes'])
         if self.outfile_prefix is not None:
-            path = self.files(classes).write_json([entry for _, entry in results])
+            entries = [entry for _, entry in results]
+            path = self.files(classes).write_json(entries)
             logger.info(f'panoptic results are in {path}')
         if self.format_only:
             return {}

@@ -187,9 +187,8 @@ def check_parity(
             model = {
                 name: value[index].numpy() for name, value in zip(names, expected, strict=True)
             }
-            differences = compare_outputs(
-                {name: value[index] for name, value in file.items()}, model
-            )
+            outputs = {name: value[index] for name, value in file.items()}
+            differences = compare_outputs(outputs, model)
             listed = ', '.join(f'{name} {value:.1e}' for name, value in differences.items())
             say(f'largest differences for an input of {_size(batch)}: {listed}')
             problems += [name for name, value in differences.items() if not value <= tolerance]

@@ -90,7 +90,8 @@ def class_names(
     Raises:
         ExportError: If there are not as many names as classes of the head.
     """
-    known = dict(checkpoint.get('meta', {}).get('dataset_meta') or {})
+    meta = checkpoint.get('meta', {})
+    known = dict(meta.get('dataset_meta') or {})
     if 'test_dataloader' in config:
         init_default_scope(config.get('default_scope', 'mmengine'))
         dataset = DATASETS.build(dict(config.test_dataloader.dataset, lazy_init=True))
@@ -101,7 +102,8 @@ def class_names(
             f'the head of {config.filename} has {num_classes} classes, but the checkpoint and the test data name '
             f'{len(classes)}: set metainfo=dict(classes=(...)) in test_dataloader.dataset'
         )
-    return classes, fill_palette(known.get('palette'), num_classes)
+    palette = fill_palette(known.get('palette'), num_classes)
+    return classes, palette
 
 
 def fill_palette(palette: object, num_classes: int) -> tuple[tuple[int, int, int], ...]:

@@ -60,7 +60,8 @@ def _align(ours: Outputs, theirs: Outputs) -> tuple[np.ndarray, np.ndarray]:
 
 def _features(table: Outputs) -> np.ndarray:
     """Return numbers (N, F) by which rows are recognised."""
-    columns = [table['masks'][:, ::COARSE, ::COARSE]]
+    masks = table['masks']
+    columns = [masks[:, ::COARSE, ::COARSE]]
     for name, values in table.items():
         if name != 'masks':
             columns.append(values)

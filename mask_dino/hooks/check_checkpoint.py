@@ -100,7 +100,8 @@ class CheckCheckpointHook(Hook):
         self.file, self.classes = file, read_classes(checkpoint)
         state = get_state(checkpoint)
         # Original checkpoints keep their tensors under 'model', where mmengine does not look.
-        if is_original([*(checkpoint.get('model') or {}), *state]):
+        names = [*(checkpoint.get('model') or {}), *state]
+        if is_original(names):
             raise CheckpointError(describe_original(file))
         expected = read_shapes(unwrap(runner.model).state_dict())
         rename_head(state, expected)

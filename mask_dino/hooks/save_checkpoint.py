@@ -45,8 +45,7 @@ class DurableCheckpointHook(CheckpointHook):
 
     It takes the place of mmengine's under the same name, so that every config has it. The arguments are the same.
     Differs from mmengine's: a checkpoint is written to a temporary file, flushed and renamed; older checkpoints are
-    removed only then; a training that resumes does not depend on the file ``last_checkpoint``. Directories that are
-    not on a local disk are left to mmengine.
+    removed only then; resuming does not depend on ``last_checkpoint``. Only local directories are written so.
     """
 
     file_backend: BaseStorageBackend
@@ -77,13 +76,14 @@ class DurableCheckpointHook(CheckpointHook):
             return
         self.backend_args = dict(backend='durable')
         self.file_backend = self.late_removal = LateRemoval()
-        if is_main_process():
-            names = self.resumed.outdated
-            outdated = [name for name in names if is_checkpoint_name(name, self.filename_tmpl)]
-            leftovers = [Path(self.out_dir, name) for name in outdated]
-            for path in [*leftovers, *Path(self.out_dir).glob(f'*{UNFINISHED}')]:
-                path.unlink(missing_ok=True)
-            self.check_space(runner)
+        if not is_main_process():
+            return
+        for name in self.resumed.outdated:
+            if is_checkpoint_name(name, self.filename_tmpl):
+                Path(self.out_dir, name).unlink(missing_ok=True)
+        for path in Path(self.out_dir).glob(f'*{UNFINISHED}'):
+            path.unlink(missing_ok=True)
+        self.check_space(runner)
 
     def forget_foreign_files(self, runner: Runner) -> None:
         """Keep the names in a loaded checkpoint from leading to files that are no checkpoints of this training."""

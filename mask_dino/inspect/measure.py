@@ -84,11 +84,14 @@ def read_truths(
 ) -> list[tuple[str, Truth]]:
     """Return the files of a data set, or the first of them, with their annotated objects."""
     labels = find_labels(model)
-    count = len(dataset) if limit is None else min(limit, len(dataset))
+    count = len(dataset)
+    if limit is not None:
+        count = min(limit, count)
     truths = []
     for index in range(count):
         sample = dataset[index]['data_samples']
-        truths.append((sample.img_path, read_truth(sample, labels)))
+        truth = read_truth(sample, labels)
+        truths.append((sample.img_path, truth))
     return truths
 
 

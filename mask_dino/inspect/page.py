@@ -153,7 +153,8 @@ def encode_image(image: np.ndarray, kind: str) -> str:
     picture.thumbnail((LARGEST_IMAGE, LARGEST_IMAGE))
     buffer = io.BytesIO()
     picture.save(buffer, kind, quality=90)
-    return _to_address(buffer.getvalue(), kind.lower())
+    content = buffer.getvalue()
+    return _to_address(content, kind.lower())
 
 
 def _to_address(content: bytes, kind: str) -> str:

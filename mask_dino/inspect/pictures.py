@@ -49,7 +49,8 @@ def list_instances(
         label = int(instances.labels[number])
         text = f'{classes[label]} {score:.2f}'
         mask = instances.masks[number].astype(bool)
-        segments.append(Segment(label, text, mask, instances.bboxes[number]))
+        box = instances.bboxes[number]
+        segments.append(Segment(label, text, mask, box))
     return segments
 
 

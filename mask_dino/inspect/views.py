@@ -77,7 +77,9 @@ def inspect_layers(
         InspectionError: If the model or the image cannot be inspected, or there is no such query.
     """
     find_head(model)  # refuses other models before the image is read
-    item = prepare_image(model.cfg if config is None else config, image)
+    if config is None:
+        config = model.cfg
+    item = prepare_image(config, image)
     inputs = to_network(model, item)
     passed = trace(model, inputs)
     if truth is None:
@@ -110,13 +112,13 @@ def choose_queries(passed: Trace, queries: Sequence[int] | None, top_k: int) -> 
     """
     scores = passed.score()
     if queries is None:
-        return scores.topk(min(max(top_k, 1), len(scores))).indices
-    missing = [query for query in queries if not 0 <= query < len(scores)]
+        count = min(max(top_k, 1), len(scores))
+        return scores.topk(count).indices
+    last = len(scores) - 1
+    missing = [query for query in queries if not 0 <= query <= last]
     if missing or not queries:
-        raise InspectionError(
-            f'there is no query {missing[0] if missing else "in an empty list"}: the model has the queries 0 to '
-            f'{len(scores) - 1}'
-        )
+        asked = missing[0] if missing else 'in an empty list'
+        raise InspectionError(f'there is no query {asked}: the model has the queries 0 to {last}')
     return torch.tensor(list(queries), device=scores.device)
 
 

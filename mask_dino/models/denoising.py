@@ -35,7 +35,9 @@ class UnifiedDenoising(nn.Module):
         super().__init__()
         self.num_queries = num_queries
         self.noise_scale = noise_scale
-        self.flip_prob = noise_scale / 2 if flip_prob is None else flip_prob
+        if flip_prob is None:
+            flip_prob = noise_scale / 2
+        self.flip_prob = flip_prob
         self.label_embed = nn.Embedding(num_classes, embed_dims)
 
     def forward(self, targets: list[Targets], num_matching: int) -> Denoising:

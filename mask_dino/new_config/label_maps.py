@@ -154,7 +154,8 @@ def _has_one_channel(path: Path) -> bool:
 
 def _read_class_file(folder: Path) -> tuple[str, ...]:
     for name in CLASS_FILES:
-        if (folder / name).is_file():
-            lines = (folder / name).read_text(encoding='utf-8').splitlines()
+        file = folder / name
+        if file.is_file():
+            lines = file.read_text(encoding='utf-8').splitlines()
             return tuple(line.strip() for line in lines if line.strip())
     return ()

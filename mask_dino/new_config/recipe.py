@@ -145,9 +145,10 @@ def _fit_proportions(measures: Measures, side: int) -> tuple[int, int]:
     if not measures.one_shape:
         return side, side
     longer = max(measures.width, measures.height)
-    sides = [
-        math.ceil(length / longer * side / 32) * 32 for length in (measures.width, measures.height)
-    ]
+    sides = []
+    for length in (measures.width, measures.height):
+        exact = length / longer * side
+        sides.append(math.ceil(exact / 32) * 32)
     return sides[0], sides[1]
 
 

@@ -152,7 +152,8 @@ class ObjectCrops(Dataset):
         if self.is_test:
             return 1.0
         low, high = np.log(self.scales)
-        return float(np.exp(np.random.uniform(low, high)))
+        exponent = np.random.uniform(low, high)
+        return float(np.exp(exponent))
 
 
 def crop_square(

@@ -72,8 +72,10 @@ def list_images(paths: list[Path]) -> list[Path]:
     """
     images: list[Path] = []
     for path in paths:
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
-        images += [file for file in files if not path.is_dir() or file.suffix.lower() in SUFFIXES]
+        if not path.is_dir():
+            images.append(path)
+            continue
+        images += [file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES]
     if not images:
         raise ImageError(
             f'there are no images in {", ".join(map(str, paths))}; known are {", ".join(sorted(SUFFIXES))}'

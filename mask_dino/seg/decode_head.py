@@ -165,7 +165,8 @@ def to_targets(sample: SegDataSample, num_classes: int, ignore_index: int) -> Ta
     masks = classes == labels[:, None, None]
     # Without ignored pixels, all pixels are known and the losses need no map of them.
     known = classes != ignore_index if ignore_index in present else None
-    return Targets(labels, masks_to_boxes(masks), masks, known)
+    boxes = masks_to_boxes(masks)
+    return Targets(labels, boxes, masks, known)
 
 
 @MODELS.register_module()

@@ -54,7 +54,7 @@ def check_coco(
         complete: As for :func:`check_mask_fit`.
     """
     if usage.evaluation and isinstance(content, dict):
-        content = dict(annotations=[]) | content  # test sets may keep theirs secret
+        content = dict(annotations=[]) | content  # test sets can have none
     if problems := _check_kind(content, file) or check_structure(content, file):
         return problems
     findings = check_categories(content, file, classes)

@@ -66,11 +66,9 @@ def _check_annotations(content: dict, file: str, evaluation: bool) -> list[Findi
     """Report annotations without an image, second annotations of an image, and incomplete annotations."""
     entries = content.get('annotations', [])
     for field, kind in dict(file_name=str, segments_info=list).items():
-        broken = [
-            entry.get('image_id') for entry in entries if not isinstance(entry.get(field), kind)
-        ]
+        broken = [entry for entry in entries if not isinstance(entry.get(field), kind)]
         if broken:
-            listed = first_few(broken, 5)
+            listed = first_few((entry.get('image_id') for entry in broken), 5)
             message = (
                 f'annotations without {field}, of the images with id {listed}: {FORM}. {EXPORT}.'
             )

@@ -66,12 +66,10 @@ def check_images(summary: Survey, decode: bool) -> list[Finding]:
         return findings
     pairs = zip(summary.paths, summary.sizes, strict=True)
     images = [(path, size) for path, size in pairs if size and not is_url(path)]
-    looked_at = [
-        images[index] for index in spread_evenly(len(images), len(images) if decode else HEADERS)
-    ]
-    problems = [
-        problem for path, size in looked_at if (problem := image_problem(path, size, decode))
-    ]
+    limit = len(images) if decode else HEADERS
+    looked_at = [images[index] for index in spread_evenly(len(images), limit)]
+    problems = [image_problem(path, size, decode) for path, size in looked_at]
+    problems = [problem for problem in problems if problem]
     findings = check_depth(summary.paths)
     if not problems:
         return findings
