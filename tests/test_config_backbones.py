@@ -77,7 +77,7 @@ def test_a_step_of_training(name):
 
 def test_composing_a_backbone_takes_few_lines(tmp_path):
     """The example of the page."""
-    text = Path('docs/guides/backbones.md').read_text().partition('## Another backbone')[2]
+    text = Path('docs/guides/backbones.md').read_text().partition('# Other backbones')[2]
     example = text.partition('```python\n')[2].partition('```')[0]
     (tmp_path / 'mine.py').write_text(example.replace("'./", f"'{CONFIGS.resolve()}/"))
     assert len([line for line in example.splitlines() if line]) <= 8
