@@ -52,6 +52,7 @@ class NamedFailures(BaseDataset):
     """
 
     findings: list[Finding] | None = None  # of the annotation file; None before it is loaded
+    num_listed = 0  # images of the annotation file, before filter_cfg and indices leave some out
 
     def full_init(self) -> None:
         """Load the annotations.
@@ -135,6 +136,7 @@ class CheckedCocoDataset(NamedFailures, CocoDataset):
             DataError: There is no such file, or it is not JSON.
         """
         content = self.read_and_check()
+        self.num_listed = len(content['images'])
         classes = self.metainfo['classes']
         known = [category for category in content['categories'] if category['name'] in classes]
         self.cat_ids = [category['id'] for category in known]

@@ -84,6 +84,7 @@ class CheckedCocoPanopticDataset(NamedFailures, CocoPanopticDataset):
         labels = range(len(self.cat_ids))
         self.cat2label = dict(zip(self.cat_ids, labels, strict=True))
         images = parse_images(content, classes)
+        self.num_listed = len(images)
         return [self.describe(image) for image in images]
 
     def describe(self, image: PanopticImage) -> dict:

@@ -16,6 +16,25 @@ from .semantic import PanopticIoUMetric
 SEMANTIC_FIGURES = ['mIoU', 'mAcc', 'aAcc']
 
 
+def build_metric(config: Mapping, scope: str | None) -> BaseMetric | None:
+    """Return a metric, or None if it is of another package.
+
+    Args:
+        scope: The registry in which its type is looked up.
+
+    Raises:
+        LookupError, TypeError, ValueError: If it does not take its options.
+    """
+    with METRICS.switch_scope_and_registry(scope) as registry:
+        kind: Any = registry.get(config['type'])
+    known = (CompleteCocoMetric, PanopticQualityMetric, PanopticIoUMetric)
+    if not (isinstance(kind, type) and issubclass(kind, known)):
+        return None
+    options = {name: value for name, value in config.items() if name != 'type'}
+    metric: BaseMetric = kind(**options)
+    return metric
+
+
 def list_figures(configs: list[Mapping], metainfo: dict, scope: str | None) -> list[str] | None:
     """Return the names of the figures of an evaluator.
 
@@ -32,13 +51,9 @@ def list_figures(configs: list[Mapping], metainfo: dict, scope: str | None) -> l
     """
     names: list[str] = []
     for config in configs:
-        with METRICS.switch_scope_and_registry(scope) as registry:
-            kind: Any = registry.get(config['type'])
-        known = (CompleteCocoMetric, PanopticQualityMetric, PanopticIoUMetric)
-        if not (isinstance(kind, type) and issubclass(kind, known)):
+        metric = build_metric(config, scope)
+        if metric is None:
             return None
-        options = {name: value for name, value in config.items() if name != 'type'}
-        metric: BaseMetric = kind(**options)
         metric.dataset_meta = metainfo
         names += [f'{metric.prefix}/{name}' for name in _own_names(metric)]
     return names

@@ -124,6 +124,9 @@ def _worker_problems(loader: Mapping) -> Iterator[str]:
 
 def _loader_problems(loader: Mapping, scope: str | None) -> Iterator[str]:
     yield from _worker_problems(loader)
+    batch_size = loader.get('batch_size', 1)
+    if not isinstance(batch_size, int) or batch_size < 1:
+        yield f'batch_size is {batch_size!r}. Write a whole number of images, 1 or more.'
     for name in ('samples_per_gpu', 'workers_per_gpu'):
         if name in loader:
             yield f'{name} is an argument of old versions. Write {OLD_ARGUMENTS[name]}.'

@@ -1,4 +1,4 @@
-"""Check that evaluators use the annotation file of their data set."""
+"""Check the evaluators of a config: their options, their files, and the figures that they give."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,11 +8,10 @@ from mmengine.dataset import BaseDataset
 from mmengine.hooks import CheckpointHook
 from mmengine.registry import METRICS
 
-from ...evaluation.figure_names import list_figures
-from ...messages import DataError, Finding, error, first_few, is_url, plural, warning
-from .categories import check_categories
-from .coco_file import read_coco
+from ...evaluation.figure_names import build_metric, list_figures
+from ...messages import DataError, Finding, error, first_few, is_url, warning
 from .config import leaf_datasets
+from .evaluator_files import check_delivered_truth, check_delivery, check_evaluator_file
 
 BY_ORDER = {'CocoMetric', 'CocoPanopticMetric'}
 """Metrics that number the classes in the order of their file."""
@@ -45,15 +44,47 @@ def check_evaluator(loader: str, dataset: Any, evaluators: Any, scope: str | Non
             continue
         one_each = 'MultiDatasetsEvaluator' in _type_name(evaluators) and index < len(leaves)
         parts = leaves[index : index + 1] if one_each else leaves
-        if metric.get('ann_file'):
-            findings += _check_file(
-                f'{evaluator}.ann_file', metric['ann_file'], parts, bool(names & BY_NAME)
-            )
-        folder = metric.get('seg_prefix')
-        if folder and not is_url(folder) and not os.path.isdir(folder):
-            remedy = f'Name the folder of the PNGs, as in data_prefix.seg of {loader}'
-            findings.append(error(f'{evaluator}.seg_prefix: {folder} does not exist. {remedy}.'))
+        findings += _check_options(evaluator, metric, names, scope)
+        findings += _check_files(evaluator, metric, names, parts)
     return findings
+
+
+def _check_files(
+    evaluator: str, metric: Mapping, names: set[str], leaves: Sequence[BaseDataset]
+) -> list[Finding]:
+    """Compare the files of a metric with the data sets that it evaluates."""
+    findings: list[Finding] = []
+    field = f'{evaluator}.ann_file'
+    if metric.get('ann_file'):
+        findings += check_evaluator_file(field, metric, leaves, bool(names & BY_NAME))
+    if metric.get('ann_file') and names & BY_ORDER:
+        findings += check_delivery(field, metric['ann_file'], leaves)
+    if not metric.get('ann_file') and 'CocoMetric' in names:
+        findings += check_delivered_truth(field, leaves)
+    folder = metric.get('seg_prefix')
+    if folder and not is_url(folder) and not os.path.isdir(folder):
+        remedy = 'Name the folder of the PNGs, as in data_prefix.seg of the dataset'
+        findings.append(error(f'{evaluator}.seg_prefix: {folder} does not exist. {remedy}.'))
+    return findings
+
+
+def _check_options(
+    evaluator: str, metric: Mapping, names: set[str], scope: str | None
+) -> list[Finding]:
+    """Report options of a metric that it does not take, and a metric whose figures can be wrong."""
+    if 'CocoMetric' in names and 'CompleteCocoMetric' not in names:
+        message = (
+            f'{evaluator}: CocoMetric of MMDetection counts an annotation with the id 0 as not found, and computes mAP '
+            'with 100 detections per image and class whatever proposal_nums says. '
+        )
+        return [
+            warning(f"{message}Write type='CompleteCocoMetric', which takes the same arguments.")
+        ]
+    try:
+        build_metric(metric, scope)
+    except (LookupError, TypeError, ValueError) as reason:
+        return [error(f'{evaluator}: {metric["type"]}: {reason.args[0]}')]
+    return []
 
 
 def check_save_best(config: Mapping, dataset: Any) -> list[Finding]:
@@ -74,6 +105,8 @@ def check_save_best(config: Mapping, dataset: Any) -> list[Finding]:
         figures = list_figures(metrics, dataset.metainfo, config.get('default_scope'))
     except DataError as reason:
         return [error(f'val_evaluator: {reason}')]
+    except (LookupError, TypeError, ValueError):
+        return []  # told with the options of the metric
     if not figures:
         return []
     listed = f'The validation gives {first_few(figures, 40)}.'
@@ -102,8 +135,9 @@ def _comparing_metrics(evaluators: Any) -> Iterator[Mapping]:
     """Yield the configs of metrics, also of those in an evaluator; not those that only write files."""
     listed = evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]
     for metric in listed:
-        if isinstance(metric, Mapping) and 'metrics' in metric:
-            yield from _comparing_metrics(metric['metrics'])
+        inner = metric.get('metrics') if isinstance(metric, Mapping) else None
+        if isinstance(inner, (list, tuple, Mapping)):
+            yield from _comparing_metrics(inner)
         elif isinstance(metric, Mapping) and not metric.get('format_only'):
             yield metric
 
@@ -127,74 +161,3 @@ def _lists_images(dataset: Any) -> bool:
     if not isinstance(dataset, BaseDataset) or not dataset.ann_file or not len(dataset):
         return False
     return {'img_id', 'img_path', 'width', 'height'} <= dataset.get_data_info(0).keys()
-
-
-def _check_file(
-    field: str, file: str, leaves: Sequence[BaseDataset], by_name: bool
-) -> list[Finding]:
-    """Compare the file of a metric with the data sets that it evaluates."""
-    if all(os.path.realpath(file) == os.path.realpath(leaf.ann_file) for leaf in leaves):
-        return []
-    try:
-        content = dict(annotations=[]) | read_coco(file)
-        images = {image['id']: image for image in content['images']}
-        names = [category['name'] for category in content['categories']]
-    except (DataError, LookupError, TypeError) as reason:
-        return [error(f'{field}: {file} cannot be read: {reason}')]
-    infos = [leaf.get_data_info(index) for leaf in leaves for index in range(len(leaf))]
-    findings = _compare_images(field, file, infos, images, leaves[0].ann_file)
-    metainfo = leaves[0].metainfo
-    classes = metainfo.get('classes') or ()
-    if set(names).isdisjoint(metainfo.get('stuff_classes', classes)):
-        # An instance file of panoptic data has only the things.
-        classes = metainfo.get('thing_classes', classes)
-    if by_name and set(classes) <= set(names):
-        return findings
-    # Counts of what is left out belong to the file of the data set.
-    compared = content | dict(annotations=[])
-    return findings + [
-        error(f'{field}: {message}') for _, message in check_categories(compared, file, classes)
-    ]
-
-
-def _compare_images(
-    field: str, file: str, infos: Sequence[Mapping], images: Mapping[Any, Mapping], data_file: str
-) -> list[Finding]:
-    """Compare the images of data sets with the images in a metric's file, by id, name and size."""
-    remedy = 'Name the same file in both.'
-    missing = [info['img_id'] for info in infos if info['img_id'] not in images]
-    if missing:
-        message = f'{field} is {file}, which lacks {len(missing)} images of {data_file}, the ann_file of the data set: '
-        return [error(f'{message}{first_few(missing, 3)}. {remedy}')]
-
-    pairs = [(info, images[info['img_id']]) for info in infos]
-    differing = [
-        _describe_pair(info, image) for info, image in pairs if not _is_same_image(info, image)
-    ]
-    if differing:
-        message = f'{field} is {file}, which has other images than {data_file} under {plural(len(differing), "id")}: '
-        return [error(f'{message}{first_few(differing, 2, "; ")}. {remedy}')]
-
-    surplus = len(images) - len(infos)
-    if surplus > 0:
-        message = (
-            f'{field}: {file} has {plural(surplus, "image")} that the data set does not deliver. '
-        )
-        return [warning(f'{message}A metric may count their objects as missed. {remedy}')]
-    return []
-
-
-def _is_same_image(info: Mapping, image: Mapping) -> bool:
-    """Compare names and sizes, where the file of the metric has them."""
-    name = os.path.basename(info['img_path'])
-    width = info['width']
-    height = info['height']
-    if os.path.basename(image.get('file_name', name)) != name:
-        return False
-    return image.get('width', width) == width and image.get('height', height) == height
-
-
-def _describe_pair(info: Mapping, image: Mapping) -> str:
-    in_data = f'{info["img_path"]} ({info["width"]} x {info["height"]})'
-    in_metric = f'{image.get("file_name")} ({image.get("width")} x {image.get("height")})'
-    return f'{info["img_id"]} is {in_data}, but {in_metric} there'

@@ -38,6 +38,11 @@ def loop_problems(config: Mapping, loaders: Iterable[str]) -> list[str]:
                 else ', with shuffle=False'
             )
             problems.append(f'{problem}. {remedy}.')
+        if 'train' not in loader and config[loader].get('drop_last'):
+            problems.append(
+                f'{loader}: drop_last leaves out the images of the last batch, and their objects count as missed. '
+                'Write drop_last=False.'
+            )
     if 'train_dataloader' in loaders and isinstance(config.get('train_cfg'), Mapping):
         problems += _schedule_problems(config)
     return problems

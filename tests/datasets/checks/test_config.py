@@ -167,3 +167,18 @@ def test_options_of_loader_processes_need_some(options, remedy):
     assert problem.startswith('train_dataloader: num_workers is 0') and remedy in problem
     workers = loader | dict(num_workers=1)
     assert config_problems(dict(train_dataloader=workers), ['train_dataloader']) == []
+
+
+@pytest.mark.parametrize('size', [0, -1, '8', None, 2.5])
+def test_a_batch_has_a_whole_number_of_images(size):
+    loader = dict(batch_size=size, dataset=[1, 2], sampler=FINITE)
+    [problem] = config_problems(dict(train_dataloader=loader), ['train_dataloader'])
+    assert problem.startswith(f'train_dataloader: batch_size is {size!r}')
+
+
+def test_an_evaluation_leaves_out_no_image():
+    loader = dict(dataset=[1, 2], sampler=FINITE, drop_last=True)
+    for name in ('val_dataloader', 'test_dataloader'):
+        [problem] = config_problems({name: loader}, [name])
+        assert problem.startswith(f'{name}: drop_last leaves out')
+    assert config_problems(dict(train_dataloader=loader), ['train_dataloader']) == []

@@ -120,3 +120,80 @@ def test_a_data_set_without_images_is_an_error(folder):
     assert 'no image left' in message and 'filter_cfg' in message
     with pytest.raises(DataError, match='no image left'):
         build_dataset(folder, filter_cfg=dict(min_size=999))
+
+
+def move(content: dict) -> None:
+    for annotation in content['annotations']:
+        annotation['bbox'][0] += 9
+        polygon = annotation['segmentation'][0]
+        polygon[::2] = [x + 9 for x in polygon[::2]]
+
+
+def exchange_ids(content: dict) -> None:
+    for category in content['categories']:
+        category['id'] = 3 - category['id']
+
+
+def remove_objects(content: dict) -> None:
+    content['annotations'].clear()
+
+
+@pytest.mark.parametrize('change', [move, exchange_ids, remove_objects])
+def test_a_file_of_other_objects_is_refused_although_its_images_have_the_same_names(folder, change):
+    content = coco_content()
+    change(content)
+    write_coco(folder, content, 'other.json')
+    dataset = build_dataset(folder, test_mode=True)
+    [message] = error_messages(check(dataset, metric(folder, 'other.json', 'CompleteCocoMetric')))
+    assert 'val_evaluator.ann_file: the file has other objects' in message
+    assert 'in 3 of 3 images' in message and '0.jpg' in message
+
+
+def test_a_file_with_few_corrected_objects_is_a_warning(folder):
+    content = coco_content()
+    content['annotations'][0]['bbox'][2] += 5
+    write_coco(folder, content, 'other.json')
+    dataset = build_dataset(folder, test_mode=True)
+    findings = check(dataset, metric(folder, 'other.json', 'CompleteCocoMetric'))
+    assert error_messages(findings) == []
+    assert any('other objects than' in message for _, message in findings)
+
+
+def test_objects_that_only_the_evaluator_reads_are_checked_too(folder):
+    content = coco_content()
+    content['annotations'][0]['segmentation'] = [[1, 2]]
+    write_coco(folder, content, 'other.json')
+    dataset = build_dataset(folder, test_mode=True)
+    options = metric(folder, 'other.json', 'CompleteCocoMetric') | dict(metric=['bbox', 'segm'])
+    [message] = error_messages(check(dataset, options))
+    assert message.startswith('val_evaluator.ann_file: ') and 'segmentation has' in message
+
+
+def test_images_that_a_data_set_leaves_out_are_told(folder):
+    dataset = build_dataset(folder, test_mode=True, indices=2)
+    findings = check(dataset, metric(folder, 'train.json', 'CompleteCocoMetric'))
+    assert any('has 1 image that the data set does not deliver' in text for _, text in findings)
+
+
+@pytest.mark.parametrize(
+    ('options', 'word'),
+    [
+        (dict(metric='segmm'), 'segmm'),
+        (dict(metrics='bbox'), 'metrics'),
+        (dict(iou_thrs=[50]), 'iou_thrs'),
+        (dict(metric_items=['mAP_99']), 'mAP_99'),
+        (dict(ann_file=None), 'val_evaluator.ann_file is missing'),
+    ],
+)
+def test_options_of_a_metric_are_checked(folder, options, word):
+    dataset = build_dataset(folder, test_mode=True)
+    evaluator = metric(folder, 'train.json', 'CompleteCocoMetric') | options
+    [message] = error_messages(check(dataset, evaluator))
+    assert message.startswith('val_evaluator') and word in message
+
+
+def test_the_metric_of_mmdet_is_a_warning(folder):
+    dataset = build_dataset(folder, test_mode=True)
+    findings = check(dataset, metric(folder, 'train.json'))
+    assert error_messages(findings) == []
+    assert any("type='CompleteCocoMetric'" in message for _, message in findings)

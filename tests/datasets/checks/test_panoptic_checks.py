@@ -195,7 +195,8 @@ def test_evaluators_must_know_the_images(tmp_path, metric):
     other = tmp_path / 'other.json'
     other.write_text(json.dumps(panoptic_content(PICTURES[:1])))
     dataset = build_dataset(tmp_path, test_mode=True)
-    good = dict(type=metric, **truth_files(tmp_path))
+    options = dict(metric=['segm']) if 'AP' in metric else {}
+    good = dict(type=metric, **truth_files(tmp_path), **options)
     assert error_messages(check(dataset, train_evaluator=[good])) == []
     (message,) = error_messages(
         check(dataset, train_evaluator=[good, good | dict(ann_file=str(other))])
