@@ -40,6 +40,9 @@ class MaskDINOOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             if 'decay_mult' not in own and has_no_decay(model, name):
                 keys[name] = own | dict(decay_mult=0.0)
         wrapper: OptimWrapper = super().__call__(model)
+        # The optimiser reads the settings for every parameter, and mmengine's ConfigDict is slow to read.
+        groups = wrapper.optimizer.param_groups
+        groups[:] = [dict(group.items()) for group in groups]
         return wrapper
 
     def add_params(

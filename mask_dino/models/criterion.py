@@ -9,7 +9,7 @@ from mmdet.utils import reduce_mean
 from torch import Tensor, nn
 
 from ..ops.points import MaskPoints, PointSampler, pick_logits
-from ..ops.transformer_layers import recompute
+from ..ops.transformer_layers import recompute_if_large
 from ..structures import Matches, Outputs, Predictions, Targets
 
 
@@ -228,9 +228,8 @@ class MaskDINOCriterion(nn.Module):
         losses = []
         for (logits, index), target_of_part in zip(parts, targets, strict=True):
             # What lies between logits and losses needs little time, but more memory than both.
-            losses.append(
-                recompute(self.compare_masks, logits, index, target_of_part, points.masks)
-            )
+            inputs = (logits, index, target_of_part, points.masks)
+            losses.append(recompute_if_large(logits.numel(), self.compare_masks, *inputs))
         return torch.cat(losses, 1)
 
     def compare_masks(self, logits: Tensor, index: Tensor, target: Tensor, masks: Tensor) -> Tensor:

@@ -91,37 +91,23 @@ class DeformableAttention(nn.Module):
         A function of its own, so that its intermediate tensors are freed before the sampling, which needs most memory.
         """
         points = (self.num_levels, self.num_points)
-        if is_exporting() and reference.shape[-1] == 2:
+        if reference.shape[-1] == 2:
             locations = self.locate_around_points(located, reference, spatial_shapes)
         else:
-            offsets = self.sampling_offsets(located).float()
-            offsets = offsets.unflatten(-1, (self.num_heads, *points, 2))
-            locations = self.locate(reference.float(), offsets, spatial_shapes)
+            locations = self.locate_around_boxes(located, reference.float())
         weights = self.attention_weights(located).float()
         weights = weights.unflatten(-1, (self.num_heads, -1))
         weights = weights.softmax(-1)  # over the points of all levels
         return locations, weights.unflatten(-1, points)
 
-    def locate(self, reference: Tensor, offsets: Tensor, spatial_shapes: Tensor) -> Tensor:
-        """Return the locations (B, Q, heads, V, points, 2), xy in [0, 1], of offsets of the same shape.
-
-        Around points, offsets are in pixels. Around boxes, an offset of ``num_points`` is half a box.
-        """
-        reference = reference[:, :, None, :, None]  # (B, Q, 1, V, 1, 2 or 4)
-        if reference.shape[-1] == 2:
-            width_height = spatial_shapes.flip(1)[:, None]  # (V, 1, 2)
-            return reference + offsets / width_height
-        center = reference[..., :2]
-        size = reference[..., 2:]
-        return center + offsets / self.num_points * size * 0.5
-
     def locate_around_points(
         self, located: Tensor, reference: Tensor, spatial_shapes: Tensor
     ) -> Tensor:
-        """Return what :meth:`locate` returns for points (B, Q, V, 2), by fewer operations on large tensors.
+        """Return locations (B, Q, heads, V, points, 2) around points (B, Q, V, 2); offsets are in pixels.
 
-        The weights of the layer are divided by the sizes of the levels, not its output. Programs that run exported
-        files are slow where they repeat a short last dimension, so that the points are repeated before they are added.
+        The weights of the layer are divided by the sizes of the levels, not its output, and the points are repeated
+        before they are added: operations that repeat a short last dimension of large tensors are slow, on a CPU and in
+        programs that run exported files.
         """
         shape = (self.num_heads, self.num_levels, self.num_points, 2)
         width_height = spatial_shapes.flip(1)[:, None]  # (V, 1, 2)
@@ -129,11 +115,24 @@ class DeformableAttention(nn.Module):
         layer = self.sampling_offsets
         weight = layer.weight / divisor[:, None]
         bias = layer.bias / divisor
-        offsets = F.linear(located, weight, bias)
-        points = reference[:, :, None, :, None]  # (B, Q, 1, V, 1, 2)
-        repeated = points.expand(-1, -1, *shape)
-        locations = repeated.flatten(2) + offsets
-        return locations.unflatten(-1, shape)
+        offsets = F.linear(located, weight, bias).float()
+        offsets = offsets.unflatten(-1, (self.num_heads, -1))  # (B, Q, heads, V * points * 2)
+        points = reference[:, :, :, None]  # (B, Q, V, 1, 2)
+        repeated = points.expand(-1, -1, *shape[1:]).flatten(2)
+        locations = repeated[:, :, None] + offsets
+        return locations.unflatten(-1, shape[1:])
+
+    def locate_around_boxes(self, located: Tensor, reference: Tensor) -> Tensor:
+        """Return locations (B, Q, heads, V, points, 2) around boxes (B, Q, V, 4).
+
+        An offset of ``num_points`` is half a box.
+        """
+        offsets = self.sampling_offsets(located).float()
+        offsets = offsets.unflatten(-1, (self.num_heads, self.num_levels, self.num_points, 2))
+        boxes = reference[:, :, None, :, None]  # (B, Q, 1, V, 1, 4)
+        center = boxes[..., :2]
+        size = boxes[..., 2:]
+        return center + offsets / self.num_points * size * 0.5
 
     def sample(self, values: Tensor, memory: Memory, locations: Tensor, weights: Tensor) -> Tensor:
         """Return the weighted sums (B, Q, C) of values (B, L, heads, C / heads) by the fastest way there is.

@@ -69,9 +69,9 @@ def find_smallest(values: Tensor, count: int) -> Tensor:
     # Non-negative floats sort like their bits read as int32, and topk on int32 takes half the time.
     bits = values.view(torch.int32)
     if values.is_cpu and torch.get_num_threads() <= MAX_THREADS_OF_PARTITION:
-        chosen = _partition_rows(bits.numpy(), count)
+        chosen = partition_rows(bits, count)
         if chosen is not None:
-            return torch.from_numpy(chosen)
+            return chosen
     return bits.topk(count, largest=False, sorted=False).indices
 
 
@@ -79,21 +79,22 @@ MAX_THREADS_OF_PARTITION = 4
 """Threads up to which numpy's partition, which uses one thread, is faster than topk."""
 
 
-def _partition_rows(values: np.ndarray, count: int) -> np.ndarray | None:
+def partition_rows(values: Tensor, count: int) -> Tensor | None:
     """Return the indices (M, count), ascending, of the smallest values (M, S) of each row; None if rows leave a choice.
 
-    This takes a third of the time of topk, and ascending indices are read faster afterwards.
+    This runs on the CPU, in a third of the time of topk, and ascending indices are read faster afterwards.
     """
     rows, columns = values.shape
     if not count:
         return None
-    parted = np.partition(values, count - 1, axis=1)
+    array = values.numpy()
+    parted = np.partition(array, count - 1, axis=1)
     largest_chosen = parted[:, count - 1, None]  # (M, 1)
-    chosen = np.flatnonzero(values <= largest_chosen)
+    chosen = np.flatnonzero(array <= largest_chosen)
     if len(chosen) != rows * count:  # equal values, of which some are left out
         return None
     row_starts = np.arange(rows)[:, None] * columns
-    return chosen.reshape(rows, count) - row_starts
+    return torch.from_numpy(chosen.reshape(rows, count) - row_starts)
 
 
 def random_points(num_points: int, device: torch.device, known: Tensor | None = None) -> Tensor:

@@ -118,10 +118,15 @@ class _SumPoints(Function):
         grad_weights = torch.lerp(top, bottom, y)
         grad_x = torch.lerp(p01 - p00, p11 - p10, y)
         grad_y = bottom - top
-        grad_pixels = torch.stack((grad_x, grad_y), -1) * weight[..., None]
-        width_height = gradient.new_tensor(ctx.sizes).flip(1)  # (V, 2)
-        grad_locations = grad_pixels.view_as(locations) * width_height[:, None]
-        return grad_values.view_as(values), None, grad_locations, grad_weights.view_as(weights)
+        points = locations.shape[-2]
+        height, width = torch.tensor(ctx.sizes).repeat_interleave(points, 0).T  # (K,) each
+        grad_locations = torch.stack((grad_x * weight * width, grad_y * weight * height), -1)
+        return (
+            grad_values.view_as(values),
+            None,
+            grad_locations.view_as(locations),
+            grad_weights.view_as(weights),
+        )
 
 
 def _find_neighbours(values: Tensor, sizes: Sizes, locations: Tensor) -> Neighbours:
@@ -153,8 +158,8 @@ def _find_neighbours(values: Tensor, sizes: Sizes, locations: Tensor) -> Neighbo
 def _split_pixels(locations: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
     """Return the pixel before each point, counted from the start of the border, and the distance to it in pixels."""
     pixels = (locations * size).sub_(0.5 - BORDER)
-    # fmax also moves NaN into the border, so that it never becomes the number of a row.
-    pixels = pixels.fmax(pixels.new_zeros(())).minimum(size + float(BORDER))
+    # NaN also goes into the border, so that it never becomes the number of a row.
+    pixels = pixels.nan_to_num_().clamp_(min=0).minimum(size + float(BORDER))
     before = pixels.floor()
     return before, pixels.sub_(before)
 
@@ -176,8 +181,9 @@ def _multiply_rows(rows: Tensor, gradient: Tensor, values: Tensor) -> Tensor:
         pattern = torch.sparse_csr_tensor(
             line_starts, rows.flatten(), zeros, shape, check_invariants=False
         )
-        products: Tensor = torch.sparse.sampled_addmm(pattern, gradient, all_rows.T).values()
-    return products.view_as(rows)
+        # In place, without a copy of the row numbers.
+        torch.sparse.sampled_addmm(pattern, gradient, all_rows.T, out=pattern)
+    return pattern.values().view_as(rows)
 
 
 def _scatter_gradient(rows: Tensor, shares: Tensor, gradient: Tensor, num_rows: int) -> Tensor:

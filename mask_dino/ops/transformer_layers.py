@@ -16,6 +16,9 @@ from .deformable_attention import DeformableAttention
 
 MAX_TOKENS = 512
 """Tokens of an image that a feed-forward network takes at once in training on a CPU; changes no value."""
+MAX_KEPT_VALUES = 2**19
+"""Up to this many numbers (2 MB) are kept for the backward pass: computing them again would take more time than they
+are worth in memory."""
 
 
 class LayerSizes(NamedTuple):
@@ -124,6 +127,7 @@ class FeedForward(nn.Module):
 
     def __init__(self, embed_dims: int, channels: int) -> None:
         super().__init__()
+        self.channels = channels
         hidden = nn.Sequential(nn.Linear(embed_dims, channels), nn.ReLU(inplace=True))
         self.layers = nn.Sequential(hidden, nn.Linear(channels, embed_dims))
 
@@ -142,10 +146,12 @@ class RecomputedFeedForward(FeedForward):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Add to the tokens (B, L, C) what the layers make of them."""
-        in_parts = tokens.is_cpu and torch.is_grad_enabled()
+        batch, length, _ = tokens.shape
+        num_hidden_values = batch * length * self.channels
+        in_parts = tokens.is_cpu and torch.is_grad_enabled() and length > MAX_TOKENS
         parts = tokens.split(MAX_TOKENS, 1) if in_parts else (tokens,)
-        outputs = [recompute(self.layers, part) for part in parts]
-        output = torch.cat(outputs, 1)
+        outputs = [recompute_if_large(num_hidden_values, self.layers, part) for part in parts]
+        output = torch.cat(outputs, 1) if in_parts else outputs[0]
         return output + tokens
 
 
@@ -174,6 +180,13 @@ def apply_layer(layer: nn.Module, with_cp: bool, *inputs: Any) -> Tensor:
     """Return the output of a layer; ``with_cp`` trades time for memory as :func:`recompute` does."""
     output: Tensor = recompute(layer, *inputs) if with_cp else layer(*inputs)
     return output
+
+
+def recompute_if_large(num_values: int, function: Callable[..., Tensor], *inputs: Any) -> Tensor:
+    """Do as :func:`recompute` where more than :data:`MAX_KEPT_VALUES` numbers would be kept."""
+    if num_values <= MAX_KEPT_VALUES:
+        return function(*inputs)
+    return recompute(function, *inputs)
 
 
 def recompute(function: Callable[..., Tensor], *inputs: Any) -> Tensor:

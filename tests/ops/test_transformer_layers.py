@@ -41,10 +41,12 @@ def assert_same_gradients(ours, theirs, inputs, parameters):
             torch.testing.assert_close(a, b)
 
 
+@pytest.mark.parametrize('max_kept', [0, 2**19])
 @pytest.mark.parametrize('max_tokens', [1, 4, 100])
 @pytest.mark.parametrize('kind', [FeedForward, RecomputedFeedForward])
-def test_feed_forward_networks_are_those_of_mmcv(kind, max_tokens, monkeypatch):
+def test_feed_forward_networks_are_those_of_mmcv(kind, max_tokens, max_kept, monkeypatch):
     monkeypatch.setattr(layers, 'MAX_TOKENS', max_tokens)
+    monkeypatch.setattr(layers, 'MAX_KEPT_VALUES', max_kept)
     torch.manual_seed(0)
     theirs, ours = FFN(8, 64), kind(8, 64)
     ours.load_state_dict(theirs.state_dict())
@@ -58,10 +60,13 @@ def test_feed_forward_networks_are_those_of_mmcv(kind, max_tokens, monkeypatch):
         torch.testing.assert_close(ours(x), expected)
 
 
-def test_hidden_layers_of_the_encoder_are_not_kept():
+def test_large_hidden_layers_of_the_encoder_are_not_kept(monkeypatch):
     x = torch.randn(2, 100, 8, requires_grad=True)
-    assert kept(FeedForward(8, 64), x) == 2 * 100 * 64
-    assert kept(RecomputedFeedForward(8, 64), x) == 2 * 100 * 8
+    hidden = 2 * 100 * 64
+    for limit, largest in ((hidden, hidden), (hidden - 1, x.numel())):
+        monkeypatch.setattr(layers, 'MAX_KEPT_VALUES', limit)
+        assert kept(FeedForward(8, 64), x) == hidden
+        assert kept(RecomputedFeedForward(8, 64), x) == largest
 
 
 @pytest.mark.parametrize('blocked', [False, True])
