@@ -1,11 +1,14 @@
 """What a person sees of a run: the console shows what matters, and the log file has everything."""
 
 import contextlib
+import functools
 import io
 import logging
 import re
+import warnings
 from collections.abc import Iterator
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, TextIO
 
 from mmengine.logging import MMLogger
 
@@ -20,8 +23,12 @@ DETAILS = (
     'Load checkpoint from',
     '"FileClient" will be deprecated',
     '"HardDiskBackend" is the alias',
+    'The prefix is not set in metric class',
 )
 """Beginnings of messages of mmengine for which the log file is enough."""
+FRAMEWORKS = {'mmcv', 'mmdet', 'mmengine', 'mmseg'}
+"""Folders of the packages whose Python warnings are only for their developers."""
+show_on_console = warnings.showwarning
 PARTIAL_LOSSES = re.compile(r'\s+(?:d\d+\.\w+|(?:enc|dn|aux)_[\w.]*|\w+\.d\d+\.\w+): \S+')
 """In a line of a training, the losses of single layers; the total and the losses of the last layer stay."""
 
@@ -66,9 +73,32 @@ def quiet_console(logger: MMLogger) -> None:
             continue
         handler.addFilter(is_for_console)
         handler.setFormatter(ConsoleFormatter(handler.formatter or logging.Formatter()))
+    warnings.showwarning = functools.partial(show_warning, logger)
     files = [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
     if files:
         logger.info(f'everything about this run: {files[0].baseFilename}')
+
+
+def show_warning(
+    logger: MMLogger,
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Log a Python warning of a framework to the file, and show others; the arguments are Python's own.
+
+    Args:
+        logger: The logger whose file gets the warnings.
+    """
+    is_of_framework = FRAMEWORKS.intersection(Path(filename).parts)
+    if not is_of_framework:
+        show_on_console(message, category, filename, lineno, file, line)
+        return
+    text = warnings.formatwarning(message, category, filename, lineno, line)
+    logger.warning(text.strip(), extra={FILE_ONLY: True})
 
 
 @contextlib.contextmanager

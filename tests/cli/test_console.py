@@ -1,6 +1,7 @@
 """The console shows what matters; the log file has everything."""
 
 import logging
+import warnings
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,17 @@ def test_what_a_library_prints_goes_to_the_file_also_before_an_error(tmp_path, c
     assert 'loading annotations' not in console
     assert 'size mismatch' in file
     assert 'loading annotations' in file
+
+
+@pytest.mark.parametrize(
+    ('folder', 'shown'), [('mmseg', False), ('mmdet', False), ('my_package', True)]
+)
+def test_python_warnings_of_the_frameworks_are_only_in_the_file(folder, shown, tmp_path, capsys):
+    with warnings.catch_warnings(record=True) as others:
+        warnings.simplefilter('always')
+        make_logger(tmp_path)
+        warnings.warn_explicit('old function', UserWarning, f'/site/{folder}/a.py', 7)
+        file = next(tmp_path.rglob('*.log')).read_text()
+    assert bool(others) == shown
+    assert ('old function' in file) != shown
+    assert 'old function' not in capsys.readouterr().out
