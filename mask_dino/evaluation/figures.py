@@ -129,7 +129,7 @@ def check_numbers(proposal_nums: int | Sequence[int]) -> list[int]:
 
 
 def check_thresholds(iou_thrs: float | Sequence[float] | None) -> np.ndarray | None:
-    """Return IoU thresholds (T,); None stands for those of COCO."""
+    """Return IoU thresholds (T,); None stands for COCO's thresholds."""
     if iou_thrs is None:
         return None
     thresholds = np.atleast_1d(np.array(iou_thrs, np.float64))

@@ -89,7 +89,7 @@ def _export(
 
 
 def replace_mutations(program: ExportedProgram) -> bool:
-    """Replace operations that change a tensor in place, such as ``relu_``, by those that return another tensor.
+    """Replace operations that change a tensor in place, such as ``relu_``, by operations that return another tensor.
 
     Returns:
         Whether there are none left. One is left where its tensor may share memory with another value.

@@ -183,7 +183,7 @@ def apply_layer(layer: nn.Module, with_cp: bool, *inputs: Any) -> Tensor:
 
 
 def recompute_if_large(num_values: int, function: Callable[..., Tensor], *inputs: Any) -> Tensor:
-    """Do as :func:`recompute` where more than :data:`MAX_KEPT_VALUES` numbers would be kept."""
+    """Call :func:`recompute` if more than :data:`MAX_KEPT_VALUES` numbers would be kept, else the function itself."""
     if num_values <= MAX_KEPT_VALUES:
         return function(*inputs)
     return recompute(function, *inputs)

@@ -109,7 +109,7 @@ def check_delivery(field: str, file: str, leaves: Sequence[BaseDataset]) -> list
     try:
         listed = _count_listed(file, leaves)
     except (DataError, LookupError, TypeError):
-        return []  # told already
+        return []  # reported already
     surplus = listed - sum(map(len, leaves))
     if surplus <= 0:
         return []
@@ -128,7 +128,7 @@ def check_delivered_truth(field: str, leaves: Sequence[BaseDataset]) -> list[Fin
 
 
 def _count_listed(file: str, leaves: Sequence[BaseDataset]) -> int:
-    """Count the images of a file, which a data set of ours has counted already."""
+    """Count the images of a file; if a data set of ours has read the file, take its count."""
     for leaf in leaves:
         is_same = os.path.realpath(file) == os.path.realpath(leaf.ann_file)
         if is_same and isinstance(leaf, NamedFailures):

@@ -106,7 +106,7 @@ def check_save_best(config: Mapping, dataset: Any) -> list[Finding]:
     except DataError as reason:
         return [error(f'val_evaluator: {reason}')]
     except (LookupError, TypeError, ValueError):
-        return []  # told with the options of the metric
+        return []  # reported with the options of the metric
     if not figures:
         return []
     listed = f'The validation gives {first_few(figures, 40)}.'

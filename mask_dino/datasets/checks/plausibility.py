@@ -10,7 +10,7 @@ from .annotations import BOX_CROSSES, BOX_FORM, IGNORED, NO_IMAGE, Defect, box_d
 MOST = 0.5
 """Share of the objects from which a fault is one of the whole file."""
 FEWEST = 5
-"""Objects from which a fault of most of them can be told from chance."""
+"""With fewer objects, a fault of most of them can be chance."""
 AREAS = (0.01, 1.5)
 """Least and largest area of an object as a share of its box."""
 FIELDS = {
@@ -68,7 +68,7 @@ def check_repeated_objects(annotations: list[dict], file: str) -> list[Finding]:
 
 
 def _object_key(annotation: dict) -> tuple | None:
-    """Return image, category and box of an object; None if any of them is not in order."""
+    """Return image, category and box of an object; None if one of them is missing or invalid."""
     box: Any = annotation.get('bbox')
     ids = (annotation.get('image_id'), annotation.get('category_id'))
     are_ids = all(isinstance(number, Hashable) for number in ids)
