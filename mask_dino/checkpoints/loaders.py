@@ -1,7 +1,10 @@
 """How mmengine reads checkpoints: its loaders of paths, URLs and names are replaced by safe ones."""
 
+import hashlib
+from http.client import HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from urllib.error import URLError
 from urllib.parse import urlparse
 
 import torch
@@ -10,7 +13,13 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.runner import CheckpointLoader
 from mmengine.runner import checkpoint as mmengine_loaders
 
-from .loading import CAN_ALLOW, MapLocation, load_checkpoint_safely, secure_checkpoint
+from .loading import (
+    CAN_ALLOW,
+    CheckpointError,
+    MapLocation,
+    load_checkpoint_safely,
+    secure_checkpoint,
+)
 from .safe_types import SAFE_GLOBALS
 
 
@@ -88,12 +97,12 @@ def load_from_pavi(filename: str, map_location: MapLocation = None) -> dict:
 
 
 def load_from_http(filename: str, map_location: MapLocation = None) -> dict:
-    """Read a URL. The main process downloads it once, to the folder of torch and mmengine for such files.
+    """Read a URL, downloaded once by the main process to where torch and mmengine keep such files.
 
     Raises:
-        CheckpointError: The file is damaged or unsafe.
+        CheckpointError: The file cannot be downloaded, is damaged or unsafe.
     """
-    cached = Path(torch.hub.get_dir()) / 'checkpoints' / Path(urlparse(filename).path).name
+    cached = choose_cache_path(filename)
     if is_main_process():
         _download(filename, cached)
     barrier()
@@ -101,10 +110,37 @@ def load_from_http(filename: str, map_location: MapLocation = None) -> dict:
     return load_checkpoint_safely(cached, map_location)
 
 
+def choose_cache_path(url: str) -> Path:
+    """Return where the file of a URL is kept: under its own name, unless the file of another URL has this name.
+
+    A note beside each file says from where it came. Files without a note, which torch itself has downloaded, are taken
+    by their name.
+    """
+    name = Path(urlparse(url).path).name or 'checkpoint.pth'
+    path = Path(torch.hub.get_dir()) / 'checkpoints' / name
+    note = _note(path)
+    if path.exists() and note.exists() and note.read_text() != url:
+        digest = hashlib.sha256(url.encode()).hexdigest()[:8]
+        return path.with_name(f'{path.stem}-{digest}{path.suffix}')
+    return path
+
+
+def _note(path: Path) -> Path:
+    return path.with_name(f'{path.name}.url')
+
+
 def _download(url: str, path: Path) -> None:
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
         torch.hub.download_url_to_file(url, str(path))
+    except (URLError, ConnectionError, TimeoutError, HTTPException) as error:
+        raise CheckpointError(
+            f'checkpoint {url} cannot be downloaded: {error}. Check the address and the connection, or download the '
+            'file by other means and give its path'
+        ) from error
+    _note(path).write_text(url)
 
 
 LOADERS = {

@@ -5,6 +5,7 @@ import pickle
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import NoneType
 from typing import IO, Any
 
 import numpy as np
@@ -20,6 +21,8 @@ ZIP_HEAD = b'PK\x03\x04'
 # What files of torch < 1.6 start with: a pickled magic number.
 LEGACY_HEAD = b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'
 PICKLE_HEAD = b'\x80'
+DICTIONARIES = ('meta', 'state_dict', 'message_hub')
+"""Entries that are dictionaries where they exist."""
 CAN_ALLOW = hasattr(torch.serialization, 'add_safe_globals')
 
 
@@ -73,8 +76,15 @@ def secure_checkpoint(
         source: The file or URL, for the message.
 
     Raises:
-        CheckpointError: A config could run code.
+        CheckpointError: A config could run code, or an entry that has to be a dictionary is none.
     """
+    for key in DICTIONARIES:
+        value = checkpoint.get(key)
+        if not isinstance(value, (dict, NoneType)):
+            raise CheckpointError(
+                f'checkpoint {source} holds a {type(value).__name__} under {key!r} instead of a dictionary: it is no '
+                'checkpoint of OpenMMLab, or it is damaged'
+            )
     try:
         secure_configs(checkpoint, trusted_packages)
     except UntrustedError as error:

@@ -19,7 +19,11 @@ from mmengine.runner import BaseLoop, IterBasedTrainLoop, Runner
 from torch.utils.data import BatchSampler, DataLoader
 
 from ..checkpoints import load_checkpoint_safely
-from ..hooks.checkpoint_files import checkpoint_folder, find_newest_checkpoint
+from ..checkpoints.training_state import check_training_state
+from ..hooks.checkpoint_files import (
+    checkpoint_folder,
+    find_newest_checkpoint,
+)
 from ..hooks.resume_state import RandomState, seed_generators
 from ..messages import is_url
 from .console import log_prints, quiet_console
@@ -109,7 +113,9 @@ def read_start(config: Config) -> Start:
         path, _ = find_newest_checkpoint(checkpoint_folder(config))
     if not config.get('resume') or path is None or is_url(str(path)):
         return Start(0, None)
-    meta = load_checkpoint_safely(Path(path))['meta']
+    checkpoint = load_checkpoint_safely(Path(path))
+    check_training_state(checkpoint, path)
+    meta = checkpoint['meta']
     return Start(meta['iter'], meta.get('seed'))
 
 

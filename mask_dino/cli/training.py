@@ -6,7 +6,11 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ..checkpoints import load_checkpoint_safely
-from ..hooks.checkpoint_files import checkpoint_folder, find_newest_checkpoint
+from ..checkpoints.training_state import IncompleteError, check_training_state
+from ..hooks.checkpoint_files import (
+    checkpoint_folder,
+    find_newest_checkpoint,
+)
 from ..messages import is_url
 from ..optim import BFloat16OptimWrapper
 from .common import UsageError, check_checkpoint, on_cpu
@@ -93,9 +97,8 @@ def _check_training_state(path: str) -> None:
     """Refuse a file with only weights: mmengine would report a missing key, but only after it has read all data."""
     if is_url(path):
         return
-    absent = {'meta', 'message_hub'} - load_checkpoint_safely(path).keys()
-    if absent:
-        raise UsageError(
-            f'--resume: checkpoint {path} holds weights, but no state of a training ({", ".join(sorted(absent))}); '
-            f'to start a new training from its weights, use --cfg-options load_from={path}'
-        )
+    try:
+        check_training_state(load_checkpoint_safely(path), path)
+    except IncompleteError as error:
+        remedy = 'to start a new training from its weights, use --cfg-options load_from='
+        raise UsageError(f'--resume: {error}; {remedy}{path}') from error

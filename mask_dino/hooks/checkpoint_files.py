@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.fileio import LocalBackend, register_backend
 
 from ..checkpoints import CheckpointError, load_checkpoint_safely
+from ..checkpoints.training_state import IncompleteError, check_training_state
 
 UNFINISHED = '.unfinished'
 """Suffix of a file that is being written."""
@@ -140,20 +141,12 @@ class LateRemoval(DurableBackend):
 register_backend('durable', DurableBackend, force=True)
 
 
-TRAINING_STATE = ('meta', 'message_hub', 'optimizer')
-"""What a checkpoint must hold for a training to go on from it."""
-
-
 class Progress(NamedTuple):
     """When a checkpoint was saved, and how far the training was; later ones compare as greater."""
 
     time: str  # as mmengine writes it, 20250131_235959
     iteration: int
     path: Path
-
-
-class IncompleteError(CheckpointError):
-    """A checkpoint holds weights, but no state of a training."""
 
 
 def checkpoint_folder(config: Config) -> Path:
@@ -199,9 +192,7 @@ def read_progress(path: Path) -> Progress:
         IncompleteError: The file holds no state of a training.
     """
     checkpoint = _load_lazily(path)
-    absent = [key for key in TRAINING_STATE if key not in checkpoint]
-    if absent:
-        raise IncompleteError(f'it holds weights, but no state of a training ({", ".join(absent)})')
+    check_training_state(checkpoint, path)
     meta = checkpoint['meta']
     return Progress(str(meta.get('time', '')), int(meta['iter']), path)
 

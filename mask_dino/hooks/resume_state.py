@@ -87,6 +87,13 @@ class ResumeState(NamedTuple):
     outdated: Sequence[str] = ()  # names of the files that the checkpoint replaces
 
     @classmethod
+    def from_checkpoint(cls, checkpoint: dict[str, Any]) -> 'ResumeState':
+        """Read what `_asdict` wrote; later versions may have written more."""
+        state = checkpoint.get(RESUME_STATE)
+        stored = state if isinstance(state, dict) else {}
+        return cls(**{name: stored[name] for name in cls._fields if name in stored})
+
+    @classmethod
     def capture(cls, runner: Runner) -> 'ResumeState':
         """Return the present state; all processes call this."""
         states = all_gather_object(RandomState.capture()._asdict())
@@ -95,7 +102,13 @@ class ResumeState(NamedTuple):
     def restore(self, runner: Runner) -> None:
         """Restore the random state of this process."""
         if len(self.random_states) == get_world_size():
-            RandomState.from_checkpoint(self.random_states[get_rank()]).restore()
+            try:
+                RandomState.from_checkpoint(self.random_states[get_rank()]).restore()
+            except (AttributeError, TypeError, ValueError, RuntimeError) as error:
+                runner.logger.warning(
+                    f'the random state in the checkpoint cannot be read ({error}): random numbers are not those of an '
+                    'uninterrupted training'
+                )
         else:
             runner.logger.warning(
                 f'the checkpoint was saved by {len(self.random_states)} processes, and {get_world_size()} go on: '
@@ -120,7 +133,7 @@ def compare_settings(checkpoint: dict[str, Any], runner: Runner) -> Iterator[str
     )
     for name, (saved, configured) in differences.items():
         yield f'{name} = {configured} of the config has no effect: the checkpoint goes on with {saved}; {remedy}'
-    saved_size = ResumeState(**checkpoint.get(RESUME_STATE, {})).batch_size
+    saved_size = ResumeState.from_checkpoint(checkpoint).batch_size
     size = total_batch_size(runner)
     if saved_size and saved_size != size:
         yield (

@@ -156,7 +156,7 @@ class DurableCheckpointHook(CheckpointHook):
         Raises:
             DataError: The optimiser has other groups of parameters.
         """
-        self.resumed = ResumeState(**checkpoint.get(RESUME_STATE, {}))
+        self.resumed = ResumeState.from_checkpoint(checkpoint)
         if runner.cfg.get('resume') and isinstance(runner.optim_wrapper, OptimWrapper):
             check_groups(checkpoint, runner)
             for message in compare_settings(checkpoint, runner):

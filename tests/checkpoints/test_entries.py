@@ -22,10 +22,14 @@ from mmengine.runner import checkpoint as mmengine_loaders
 
 from mask_dino.checkpoints import CheckpointError, loaders
 from mask_dino.checkpoints.io import build_model
+from mask_dino.demo.trained import TrainedPredictor
+from mask_dino.inspect import load_network
+from mask_dino.new_config.base import read_checkpoint_config
 
 ROOT = Path(__file__).parents[2]
 LINE = ROOT / 'tests' / 'tools' / 'configs' / 'line.py'
 SEMANTIC = ROOT / 'configs' / 'maskdino' / 'maskdino_tiny_shapes-semantic.py'
+TINY = ROOT / 'configs' / 'maskdino' / 'maskdino_tiny_shapes.py'
 ATTACKS = ['call', 'custom imports', 'function as a model']
 
 
@@ -108,7 +112,11 @@ def test_runner(bad, tmp_path):
 
 
 @pytest.mark.parametrize(
-    'tool', ['train', 'test', 'mmdet_to_maskdino', 'maskdino_to_mmdet', 'dino_to_maskdino']
+    'tool',
+    [
+        *('train', 'test', 'mmdet_to_maskdino', 'maskdino_to_mmdet', 'dino_to_maskdino'),
+        *('export', 'inspect_layers', 'browse_predictions', 'benchmark_fps'),
+    ],
 )
 def test_tools(monkeypatch, tmp_path, attack, tool, capsys):
     bad = write_checkpoint(
@@ -117,14 +125,28 @@ def test_tools(monkeypatch, tmp_path, attack, tool, capsys):
     arguments = {
         'train': ['train.py', LINE, '--work-dir', tmp_path / 'work', '--resume', bad],
         'test': ['test.py', LINE, bad, '--work-dir', tmp_path / 'work'],
+        'export': ['deployment/export.py', TINY, bad, tmp_path / 'model.onnx'],
+        'inspect_layers': ['analysis_tools/inspect_layers.py', TINY, bad, tmp_path / 'image.png'],
+        'browse_predictions': ['analysis_tools/browse_predictions.py', TINY, bad],
+        'benchmark_fps': ['analysis_tools/benchmark_fps.py', TINY, bad],
     }
     command = arguments.get(tool, [f'model_converters/{tool}.py', bad, tmp_path / 'converted.pth'])
     path, *options = map(str, command)
     monkeypatch.setattr(sys, 'argv', [path, *options])
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as end:
         runpy.run_path(str(ROOT / 'tools' / path), run_name='__main__')
     printed = capsys.readouterr()
     assert 'was refused: the config in' in f'{end.value.code}{printed.out}{printed.err}'
+
+
+def test_pages_pictures_and_new_configs(bad):
+    with refuses():
+        load_network(Config.fromfile(TINY), bad)
+    with refuses():
+        read_checkpoint_config(Path(bad))
+    with refuses():
+        TrainedPredictor(Config.fromfile(TINY), bad, 'cpu')
 
 
 @pytest.mark.parametrize(

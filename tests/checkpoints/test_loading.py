@@ -298,6 +298,41 @@ def test_urls_are_read_through_it_and_kept(tmp_path, monkeypatch):
     assert not trace.exists()
 
 
+def test_files_of_one_name_from_two_addresses_are_kept_apart(tmp_path, monkeypatch):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path / 'home'))
+    for number, folder in enumerate(('a', 'b')):
+        (tmp_path / folder).mkdir()
+        torch.save({'weight': torch.tensor(float(number))}, tmp_path / folder / 'model.pth')
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f'http://127.0.0.1:{server.server_port}'
+        for _ in range(2):  # downloaded, and then from the cache
+            for number, part in enumerate(('a/model.pth', 'b/model.pth')):
+                assert CheckpointLoader.load_checkpoint(f'{address}/{part}')['weight'] == number
+        with pytest.raises(CheckpointError, match=r'b/none\.pth cannot be downloaded: .*404'):
+            CheckpointLoader.load_checkpoint(f'{address}/b/none.pth')
+        server.shutdown()
+    with pytest.raises(CheckpointError, match=r'cannot be downloaded: .*give its path'):
+        CheckpointLoader.load_checkpoint(f'{address}/c/other.pth')
+
+
+def test_a_file_that_torch_has_downloaded_is_taken_by_its_name(tmp_path, monkeypatch):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    cached = tmp_path / 'hub/checkpoints/model.pth'
+    cached.parent.mkdir(parents=True)
+    torch.save({'weight': torch.ones(1)}, cached)
+    assert CheckpointLoader.load_checkpoint('https://nowhere.invalid/model.pth')['weight'] == 1
+
+
+@pytest.mark.parametrize('key', ['meta', 'state_dict', 'message_hub'])
+@pytest.mark.parametrize('value', [[1], 'text', 3, torch.ones(2)], ids=str)
+def test_entries_that_are_no_dictionaries_are_named(tmp_path, key, value):
+    torch.save({'meta': {}, 'state_dict': {}} | {key: value}, tmp_path / 'odd.pth')
+    with pytest.raises(CheckpointError, match=rf"odd\.pth holds a \w+ under '{key}'"):
+        load_checkpoint_safely(tmp_path / 'odd.pth')
+
+
 def test_registering_again_changes_nothing():
     register()
     before = set(torch.serialization.get_safe_globals())

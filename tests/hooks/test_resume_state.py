@@ -71,7 +71,7 @@ def test_another_batch_size_does_not_change_the_learning_rate(warnings):
     [message] = warnings(resume=True, train_dataloader=dict(batch_size=4))
     assert (
         'the batch size is 4, but the learning rate of the checkpoint is for' in message
-        and 'trained with 2 images' in message
+        and '2 images per step' in message
     )
 
 

@@ -151,9 +151,7 @@ def test_damaged_files_are_skipped_and_named(folder, damage):
 def test_weights_without_a_state_are_skipped_and_named(folder):
     torch.save(dict(state_dict={}), folder / 'weights.pth')
     newest, [skipped] = find_newest_checkpoint(folder)
-    assert (
-        newest == folder / 'iter_4.pth' and 'weights.pth (it holds weights, but no state' in skipped
-    )
+    assert newest == folder / 'iter_4.pth' and 'weights.pth (holds weights, but no state' in skipped
 
 
 def test_without_a_readable_checkpoint_nothing_is_started_over(folder):

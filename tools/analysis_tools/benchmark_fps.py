@@ -14,7 +14,7 @@ from mask_dino.benchmarks.measure import generate_batches, load_batches, measure
 from mask_dino.benchmarks.step import Subject
 from mask_dino.checkpoints import register
 from mask_dino.cli import benchmarks
-from mask_dino.cli.common import UsageError, check_checkpoint
+from mask_dino.cli.common import UsageError, check_checkpoint, run_tool
 from mask_dino.messages import format_table
 
 
@@ -76,4 +76,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)
