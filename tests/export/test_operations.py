@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 
 pytest.importorskip('onnx')
@@ -9,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
+from mask_dino.export.onnx_file import replace_mutations, translate
 from mask_dino.export.translations import TRANSLATIONS
 from mask_dino.ops.exported import sample_levels_once, select_highest_once
 from mask_dino.ops.grid_sampling import sample_grid
@@ -63,3 +66,32 @@ def test_operations_of_a_trace_are_the_same_in_onnx(tmp_path):
         results = session.run(None, dict(zip(names, arrays, strict=True)))
         for result, value in zip(results, expected(*case), strict=True):
             torch.testing.assert_close(torch.from_numpy(result), value, atol=1e-5, rtol=0)
+
+
+class Mutating(nn.Module):
+    """Changes a tensor after a view of it was made, and uses an operation without a translation of its own."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        changed = values * 2
+        view = changed.flatten()
+        changed.relu_()
+        return torch.special.xlog1py(view, view)
+
+
+class Plain(nn.Module):
+    """Changes a tensor that nothing else reads."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        return (values * 2).relu_()
+
+
+@pytest.mark.parametrize(('network', 'simple'), [(Mutating(), False), (Plain(), True)])
+def test_tensors_that_share_memory_are_not_taken_apart(network, simple):
+    values = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+    program = torch.export.export(network, (values,), strict=False)
+    assert replace_mutations(program) is simple
+    info = SimpleNamespace(input=SimpleNamespace(name='values'), outputs=[])
+    exported = translate(program, values, info, opset=18)
+    session = onnxruntime.InferenceSession(exported.model_proto.SerializeToString())
+    result = session.run(None, {'values': values.numpy()})[0]
+    torch.testing.assert_close(torch.from_numpy(result), network(values))
