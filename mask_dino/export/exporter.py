@@ -51,6 +51,11 @@ def check_options(options: Options, path: Path) -> None:
         raise ExportError(f'{path}: a file of --format {options.format} ends in {suffix}')
     if path.is_dir():
         raise ExportError(f'{path} is a folder; give the name of a file')
+    if path.parent.exists() and not path.parent.is_dir():
+        raise ExportError(f'{path}: {path.parent} is a file, not a folder; choose another place')
+    if min(options.size) < 1:
+        height, width = options.size
+        raise ExportError(f'--size {height}x{width}: height and width must be 1 pixel or more')
     if not MIN_OPSET <= options.opset <= MAX_OPSET:
         raise ExportError(
             f'--opset {options.opset}: choose {MIN_OPSET} to {MAX_OPSET}; torch writes no older ones, and the sampling '

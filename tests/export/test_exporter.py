@@ -28,6 +28,7 @@ def trained(tmp_path_factory):
     ('options', 'file', 'message'),
     [
         (dict(opset=11), 'model.onnx', r'--opset 11: choose 18'),
+        (dict(size=(0, 64), static=True), 'model.onnx', r'--size 0x64'),
         (dict(), 'model.pt2', r'ends in \.onnx'),
         (dict(format='torch'), 'model.onnx', r'ends in \.pt2'),
         (dict(static=True, embedded=True), 'model.onnx', 'leave one of the two out'),
@@ -42,6 +43,17 @@ def test_options_that_exclude_each_other_are_refused(tmp_path, options, file, me
 def test_a_static_size_must_be_a_multiple_of_the_padding(trained):
     with pytest.raises(ExportError, match='multiples of 32; choose 128x96'):
         build_network(trained, Options(static=True, size=(100, 96)))
+
+
+def test_open_axes_need_a_trace_of_more_than_one_step(trained):
+    with pytest.raises(ExportError, match='choose 64x64 or more'):
+        build_network(trained, Options(size=(32, 96)))
+
+
+def test_a_file_is_no_folder_to_write_to(tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(ExportError, match='is a file, not a folder'):
+        check_options(Options(), tmp_path / 'file' / 'model.onnx')
 
 
 def test_a_semantic_model_makes_semantic_maps_only(tmp_path):
