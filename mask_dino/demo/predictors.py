@@ -23,7 +23,7 @@ class Predictor(Protocol):
         ...
 
     def draw_layers(self, image: np.ndarray) -> np.ndarray:
-        """Return a picture (h, w, 3) uint8 RGB of the best objects, from the first layer of the decoder to the last.
+        """Return a picture (h, w, 3) uint8 RGB of the best objects of an image (H, W, 3), at every layer of the decoder.
 
         Raises:
             LayersError: If the model does not show its layers.
@@ -48,7 +48,7 @@ class ExportedPredictor:
         return self.segmenter(image)
 
     def draw_layers(self, image: np.ndarray) -> np.ndarray:
-        """Raise: the file has only the results of the last layer.
+        """Refuse an image (H, W, 3): the file has only the results of the last layer.
 
         Raises:
             LayersError: Always.

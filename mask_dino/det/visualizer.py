@@ -36,7 +36,7 @@ class PanopticVisualizer(DetLocalVisualizer):
         pred_score_thr: float = 0.3,
         step: int = 0,
     ) -> None:
-        """Draw a data sample, and show, write or store the picture; mmdet's visualizer has the same arguments."""
+        """Draw a data sample of an image (H, W, 3), and show, write or store the picture; the arguments are mmdet's."""
         sample = DetDataSample() if data_sample is None else data_sample
         pictures = []
         if draw_gt:

@@ -177,7 +177,7 @@ def check_parity(
     tolerance: float,
     say: Say = print,
 ) -> None:
-    """Compare a file with the model.
+    """Compare a file with the model, on batches (B, 3, H, W), or (B, H, W, 3) where the file normalises images.
 
     Raises:
         ParityError: If an output differs by more than the tolerance.

@@ -31,7 +31,7 @@ class Target(NamedTuple):
 
 
 def trace(network: ExportedNetwork, example: Tensor, file_format: str) -> ExportedProgram:
-    """Record the network with batch, height and width left open, unless its input is static.
+    """Record the network for an example (B, 3, H, W), with batch, height and width left open unless it is static.
 
     Operations of this package are for files of ONNX, from which OpenVINO's are made; programs of torch run without it.
     """
@@ -119,7 +119,7 @@ class OpenVINONetwork:
         self.compiled = core.compile_model(model, 'CPU', options)
 
     def run(self, images: np.ndarray) -> Outputs:
-        """Return the outputs, by name, for a batch as ``info.input`` describes it."""
+        """Return the outputs, by name, for a batch (B, 3, H, W), or (B, H, W, 3) if ``info.input`` is embedded."""
         values = self.compiled(images)
         return {output.name: values[output.name] for output in self.info.outputs}
 
@@ -145,7 +145,7 @@ class TorchNetwork:
 
     @torch.no_grad()
     def run(self, images: np.ndarray) -> Outputs:
-        """Return the outputs, by name, for a batch as ``info.input`` describes it."""
+        """Return the outputs, by name, for a batch (B, 3, H, W), or (B, H, W, 3) if ``info.input`` is embedded."""
         values = self.program(torch.as_tensor(images))
         names = [output.name for output in self.info.outputs]
         return {name: value.numpy() for name, value in zip(names, values, strict=True)}

@@ -101,7 +101,7 @@ def arrange_rows(
 
 
 def draw_query(image: np.ndarray, view: LayerView, index: int, tile: int) -> Image.Image:
-    """Return the picture of one query after one layer, its longer side ``tile`` pixels."""
+    """Return the picture of one query after one layer, of an image (H, W, 3); its longer side has ``tile`` pixels."""
     picture, scale = _enlarge(image, tile)
     picture = _tint(picture, view.masks[index], MASK_COLOUR)
     pen = ImageDraw.Draw(picture)
@@ -127,7 +127,7 @@ def _draw_points(
 
 
 def draw_truth(image: np.ndarray, truth: Truth, index: int, tile: int) -> Image.Image:
-    """Return the picture of one annotated object."""
+    """Return the picture of one annotated object of an image (H, W, 3); see :func:`draw_query`."""
     picture, _ = _enlarge(image, tile)
     return _reduce(_tint(picture, truth.masks[index], TRUTH_COLOUR))
 

@@ -41,7 +41,7 @@ def write_layers_page(
     names: tuple[str, str] = ('Mask DINO', 'Mask2Former'),
     title: str = 'Layer by layer',
 ) -> None:
-    """Write the page, whole or not at all; see :func:`~mask_dino.inspect.draw_layers` for the arguments.
+    """Write the page of an image (H, W, 3); see :func:`~mask_dino.inspect.draw_layers` for the arguments.
 
     Raises:
         OSError: If the file cannot be written.
@@ -62,7 +62,7 @@ def make_layers_page(
     names: tuple[str, str] = ('Mask DINO', 'Mask2Former'),
     title: str = 'Layer by layer',
 ) -> str:
-    """Return the text of the page; see :func:`write_layers_page`."""
+    """Return the text of the page of an image (H, W, 3); see :func:`write_layers_page`."""
     height, width = image.shape[:2]
     models = [(names[0], views), (names[1], beside)]
     last = views[-1]

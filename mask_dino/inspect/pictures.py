@@ -99,7 +99,7 @@ def draw_segments(
 
 
 def resize_image(image: np.ndarray, side: int) -> np.ndarray:
-    """Return an image whose longer side has ``side`` pixels."""
+    """Return an image (H, W, 3) enlarged or reduced, so that its longer side has ``side`` pixels."""
     height, width = image.shape[:2]
     scale = side / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -181,7 +181,7 @@ def _overlap(first: Sequence[float], second: Sequence[float]) -> bool:
 
 
 def arrange_pictures(pictures: Sequence[tuple[str, np.ndarray]]) -> np.ndarray:
-    """Return pictures of one size side by side, each with a title above it."""
+    """Return pictures (H, W, 3) of one size side by side, each with a title above it."""
     height, width = pictures[0][1].shape[:2]
     size = max(15, max(height, width) // 36)
     font = ImageFont.load_default(size=size)

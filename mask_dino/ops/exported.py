@@ -45,7 +45,7 @@ def wants_single_operations() -> bool:
 def sample_levels(
     values: Tensor, sizes: Sequence[int], locations: Tensor, weights: Tensor
 ) -> Tensor:
-    """Return what :func:`sample_grid` returns, for sizes in one list: height and width of each level."""
+    """Return the sums (B, Q, C) of :func:`sample_grid`, for sizes in one list: height and width of each level."""
     pairs = list(zip(sizes[::2], sizes[1::2], strict=True))
     return sample_grid(values, pairs, locations, weights).contiguous()
 

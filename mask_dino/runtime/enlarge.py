@@ -43,7 +43,7 @@ class Stencil(NamedTuple):
         return slice(int(begin), int(end))
 
     def apply(self, values: np.ndarray, axis: int) -> np.ndarray:
-        """Interpolate along an axis, -1 or -2, of values whose first index is the first that is needed."""
+        """Interpolate along an axis, -1 or -2, of values (..., h, w), which begin with the first that is needed."""
         shape = (-1, 1) if axis == -2 else (-1,)
         start = self.start - self.start[0]
         result: np.ndarray | None = None
@@ -122,7 +122,7 @@ def strips(height: int, width: int, max_pixels: int = MAX_PIXELS) -> Iterator[sl
 
 
 def sigmoid(values: np.ndarray) -> np.ndarray:
-    """Return the logistic function of float32 values, which are overwritten."""
+    """Return the logistic function of float32 values (..., N), which are overwritten."""
     np.negative(values, out=values)
     np.minimum(values, 80, out=values)  # exp of more is infinite, with a warning
     np.exp(values, out=values)

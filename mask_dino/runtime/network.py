@@ -17,7 +17,7 @@ class Network(Protocol):
     info: ModelInfo
 
     def run(self, images: np.ndarray) -> Outputs:
-        """Return the outputs, by name, for a batch as ``info.input`` describes it."""
+        """Return the outputs, by name, for a batch (B, 3, H, W), or (B, H, W, 3) if ``info.input`` is embedded."""
         ...
 
 
@@ -38,7 +38,7 @@ class OnnxNetwork:
         self.info = read_info(metadata.get(KEY), path)
 
     def run(self, images: np.ndarray) -> Outputs:
-        """Return the outputs, by name, for a batch as ``info.input`` describes it."""
+        """Return the outputs, by name, for a batch (B, 3, H, W), or (B, H, W, 3) if ``info.input`` is embedded."""
         names = [output.name for output in self.info.outputs]
         values = self.session.run(names, {self.info.input.name: images})
         return dict(zip(names, values, strict=True))

@@ -62,7 +62,7 @@ def make_instances(
 
 
 def binarise(mask: np.ndarray, way: Enlargement, out: np.ndarray) -> float:
-    """Write where an enlarged mask (h, w) is positive into ``out``, and return its mean probability there.
+    """Write where an enlarged mask (h, w) is positive into ``out`` (H, W), and return its mean probability there.
 
     A weighted mean of negative logits is negative: only what the positive ones reach is computed.
     """

@@ -29,7 +29,10 @@ def make_semantic(
 
 
 def score_pixels(probabilities: np.ndarray, masks: np.ndarray, sizes: ImageSizes) -> Scores:
-    """Return a function that computes the scores (rows, width, K) of rows of the output."""
+    """Return a function that computes the scores (rows, width, K) of rows of the output.
+
+    The arguments are the same as for :func:`make_semantic`: probabilities (Q, K) and masks (Q, h, w).
+    """
     way = Enlargement.of(masks.shape[-2:], sizes)
 
     def score(rows: slice) -> np.ndarray:
