@@ -23,7 +23,7 @@ class Predictor(Protocol):
         ...
 
     def draw_layers(self, image: np.ndarray) -> np.ndarray:
-        """Return a picture (h, w, 3) uint8 RGB of the best objects of an image (H, W, 3), at every layer of the decoder.
+        """Return a picture (h, w, 3) uint8 RGB of the best objects of an image (H, W, 3), at each decoder layer.
 
         Raises:
             LayersError: If the model does not show its layers.

@@ -49,7 +49,7 @@ class TrainedPredictor:
         return self._read(image, inference_detector(self.model, bgr))
 
     def draw_layers(self, image: np.ndarray) -> np.ndarray:
-        """Return a picture (h, w, 3) uint8 RGB of the best objects of an image (H, W, 3), at every layer of the decoder.
+        """Return a picture (h, w, 3) uint8 RGB of the best objects of an image (H, W, 3), at each decoder layer.
 
         Raises:
             LayersError: If the layers of the model cannot be read.
