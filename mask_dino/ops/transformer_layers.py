@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..structures import Memory
-from .deformable_attention import DeformableAttention
+from .deformable_attention import DeformableAttention, is_exporting
 
 MAX_TOKENS = 512
-"""Tokens of an image that a feed-forward network takes at once in training on a CPU; changes no value."""
+"""Tokens of an image that a feed-forward network takes at once on a CPU; changes no value."""
 MAX_KEPT_VALUES = 2**19
 """Up to this many numbers (2 MB) are kept for the backward pass: computing them again would take more time than they
 are worth in memory."""
@@ -148,7 +148,7 @@ class RecomputedFeedForward(FeedForward):
         """Add to the tokens (B, L, C) what the layers make of them."""
         batch, length, _ = tokens.shape
         num_hidden_values = batch * length * self.channels
-        in_parts = tokens.is_cpu and torch.is_grad_enabled() and length > MAX_TOKENS
+        in_parts = tokens.is_cpu and length > MAX_TOKENS and not is_exporting()
         parts = tokens.split(MAX_TOKENS, 1) if in_parts else (tokens,)
         outputs = [recompute_if_large(num_hidden_values, self.layers, part) for part in parts]
         output = torch.cat(outputs, 1) if in_parts else outputs[0]

@@ -1,5 +1,6 @@
 """Instance results: pairs of query and class, ranked before any mask is enlarged."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -82,8 +83,10 @@ def binarise_masks(
         part = slice(start, min(start + chunk, len(query)))
         logits = enlarge_masks(masks[query[part]], sizes)
         inside = torch.gt(logits, 0, out=out[part])
-        total = logits.sigmoid_().mul_(inside).sum((1, 2))
-        # int64, the default, takes a CPU twice as long.
-        area = inside.sum((1, 2), dtype=torch.int32)
+        # Outside, the probability becomes 0. A product with a binary mask takes a CPU four times as long.
+        probability = torch.threshold_(logits, 0.0, -math.inf).sigmoid_()
+        total = probability.sum((1, 2))
+        # Sums of bool and sums to int64, the default, take a CPU three times as long.
+        area = inside.view(torch.uint8).flatten(1).sum(1, dtype=torch.int32)
         mask_scores[part] = total / (area + 1e-6)
     return mask_scores

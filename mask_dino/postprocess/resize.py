@@ -20,7 +20,7 @@ def enlarge_masks(masks: Tensor, sizes: ImageSizes) -> Tensor:
     """Bring mask logits (N, h, w) of the padded input to the output size, in the two steps of the original.
 
     Returns:
-        (N, height, width), contiguous.
+        (N, height, width); not contiguous where padding is cut off and nothing else is done.
     """
     # The masks are a batch of images with one channel: with one thread, three channels take three times as long.
     images = masks[:, None]
@@ -29,7 +29,7 @@ def enlarge_masks(masks: Tensor, sizes: ImageSizes) -> Tensor:
     images = images[..., :height, :width]
     if sizes.output != sizes.resized:
         images = F.interpolate(images, sizes.output, mode='bilinear', align_corners=False)
-    return images[:, 0].contiguous()
+    return images[:, 0]
 
 
 def split_rows(num_masks: int, sizes: ImageSizes, max_pixels: int) -> Iterator[slice]:
