@@ -40,10 +40,12 @@ class PanopticVisualizer(DetLocalVisualizer):
         sample = DetDataSample() if data_sample is None else data_sample
         pictures = []
         if draw_gt:
-            pictures += [self.draw_part(image, part) for part in split_sample(sample, [TRUTH])]
+            truths = split_sample(sample, [TRUTH])
+            pictures += [self.draw_part(image, truth) for truth in truths]
         if draw_pred:
-            parts = split_sample(sample, [(result,) for result in RESULTS])
-            pictures += [self.draw_part(image, part, pred_score_thr) for part in parts]
+            kinds = [(result,) for result in RESULTS]
+            results = split_sample(sample, kinds)
+            pictures += [self.draw_part(image, result, pred_score_thr) for result in results]
         drawn = np.concatenate(pictures or [image], axis=1)
         self.set_image(drawn)
         if show:

@@ -128,7 +128,8 @@ def to_json(models: Sequence[ModelQuality]) -> str:
         layers = []
         for quality in model.layers:
             values = quality._asdict().items()
-            layers.append({key: None if math.isnan(value) else value for key, value in values})
+            known = {key: None if math.isnan(value) else value for key, value in values}
+            layers.append(known)
         described.append(dict(model._asdict(), layers=layers))
     return json.dumps(described, indent=1) + '\n'
 

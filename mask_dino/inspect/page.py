@@ -97,10 +97,11 @@ def _describe_model(
     own = list(views[-1].objects)
     objects = []
     for rank, number in enumerate(first.objects):
-        index = own.index(number) if number >= 0 and number in own else rank
-        layers = [
-            _describe_layer(view, index, classes, truth) for view in views if index < len(own)
-        ]
+        index = rank
+        if number >= 0 and number in own:
+            index = own.index(number)
+        known = views if index < len(own) else ()
+        layers = [_describe_layer(view, index, classes, truth) for view in known]
         objects.append(dict(layers=layers))
     return objects
 

@@ -61,7 +61,9 @@ def list_panoptic(sample: BaseDataElement, classes: Sequence[str]) -> list[Segme
     for number in np.unique(pixels):
         label = int(number % INSTANCE_OFFSET)
         if label < len(classes):
-            segments.append(Segment(label, classes[label], pixels == number))
+            name = classes[label]
+            mask = pixels == number
+            segments.append(Segment(label, name, mask))
     return segments
 
 

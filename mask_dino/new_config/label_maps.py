@@ -71,11 +71,14 @@ def read_class_names(
     count = max(labels) + 1
     names = tuple(given) or _read_class_file(folder)
     if names and len(names) < count:
+        listed = first_few(sorted(labels))
         raise DataError(
-            f'{first_few(names)}: {len(names)} classes, but the maps hold the labels {first_few(sorted(labels))}. '
+            f'{first_few(names)}: {len(names)} classes, but the maps hold the labels {listed}. '
             f'Name all classes in the order of the labels; pixels to be ignored have the label {IGNORED}'
         )
-    return names or tuple(f'class_{label}' for label in range(count))
+    if names:
+        return names
+    return tuple(f'class_{label}' for label in range(count))
 
 
 def read_labels(folder: Path, splits: Sequence[MapSplit]) -> set[int]:

@@ -1,6 +1,6 @@
 """Reads a data folder and a checkpoint, and writes the config."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -149,10 +149,10 @@ def _summarise(request: Request, data: Data) -> str:
     """Return the first line of the config."""
     num_classes = len(data.things) + len(data.stuff)
     noun = 'class' if num_classes == 1 else 'classes'
-    parts: Sequence[str] = [
-        f'{request.data}: {request.task} segmentation, {num_classes} {noun}',
-        plural(data.measures.num_images, 'training image'),
-    ]
-    if data.measures.num_objects:
-        parts = [*parts, plural(data.measures.num_objects, 'object')]
-    return ', '.join(parts)
+    measures = data.measures
+    task = f'{request.data}: {request.task} segmentation, {num_classes} {noun}'
+    images = plural(measures.num_images, 'training image')
+    if not measures.num_objects:
+        return f'{task}, {images}'
+    objects = plural(measures.num_objects, 'object')
+    return f'{task}, {images}, {objects}'

@@ -97,7 +97,8 @@ def check_heads(heads: Mapping[str, Any], metainfo: Mapping) -> list[Finding]:
     classes = metainfo.get('classes') or ()
     if not classes or isinstance(classes, str):
         return []  # no class is known, or check_categories reports the string
-    expected = dict(num_classes=classes, num_things_classes=metainfo.get('thing_classes', classes))
+    things = metainfo.get('thing_classes', classes)
+    expected = dict(num_classes=classes, num_things_classes=things)
     if 'stuff_classes' in metainfo:
         expected['num_stuff_classes'] = metainfo['stuff_classes']
     findings = []
@@ -109,12 +110,15 @@ def check_heads(heads: Mapping[str, Any], metainfo: Mapping) -> list[Finding]:
             for name, head in heads.items()
             if (name in SEMANTIC_HEADS) == is_semantic and hasattr(head, field)
         }
-        if any(count != len(names) for count in counts.values()):
+        expected_count = len(names)
+        is_wrong = any(count != expected_count for count in counts.values())
+        if is_wrong:
             stated = ' and '.join(
                 f'model.{name}.{field} is {count}' for name, count in counts.items()
             )
-            fix = ', '.join(f'{name}=dict({field}={len(names)})' for name in counts)
-            problem = f'{stated}, but metainfo of the data names {len(names)}: {first_few(names)}.'
+            fix = ', '.join(f'{name}=dict({field}={expected_count})' for name in counts)
+            listed = first_few(names)
+            problem = f'{stated}, but metainfo of the data names {expected_count}: {listed}.'
             findings.append(error(f'{problem} Set model=dict({fix}).'))
     return findings
 

@@ -196,16 +196,18 @@ def prefix_problems(dataset: Mapping, kind: Any) -> list[str]:
     else:
         return []
     prefix = dataset.get('data_prefix', default_argument(kind, 'data_prefix'))
+    remedy = f'Write data_prefix=dict({needed}=...).'
     if not isinstance(prefix, Mapping):
-        return [f'data_prefix is {prefix!r}. Write data_prefix=dict({needed}=...).']
+        return [f'data_prefix is {prefix!r}. {remedy}']
     problems = []
-    if prefix.keys() - known:
-        listed = first_few(sorted(prefix.keys() - known))
+    unknown = prefix.keys() - known
+    if unknown:
+        listed = first_few(sorted(unknown))
         problems.append(f'data_prefix has the key {listed}, which {kind.__name__} does not read.')
     if needed not in prefix:
         folder = FOLDERS[needed]
         problems.append(f'data_prefix of {kind.__name__} lacks the key {needed}, {folder}.')
-    return [f'{problem} Write data_prefix=dict({needed}=...).' for problem in problems]
+    return [f'{problem} {remedy}' for problem in problems]
 
 
 def folder_problem(dataset: Mapping, kind: Any) -> str | None:

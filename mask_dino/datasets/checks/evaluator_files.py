@@ -144,7 +144,8 @@ def _check_objects(field: str, content: dict, metric: Mapping) -> list[Finding]:
     findings = check_structure(content, file)
     if not findings:
         findings = check_annotations(content, file, usage)
-    return [error(f'{field}: {message}') for message in error_messages(findings)]
+    messages = error_messages(findings)
+    return [error(f'{field}: {message}') for message in messages]
 
 
 def _compare_objects(

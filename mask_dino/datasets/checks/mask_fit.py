@@ -93,7 +93,8 @@ def check_mask_fit(content: dict, file: str, complete: bool = False) -> list[Fin
 
 def _masked_objects(content: dict, complete: bool) -> Iterator[MaskedObject]:
     ids, annotations = Ids(content), content['annotations']
-    for index in spread_evenly(len(annotations), len(annotations) if complete else MASKS):
+    limit = len(annotations) if complete else MASKS
+    for index in spread_evenly(len(annotations), limit):
         annotation = annotations[index]
         image, box = ids.find_image(annotation), annotation.get('bbox')
         if image is None:
@@ -102,10 +103,10 @@ def _masked_objects(content: dict, complete: bool) -> Iterator[MaskedObject]:
         if box_defect(box, *size) not in (None, BOX_CROSSES):
             continue
         mask = usable_mask(annotation.get('segmentation'), *size)
-        if mask is not None:
-            yield MaskedObject(
-                f'id {annotation.get("id")} on {image["file_name"]}', box, mask, size
-            )
+        if mask is None:
+            continue
+        name = f'id {annotation.get("id")} on {image["file_name"]}'
+        yield MaskedObject(name, box, mask, size)
 
 
 def _mask_extents(objects: Sequence[MaskedObject]) -> np.ndarray:
