@@ -53,7 +53,8 @@ class PanopticVisualizer(DetLocalVisualizer):
         if out_file is None:
             self.add_image(name, drawn, step)
         else:
-            mmcv.imwrite(drawn[..., ::-1], out_file)
+            bgr = drawn[..., ::-1]
+            mmcv.imwrite(bgr, out_file)
 
     def draw_part(
         self, image: np.ndarray, sample: DetDataSample, score_thr: float = 0

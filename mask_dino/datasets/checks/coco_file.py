@@ -55,7 +55,8 @@ def check_coco(
     """
     if usage.evaluation and isinstance(content, dict):
         content = dict(annotations=[]) | content  # test sets can have none
-    if problems := _check_kind(content, file) or check_structure(content, file):
+    problems = _check_kind(content, file) or check_structure(content, file)
+    if problems:
         return problems
     findings = check_categories(content, file, classes)
     findings += check_annotations(content, file, usage)

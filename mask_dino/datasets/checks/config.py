@@ -199,14 +199,15 @@ def prefix_problems(dataset: Mapping, kind: Any) -> list[str]:
     remedy = f'Write data_prefix=dict({needed}=...).'
     if not isinstance(prefix, Mapping):
         return [f'data_prefix is {prefix!r}. {remedy}']
+    name = kind.__name__
     problems = []
     unknown = prefix.keys() - known
     if unknown:
         listed = first_few(sorted(unknown))
-        problems.append(f'data_prefix has the key {listed}, which {kind.__name__} does not read.')
+        problems.append(f'data_prefix has the key {listed}, which {name} does not read.')
     if needed not in prefix:
         folder = FOLDERS[needed]
-        problems.append(f'data_prefix of {kind.__name__} lacks the key {needed}, {folder}.')
+        problems.append(f'data_prefix of {name} lacks the key {needed}, {folder}.')
     return [f'{problem} {remedy}' for problem in problems]
 
 

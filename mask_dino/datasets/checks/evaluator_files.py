@@ -139,7 +139,8 @@ def _count_listed(file: str, leaves: Sequence[BaseDataset]) -> int:
 def _check_objects(field: str, content: dict, metric: Mapping) -> list[Finding]:
     """Report objects that the metric cannot evaluate."""
     file = metric['ann_file']
-    with_masks = 'segm' in metric.get('metric', 'bbox')
+    kinds = metric.get('metric', 'bbox')
+    with_masks = 'segm' in kinds
     usage = Usage(with_masks, skips_masks=False, evaluation=True)
     findings = check_structure(content, file)
     if not findings:
