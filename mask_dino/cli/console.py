@@ -29,7 +29,7 @@ DETAILS = (
 FRAMEWORKS = {'mmcv', 'mmdet', 'mmengine', 'mmseg'}
 """Folders of the packages whose Python warnings are only for their developers."""
 show_on_console = warnings.showwarning
-PARTIAL_LOSSES = re.compile(r'\s+(?:d\d+\.\w+|(?:enc|dn|aux)_[\w.]*|\w+\.d\d+\.\w+): \S+')
+PARTIAL_LOSSES = re.compile(r'\s+(?:\w+\.)?(?:d\d+\.\w+|(?:enc|dn|aux)_[\w.]*): \S+')
 """In a line of a training, the losses of single layers; the total and the losses of the last layer stay."""
 
 
