@@ -11,7 +11,8 @@ from mask_dino.cli.console import log_prints, quiet_console
 
 LINE = (
     'Iter(train) [10/40]  lr: 2.6857e-04  loss: 193.3404  d0.loss_cls: 7.7214  d12.loss_iou: 1.9e-01  loss_cls: 7.7818'
-    '  enc_loss_bbox: 2.2923  d1.dn_loss_cls: 10.4129  dn_loss_dice: nan  decode.d0.loss_mask: 3.0  decode.dn_loss_iou: 0.8  aux_0.loss_ce: 0.5'
+    '  enc_loss_bbox: 2.2923  d1.dn_loss_cls: 10.4129  dn_loss_dice: nan  decode.d0.loss_mask: 3.0'
+    '  decode.dn_loss_iou: 0.8  aux_0.loss_ce: 0.5'
 )
 
 
