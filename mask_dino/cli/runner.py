@@ -72,7 +72,11 @@ class ResumableRunner(Runner):
         return checkpoint
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """Build the training loop, which starts where the checkpoint to be resumed was saved."""
+        """Build the training loop, which starts where the checkpoint to be resumed was saved.
+
+        Raises:
+            CheckpointError: The checkpoint to be resumed cannot be read.
+        """
         self.start = read_start(self.cfg)
         self.is_building_training = True
         train_loop: BaseLoop = super().build_train_loop(loop)

@@ -121,7 +121,11 @@ def class_figures(
 
 
 def check_numbers(proposal_nums: int | Sequence[int]) -> list[int]:
-    """Return numbers of detections as a list."""
+    """Return numbers of detections as a list.
+
+    Raises:
+        ValueError: A number is not whole, or less than 1.
+    """
     numbers = [proposal_nums] if isinstance(proposal_nums, int) else list(proposal_nums)
     if not numbers or not all(isinstance(number, int) and number > 0 for number in numbers):
         raise ValueError(f'proposal_nums={proposal_nums!r}: give whole numbers of 1 or more')
@@ -129,7 +133,11 @@ def check_numbers(proposal_nums: int | Sequence[int]) -> list[int]:
 
 
 def check_thresholds(iou_thrs: float | Sequence[float] | None) -> np.ndarray | None:
-    """Return IoU thresholds (T,); None stands for COCO's thresholds."""
+    """Return IoU thresholds (T,); None stands for COCO's thresholds.
+
+    Raises:
+        ValueError: A threshold is not within 0 and 1.
+    """
     if iou_thrs is None:
         return None
     thresholds = np.atleast_1d(np.array(iou_thrs, np.float64))

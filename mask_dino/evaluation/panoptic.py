@@ -86,6 +86,7 @@ class PanopticQualityMetric(BaseMetric):
         Raises:
             DataError: If the results have no panoptic map, or one of another size than the ground truth.
             PredictionError: If a map is NaN or infinite.
+            OSError: If a PNG cannot be written.
         """
         classes = tuple(self.dataset_meta['classes'])
         for sample in data_samples:

@@ -35,6 +35,7 @@ def read_image(image: str | Path | np.ndarray) -> np.ndarray:
 
     Raises:
         InspectionError: If the file cannot be read as an image.
+        ValueError: If an array has another shape.
     """
     if isinstance(image, np.ndarray):
         return to_three_channels(image)

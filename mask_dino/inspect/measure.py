@@ -82,7 +82,11 @@ def measure_layers(
 def read_truths(
     dataset: BaseDataset, model: BaseModel, limit: int | None
 ) -> list[tuple[str, Truth]]:
-    """Return the files of a data set, or the first of them, with their annotated objects."""
+    """Return the files of a data set, or the first of them, with their annotated objects.
+
+    Raises:
+        InspectionError: The model cannot be inspected, or an image has no masks in its annotation.
+    """
     labels = find_labels(model)
     count = len(dataset)
     if limit is not None:

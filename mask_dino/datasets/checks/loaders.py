@@ -135,7 +135,11 @@ def check_dataset(loader: str, dataset: Any, is_compared: bool, decode: bool) ->
 
 
 def check_file(dataset: Any) -> list[Finding]:
-    """Check the annotation file of a data set."""
+    """Check the annotation file of a data set.
+
+    Raises:
+        DataError: There is no such file, or it is not JSON.
+    """
     if reads_panoptic(dataset):
         return check_panoptic_file(dataset)
     return check_annotation_file(dataset) if reads_coco(dataset) else []
