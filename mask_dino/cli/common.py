@@ -28,6 +28,10 @@ PROCESS_TIMEOUT = 1800
 """Seconds after which the processes end if one of them does not answer; ``env_cfg.dist_cfg.timeout`` sets it."""
 
 
+LOST_PROCESS = ('Timed out waiting', 'Connection closed by peer', 'Connection reset by peer')
+"""What gloo says where another process has ended, or has not answered within the timeout."""
+
+
 class UsageError(ValueError):
     """The arguments of a tool do not fit its config or the machine: the message names the remedy."""
 
@@ -186,6 +190,18 @@ def run_tool(main: Callable[[], None]) -> None:
         if error.errno not in DISK_ERRORS:
             raise
         sys.exit(f'error: {storage_error("a file of the working directory", error)}')
+    except RuntimeError as error:
+        if not is_lost_process(error):
+            raise
+        sys.exit(
+            f'error: another process of this run has ended or no longer answers ({error}). Its last lines in the log '
+            'name the cause. Start the run again, a training with --resume'
+        )
+
+
+def is_lost_process(error: RuntimeError) -> bool:
+    """Tell whether gloo reports that another process has ended, or has not answered in time."""
+    return torch.distributed.is_initialized() and any(word in str(error) for word in LOST_PROCESS)
 
 
 def leave() -> None:

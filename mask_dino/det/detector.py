@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..boxes import masks_to_boxes
 from ..datasets.checks.pipelines import REMEDY
+from ..messages import DataError
 from ..models import MaskDINOHead
 from ..optim import require_float32
 from ..structures import QueryPredictions, Targets
@@ -35,7 +36,7 @@ class MaskDINO(MaskFormer):
         """Return the weighted losses of a batch of padded images (B, 3, H, W).
 
         Raises:
-            ValueError: If the ground truth lacks something that the losses need; see :func:`to_targets`.
+            DataError: If the ground truth lacks something that the losses need; see :func:`to_targets`.
         """
         size = batch_inputs.shape[-2:]
         targets = [to_targets(sample, size, self.panoptic_head) for sample in batch_data_samples]
@@ -91,7 +92,7 @@ def to_targets(sample: DetDataSample, size: torch.Size, head: MaskDINOHead) -> T
         Labels (N + M,), boxes (N + M, 4) cxcywh in [0, 1] and masks (N + M, H, W); see :class:`Targets`.
 
     Raises:
-        ValueError: If masks or the semantic map are needed and the sample has none, or if its numbers of boxes, labels
+        DataError: If masks or the semantic map are needed and the sample has none, or if its numbers of boxes, labels
             and masks differ.
     """
     instances = sample.gt_instances
@@ -118,14 +119,14 @@ def _read_masks(sample: DetDataSample) -> Tensor:
     """Return the masks (N, H, W) bool of the things of one image."""
     instances = sample.gt_instances
     if 'masks' not in instances:
-        raise ValueError(
+        raise DataError(
             f'{_name_image(sample)} has no gt_masks, which the mask losses need: load them with '
             'LoadAnnotations(with_mask=True). For data that has only boxes, train a config with '
             'criterion.loss_mask=None and criterion.loss_dice=None'
         )
     counts = [len(instances.bboxes), len(instances.labels), len(instances.masks)]
     if len(set(counts)) > 1:
-        raise ValueError(
+        raise DataError(
             f'{_name_image(sample)} has {counts[0]} boxes, {counts[1]} labels and {counts[2]} masks after the training '
             f'pipeline: {REMEDY}'
         )
@@ -140,10 +141,10 @@ def stuff_targets(sample: DetDataSample, head: MaskDINOHead) -> tuple[Tensor, Te
         Labels (M,) int64, boxes (M, 4) cxcywh in [0, 1] and masks (M, H, W) bool, of the padded input.
 
     Raises:
-        ValueError: If the sample has no semantic map.
+        DataError: If the sample has no semantic map.
     """
     if 'gt_sem_seg' not in sample:
-        raise ValueError(
+        raise DataError(
             f'{_name_image(sample)} has no gt_seg_map, which a model with num_stuff_classes={head.num_stuff_classes} '
             'needs for its stuff: load it with LoadPanopticAnnotations(with_seg=True), or set num_stuff_classes=0'
         )

@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import time
+from datetime import timedelta
 from pathlib import Path
 from unittest.mock import patch
 
@@ -11,6 +13,7 @@ import torch.multiprocessing as mp
 from helpers.line import line_config
 
 from mask_dino.checkpoints import load_checkpoint_safely
+from mask_dino.cli.common import run_tool
 from mask_dino.cli.runner import ResumableRunner
 
 STEPS, STOP = 4, 2
@@ -52,3 +55,29 @@ def test_two_processes_resume_to_the_bit(tmp_path: Path):
         for name, value in first[part].items():
             assert torch.equal(second[part][name], value), name
     assert len(first['resume_state']['random_states']) == 2
+
+
+TIMEOUT = timedelta(seconds=1)
+
+
+def wait_for_the_other(rank: int, folder: Path) -> None:
+    """As one of two processes, of which the second no longer answers, write how the tool ends."""
+    dist.init_process_group(
+        'gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=2
+    )
+    group = dist.new_group(timeout=TIMEOUT)
+    dist.barrier()
+    if rank == 1:
+        time.sleep(3)
+        return
+    try:
+        run_tool(lambda: dist.all_reduce(torch.ones(1), group=group))
+    except SystemExit as end:
+        (folder / 'end.txt').write_text(str(end.code))
+
+
+def test_a_process_that_hangs_ends_the_others_with_a_sentence(tmp_path: Path):
+    mp.start_processes(wait_for_the_other, (tmp_path,), nprocs=2, start_method='fork')
+    said = (tmp_path / 'end.txt').read_text()
+    assert said.startswith('error: another process of this run has ended or no longer answers')
+    assert '--resume' in said

@@ -173,15 +173,48 @@ REMEDY = (
 def check_pipelines(config: Mapping) -> list[Finding]:
     """Report what is wrong with the pipelines of a config, whatever the data."""
     message = find_unused_image_size(config)
-    return check_mask_transforms(config) + ([error(message)] if message else [])
+    unused = [error(message)] if message else []
+    return check_mask_transforms(config) + check_loading(config) + unused
+
+
+def check_loading(config: Mapping) -> list[Finding]:
+    """Report training pipelines that load no masks for a model with mask losses, or that do not pack their samples."""
+    names, loads_masks = _read_training_pipeline(config)
+    findings = []
+    if names and not any('Pack' in name for name in names):
+        message = 'train_dataloader: no transform of the pipeline packs the sample. '
+        findings.append(error(f"{message}Write dict(type='PackDetInputs') as the last one."))
+    if names and not loads_masks and _has_mask_losses(config):
+        message = 'train_dataloader: the pipeline loads no masks, which the mask losses of the model need. '
+        remedy = "Write dict(type='LoadAnnotations', with_bbox=True, with_mask=True). For data with boxes only, write "
+        remedy += 'model=dict(panoptic_head=dict(criterion=dict(loss_mask=None, loss_dice=None))).'
+        findings.append(error(message + remedy))
+    return findings
+
+
+def _has_mask_losses(config: Mapping) -> bool:
+    """Tell whether the detector of a config is a Mask DINO with mask losses."""
+    head = (config.get('model') or {}).get('panoptic_head') or {}
+    criterion = head.get('criterion') or {}
+    return criterion.get('loss_mask') is not None
+
+
+def _read_training_pipeline(config: Mapping) -> tuple[list[str], bool]:
+    """Return the names of the transforms of the training data, and whether one of them loads masks."""
+    parts = list(_find_dicts(config.get('train_dataloader')))
+    pipelines = [part['pipeline'] for part in parts if 'pipeline' in part]
+    steps = [step for pipeline in pipelines for step in pipeline or ()]
+    names = [
+        str(step.get('type')).rpartition('.')[2] for step in steps if isinstance(step, Mapping)
+    ]
+    loads_masks = any(part.get('with_mask') for part in parts)
+    return names, loads_masks or any(name.endswith('PanopticAnnotations') for name in names)
 
 
 def check_mask_transforms(config: Mapping) -> list[Finding]:
     """Report transforms of the training pipelines that lose the masks that the pipelines load."""
-    transforms = list(_find_dicts(config.get('train_dataloader')))
-    names = [str(transform.get('type')).rpartition('.')[2] for transform in transforms]
-    loads_masks = any(transform.get('with_mask') for transform in transforms)
-    if not loads_masks and not any(name.endswith('PanopticAnnotations') for name in names):
+    names, loads_masks = _read_training_pipeline(config)
+    if not loads_masks:
         return []
     losing = [name for name in BOXES_ONLY if name in names]
     return [

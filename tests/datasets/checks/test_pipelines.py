@@ -5,7 +5,11 @@ import logging
 import pytest
 
 from mask_dino.datasets.checks.loaders import check_loaders
-from mask_dino.datasets.checks.pipelines import BOXES_ONLY, check_mask_transforms
+from mask_dino.datasets.checks.pipelines import (
+    BOXES_ONLY,
+    check_loading,
+    check_mask_transforms,
+)
 
 
 def pipelines(name: str, with_mask: bool = True) -> dict:
@@ -55,3 +59,25 @@ def test_both_are_errors_before_the_first_step():
     ]
     assert any('Mosaic loses the masks' in message for message in messages)
     assert any('image_size=(512, 512) has no effect' in message for message in messages)
+
+
+MASK_LOSSES = dict(panoptic_head=dict(criterion=dict(loss_mask=dict(type='CrossEntropyLoss'))))
+NO_MASK_LOSSES = dict(panoptic_head=dict(criterion=dict(loss_mask=None)))
+
+
+@pytest.mark.parametrize(
+    ('model', 'with_mask', 'count'),
+    [(MASK_LOSSES, False, 1), (MASK_LOSSES, True, 0), (NO_MASK_LOSSES, False, 0), (None, False, 0)],
+)
+def test_mask_losses_need_masks(model, with_mask, count):
+    findings = check_loading(pipelines('CachedMosaic', with_mask) | dict(model=model))
+    assert len(findings) == count
+    assert all('loads no masks' in finding.message for finding in findings)
+
+
+def test_a_sample_has_to_be_packed():
+    config = pipelines('CachedMosaic')
+    config['train_dataloader']['dataset']['pipeline'].pop()
+    [finding] = check_loading(config)
+    assert finding.level == logging.ERROR and 'PackDetInputs' in finding.message
+    assert check_loading({}) == []
