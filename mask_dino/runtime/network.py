@@ -51,6 +51,8 @@ def _open(path: Path, threads: int | None) -> onnxruntime.InferenceSession:
         )
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only
+    # A plan of the memory is made for one size of images, and takes half as much again at its peak.
+    options.enable_mem_pattern = False
     if threads:
         options.intra_op_num_threads = threads
     try:
