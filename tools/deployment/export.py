@@ -139,6 +139,8 @@ def main() -> None:
         parser.error(str(error))
     except (CheckpointError, ExportError, ImageError, ParityError, OSError) as error:
         sys.exit(f'error: nothing was exported: {error}')
+    except KeyboardInterrupt:
+        sys.exit('error: nothing was exported: interrupted')
 
 
 if __name__ == '__main__':
