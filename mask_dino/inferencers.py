@@ -62,17 +62,23 @@ def list_images(inputs: Any) -> list[Image]:
 
     Raises:
         FileNotFoundError: If a folder has no image.
-        ValueError: If an array has another shape.
+        TypeError: If an image is neither a path nor an array.
+        ValueError: If an array has another shape, or other values than from 0 to 255.
     """
     items = inputs if isinstance(inputs, (list, tuple)) else [inputs]
-    images: list[Image] = []
+    images: list[Any] = []
     for item in items:
         if isinstance(item, np.ndarray):
             images.append(to_three_channels(item))
         elif isinstance(item, (str, Path)):
             images.extend(_list_paths(str(item)))
-        else:
+        elif isinstance(item, dict):  # what the frameworks themselves make of an image
             images.append(item)
+        else:
+            raise TypeError(
+                f'an image is a path or an array of numpy, not {type(item).__name__}; a tensor (3, H, W) becomes one '
+                'by tensor.permute(1, 2, 0).numpy()'
+            )
     return images
 
 
@@ -80,7 +86,8 @@ def to_three_channels(image: np.ndarray) -> np.ndarray:
     """Return an array (H, W, 3) as it is, repeat one channel three times, and drop transparency.
 
     Raises:
-        ValueError: If the shape is none of (H, W), (H, W, 1), (H, W, 3) and (H, W, 4), or the image is empty.
+        ValueError: If the shape is none of (H, W), (H, W, 1), (H, W, 3) and (H, W, 4), the image is empty, or its
+            values are not from 0 to 255.
     """
     channels = image[..., None] if image.ndim == 2 else image
     is_image = channels.ndim == 3 and channels.shape[2] in (1, 3, 4)
@@ -89,9 +96,27 @@ def to_three_channels(image: np.ndarray) -> np.ndarray:
             f'an image is an array of shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) with pixels, not {image.shape}; '
             'several images are a list of arrays'
         )
+    _check_values(channels)
     if channels.shape[2] == 1:
         return np.repeat(channels, 3, axis=2)
     return channels[..., :3]
+
+
+def _check_values(image: np.ndarray) -> None:
+    """Refuse values of another range than that of training: the results would be poor, and nothing would say so.
+
+    Raises:
+        ValueError: If the values are no numbers from 0 to 255, or at most 1 in floating point.
+    """
+    if image.dtype == np.uint8:
+        return
+    smallest, largest = image.min(), image.max()
+    is_share = image.dtype.kind == 'f' and 0 < largest <= 1
+    if image.dtype.kind not in 'iuf' or is_share or not 0 <= smallest <= largest <= 255:
+        raise ValueError(
+            f'an image has values from 0 to 255, and this array of {image.dtype} has values from {smallest} to '
+            f'{largest}: scale them, and convert the array to uint8'
+        )
 
 
 def draw_under_unique_names(draw: Draw) -> Draw:

@@ -173,7 +173,7 @@ def test_arrays_that_are_no_image_are_refused(shape):
         to_three_channels(np.zeros(shape, np.uint8))
 
 
-def test_what_is_neither_path_nor_array_is_left_to_the_framework():
+def test_urls_and_dictionaries_are_left_to_the_framework():
     described = dict(img_path='x.jpg')
     assert list_images(['https://host/x.jpg', described]) == ['https://host/x.jpg', described]
 
@@ -229,3 +229,32 @@ def test_our_changes_can_go_when_the_frameworks_list_only_images_and_all_of_them
     assert any(
         name.endswith('.txt') for name in BaseInferencer._inputs_to_list(None, str(photos / 'a'))
     )
+
+
+@pytest.mark.parametrize(
+    'image',
+    [
+        np.full((4, 5, 3), 0.5),
+        np.full((4, 5), 300, np.uint16),
+        np.full((4, 5, 3), -1.0, np.float32),
+        np.full((4, 5, 3), np.nan),
+        np.ones((4, 5), bool),
+    ],
+    ids=lambda image: f'{image.dtype}',
+)
+def test_values_of_another_range_are_refused(image):
+    with pytest.raises(ValueError, match='values from 0 to 255'):
+        list_images(image)
+
+
+@pytest.mark.parametrize(
+    'image', [np.full((4, 5, 3), 200.5), np.zeros((4, 5)), np.full((4, 5), 255, np.int64)]
+)
+def test_numbers_from_0_to_255_of_any_type_are_taken(image):
+    assert list_images(image)[0].shape == (4, 5, 3)
+
+
+def test_other_things_than_paths_and_arrays_are_named():
+    for thing in (torch.zeros(3, 4, 5), None, b'photo.jpg'):
+        with pytest.raises(TypeError, match=f'not {type(thing).__name__}'):
+            list_images([thing])
