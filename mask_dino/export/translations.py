@@ -95,6 +95,6 @@ TRANSLATIONS: dict[Callable, Callable] = {
     aten.to.dtype: cast,
     aten.to.dtype_layout: cast_layout,
     aten.rsub.Scalar: lambda values, number: op.Sub(number, values),
-    aten.__and__.Tensor: op.And,
+    aten.__and__.Tensor: lambda first, second: op.And(first, second),
 }
 """The keys are what :mod:`mask_dino.ops.exported` and torch.export write."""
