@@ -3,6 +3,7 @@
 Everything after set-up takes about 12 minutes on two cores. A second run continues where the first one was stopped.
 """
 
+import argparse
 import contextlib
 import io
 import logging
@@ -197,4 +198,5 @@ def say(step: str, text: str) -> None:
 
 
 if __name__ == '__main__':
+    argparse.ArgumentParser(description=__doc__).parse_args()
     main()
