@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from onnxscript import opset18 as op
 
+from ..ops import exported  # noqa: F401 defines the operations of torch.ops.mask_dino
+
 aten = torch.ops.aten
 
 
