@@ -26,8 +26,7 @@ class MaskDINOOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     A config then needs no list of such parameters, which differ from backbone to backbone. ``custom_keys`` decides on
     the learning rate as usual, and a key that sets ``decay_mult`` itself stays in force. Parameters of equal settings
-    form one group: with one group for each parameter, as mmengine makes them, optimiser and schedules of a small model
-    take a sixth of a step.
+    form one group. mmengine makes one group for each parameter, which costs a small model a tenth of a step.
     """
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
