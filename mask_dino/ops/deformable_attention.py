@@ -143,14 +143,13 @@ class DeformableAttention(nn.Module):
         """
         if wants_single_operations():
             lengths = [length for size in memory.sizes for length in size]
-            sums: Tensor = sample_levels_once(values, lengths, locations, weights)
-            return sums
+            return sample_levels_once(values, lengths, locations, weights)
         if is_exporting():
             return sample_grid(values, memory.sizes, locations, weights)
         if values.is_cpu:
             return sample_sparse(values, memory.sizes, locations, weights)
         if has_kernel(values.device):
-            sums = MultiScaleDeformableAttnFunction.apply(
+            sums: Tensor = MultiScaleDeformableAttnFunction.apply(
                 values,
                 memory.spatial_shapes,
                 memory.level_start_index,

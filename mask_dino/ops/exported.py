@@ -5,7 +5,7 @@ of the sampling, and with a number of queries that is a formula, a trace takes s
 :mod:`mask_dino.export` writes the operations of this module in operators of ONNX.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -55,21 +55,34 @@ def select_highest(scores: Tensor, count: int) -> Tensor:
     return scores.topk(min(count, scores.shape[1]), dim=1).indices
 
 
-sample_levels_once = torch.library.custom_op(
-    'mask_dino::sample_levels', sample_levels, mutates_args=()
-)
-select_highest_once = torch.library.custom_op(
-    'mask_dino::select_highest', select_highest, mutates_args=()
-)
-
-
-@sample_levels_once.register_fake
-def _(values: Tensor, sizes: Sequence[int], locations: Tensor, weights: Tensor) -> Tensor:
+def _sample_levels_fake(
+    values: Tensor, sizes: Sequence[int], locations: Tensor, weights: Tensor
+) -> Tensor:
     batch, _, heads, channels = values.shape
     return values.new_empty(batch, locations.shape[1], heads * channels)
 
 
-@select_highest_once.register_fake
-def _(scores: Tensor, count: int) -> Tensor:
+def _select_highest_fake(scores: Tensor, count: int) -> Tensor:
     num_queries = torch.library.get_ctx().new_dynamic_size(min=1, max=count)
     return scores.new_empty(scores.shape[0], num_queries, dtype=torch.int64)
+
+
+def define_operation(
+    name: str, function: Callable[..., Tensor], fake: Callable[..., Tensor]
+) -> Callable[..., Tensor]:
+    """Return a function as one operation of torch, or as it is where torch is older than 2.4 and cannot define any.
+
+    Args:
+        name: Of the operation, in ``torch.ops.mask_dino``.
+        function: What the operation computes.
+        fake: The same for tensors without values.
+    """
+    if not hasattr(torch.library, 'custom_op'):
+        return function
+    operation = torch.library.custom_op(f'mask_dino::{name}', function, mutates_args=())
+    operation.register_fake(fake)
+    return operation
+
+
+sample_levels_once = define_operation('sample_levels', sample_levels, _sample_levels_fake)
+select_highest_once = define_operation('select_highest', select_highest, _select_highest_fake)
