@@ -59,7 +59,7 @@ class CheckLossHook(Hook):
         if not broken:
             return
         step = runner.iter + 1
-        message = f'step {step}: NaN or infinite are {first_few(broken)}'
+        message = f'step {step}: NaN or infinite values in {first_few(broken)}'
         if self.num_steps >= self.max_steps:
             raise LossError(
                 f'{message}, for {plural(self.num_steps, "step")} in a row. Remedies: {REMEDIES}'

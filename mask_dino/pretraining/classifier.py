@@ -47,8 +47,9 @@ class BackboneClassifier(BaseModel):
         means = [features.mean((2, 3)) for features in maps]
         logits = [classify(mean) for classify, mean in zip(self.classifiers, means, strict=True)]
         if mode == 'loss':
-            losses = [F.cross_entropy(values, data_samples) for values in logits]
-            return dict(loss=torch.stack(losses).sum())
+            # Sums, because a batch of images without objects has no crop, and no mean.
+            sums = [F.cross_entropy(x, data_samples, reduction='sum') for x in logits]
+            return dict(loss=torch.stack(sums).sum() / max(len(data_samples), 1))
         if mode == 'predict':
             return count_right(logits[-1].argmax(1), data_samples)
         return torch.stack(logits)

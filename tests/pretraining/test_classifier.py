@@ -54,6 +54,20 @@ def test_losses_reach_every_weight_and_go_down():
     assert losses[-1] < 0.7 * losses[0]
 
 
+def test_a_batch_without_crops_changes_nothing():
+    model = build()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    loss = model(torch.empty(0, 3, SIZE, SIZE), torch.empty(0, dtype=torch.long), mode='loss')[
+        'loss'
+    ]
+    loss.backward()
+    assert loss == 0
+    assert all(parameter.grad.eq(0).all() for parameter in model.parameters())
+    for name, value in model.state_dict().items():
+        if not name.endswith('num_batches_tracked'):
+            assert torch.equal(value, before[name])
+
+
 def test_the_accuracy_counts_objects_not_images():
     metric = METRICS.build(dict(type='ObjectAccuracy'))
     metric.process(None, count_right(torch.tensor([0, 1, 2]), torch.tensor([0, 1, 1])))
