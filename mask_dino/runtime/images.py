@@ -6,10 +6,21 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from .metadata import InputRule, PaddingRule, ResizeRule
 
 ImageLike = str | Path | np.ndarray | Image.Image
+
+SCALED = ('I;16', 'I;16B', 'I;16L', 'I;16N')
+"""Modes of Pillow for grey values from 0 to 65535."""
+
+UNKNOWN = dict(F='floating-point pixels', I='32-bit pixels', LAB='pixels of CIE Lab')
+"""Modes of Pillow that OpenCV refuses or reads in another way, and what they are."""
+
+EXTRA_SAMPLES = 338
+"""Tag of TIFF files that says what the fourth channel is."""
 
 COEFFICIENT_BITS = 11
 """Bits of a weight in OpenCV's bilinear interpolation of bytes."""
@@ -38,14 +49,19 @@ def load_image(image: ImageLike) -> np.ndarray:
     if isinstance(image, np.ndarray):
         return _check_array(image)
     if isinstance(image, Image.Image):
-        return _to_rgb(image)
+        return _to_rgb(image, 'an image')
     path = Path(image).expanduser()
     if not path.is_file():
-        raise ImageError(f'image {path} does not exist; relative paths start at {Path.cwd()}')
+        problem = 'is a folder, not a file' if path.is_dir() else 'does not exist'
+        raise ImageError(f'image {path} {problem}; relative paths start at {Path.cwd()}')
     try:
         with Image.open(path) as file:
-            return _to_rgb(file)
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+            return _to_rgb(file, f'image {path}')
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageError(f'image {path} is too large: reduce it first ({error})') from error
+    except Exception as error:  # for damaged files, Pillow's readers raise many kinds
         raise ImageError(
             f'image {path} cannot be read: it is damaged, cut short or not an image ({error})'
         ) from error
@@ -56,22 +72,41 @@ def _check_array(image: np.ndarray) -> np.ndarray:
         raise ImageError(
             f'an image has the type {image.dtype} and the shape {image.shape}, but an array must be uint8, '
             '(height, width, 3), with the channels red, green, blue. Convert it: floats from 0 to 1 with '
-            '(image * 255).round().astype(np.uint8), grey values with np.stack([image] * 3, -1), OpenCV images with '
-            'image[..., ::-1]'
+            '(image * 255).round().astype(np.uint8), 16 bits with (image >> 8).astype(np.uint8), grey values with '
+            'np.stack([image] * 3, -1), OpenCV images with image[..., ::-1]'
         )
     return image
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith('I;16'):
-        grey = (np.asarray(image) >> 8).astype(np.uint8)  # Pillow would clip to 255
+def _to_rgb(image: Image.Image, name: str) -> np.ndarray:
+    """Return the pixels (H, W, 3) uint8 that OpenCV reads from the same file."""
+    upright = ImageOps.exif_transpose(image)
+    mode = upright.mode
+    # Before version 12, Pillow had this mode for 16-bit PNG files; it still has it for 16-bit PGM files.
+    if mode in SCALED or (mode == 'I' and image.format in ('PNG', 'PPM')):
+        grey = (np.asarray(upright) >> 8).astype(np.uint8)  # Pillow would clip to 255
         return np.repeat(grey[..., None], 3, axis=2)
-    if image.mode == 'F':
-        raise ImageError(
-            'an image has floating-point pixels, whose range is unknown: convert it to 8 bits'
-        )
-    return np.asarray(image.convert('RGB'))
+    if mode in UNKNOWN:
+        raise ImageError(f'{name} has {UNKNOWN[mode]}: convert it to 8 bits and RGB')
+    if mode == 'CMYK' and isinstance(image, JpegImageFile):
+        return _ink_to_rgb(np.asarray(upright))
+    if mode == 'RGBA' and isinstance(image, TiffImageFile) and EXTRA_SAMPLES in image.tag_v2:
+        return _blend_with_black(np.asarray(upright))
+    return np.asarray(upright.convert('RGB'))
+
+
+def _ink_to_rgb(pixels: np.ndarray) -> np.ndarray:
+    """Return RGB for cyan, magenta, yellow and black (H, W, 4), which OpenCV rounds in another way than Pillow."""
+    ink = pixels[..., :3].astype(np.uint16)
+    light = 255 - pixels[..., 3:].astype(np.uint16)
+    return (light - (ink * light >> 8)).astype(np.uint8)
+
+
+def _blend_with_black(pixels: np.ndarray) -> np.ndarray:
+    """Return RGB for RGBA (H, W, 4); OpenCV does so with TIFF files, while it leaves alpha out of other files."""
+    colour = pixels[..., :3].astype(np.uint16)
+    alpha = pixels[..., 3:].astype(np.uint16)
+    return ((colour * alpha + 127) // 255).astype(np.uint8)
 
 
 def prepare(image: ImageLike, rule: ResizeRule) -> Prepared:

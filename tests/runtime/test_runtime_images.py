@@ -108,6 +108,34 @@ def test_other_kinds_of_pixels_become_rgb_as_mmcv_makes_them(tmp_path, mode):
 
 
 @pytest.mark.parametrize(
+    ('mode', 'name'),
+    [
+        ('CMYK', 'ink.jpg'),
+        ('RGBA', 'transparent.tif'),
+        ('LA', 'transparent_grey.tif'),
+        ('RGBA', 'transparent.webp'),
+        ('I;16', 'grey.pgm'),
+    ],
+)
+def test_rare_kinds_of_files_become_rgb_as_mmcv_makes_them(tmp_path, mode, name):
+    channels = 4 if mode in ('CMYK', 'RGBA') else 2
+    values = np.random.default_rng(2).integers(0, 256, (5, 8, channels), dtype=np.uint8)
+    image = Image.frombytes(mode, (8, 5), values.tobytes())
+    settings = dict(lossless=True) if name.endswith('.webp') else {}
+    image.save(tmp_path / name, **settings)
+    expected = mmcv.imread(str(tmp_path / name), channel_order='rgb')
+    assert (load_image(tmp_path / name) == expected).all()
+
+
+@pytest.mark.parametrize('mode', ['F', 'I', 'LAB'])
+def test_pixels_of_an_unknown_range_are_refused(tmp_path, mode):
+    path = tmp_path / 'values.tif'
+    Image.new(mode, (8, 5)).save(path)
+    with pytest.raises(ImageError, match=r'values\.tif has .*convert it to 8 bits and RGB'):
+        load_image(path)
+
+
+@pytest.mark.parametrize(
     'array',
     [
         np.zeros((8, 8, 3), np.float32),
@@ -129,6 +157,17 @@ def test_bad_files_are_named(tmp_path):
     cut.write_bytes(whole.read_bytes()[:300])
     text = tmp_path / 'text.png'
     text.write_text('no image')
-    for path in (cut, text, tmp_path / 'missing.png'):
+    number = tmp_path / 'number.ppm'
+    number.write_bytes(b'P6 4 x 255\n' + bytes(48))
+    empty = tmp_path / 'empty.jpg'
+    empty.touch()
+    for path in (cut, text, number, empty, tmp_path / 'missing.png', tmp_path):
         with pytest.raises(ImageError, match=path.name):
             load_image(path)
+
+
+def test_images_that_are_too_large_are_named(tmp_path, monkeypatch):
+    path = write_image(tmp_path / 'large.png', 64, 64)
+    monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 1000)
+    with pytest.raises(ImageError, match=r'large\.png is too large: reduce it'):
+        load_image(path)
