@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from collections import Counter
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from PIL import Image
 from . import ImageError, ModelFileError, Result, Segmenter
 
 SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff'}
+
+MAX_SIDE = 65500
+"""Pixels of a side that a JPEG file has at most; a wider picture is reduced."""
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -33,14 +37,30 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         '--score-thr',
-        type=float,
+        type=score,
         default=0.3,
         help='score from which instances count (default: 0.3)',
     )
     parser.add_argument(
-        '--threads', type=int, help='threads of onnxruntime (default: one for each core)'
+        '--threads', type=positive, help='threads of onnxruntime (default: one for each core)'
     )
     return parser.parse_args()
+
+
+def score(text: str) -> float:
+    """Read a score."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f'{text} is no score: scores go from 0 to 1')
+    return value
+
+
+def positive(text: str) -> int:
+    """Read a number that is 1 or more."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f'{text} must be 1 or more')
+    return value
 
 
 def main() -> None:
@@ -49,9 +69,12 @@ def main() -> None:
     try:
         paths = list_images(args.images)
         segmenter = Segmenter(args.model, args.threads)
-        args.out_dir.mkdir(parents=True, exist_ok=True)
-    except (ImageError, ModelFileError, OSError) as error:
+    except (ImageError, ModelFileError) as error:
         sys.exit(f'error: {error}')
+    try:
+        args.out_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        sys.exit(f'error: --out-dir {args.out_dir} cannot be made: {error}; choose another folder')
     failed = 0
     for number, path in enumerate(paths, 1):
         try:
@@ -90,7 +113,10 @@ def list_images(paths: list[Path]) -> list[Path]:
 
 def write_result(result: Result, target: Path, score_thr: float) -> str:
     """Write the files of one image, whose names begin with ``target``, and return a line about it."""
-    write_image(Image.fromarray(result.draw(score_thr)), target, '.jpg')
+    picture = Image.fromarray(result.draw(score_thr))
+    if max(picture.size) > MAX_SIDE:
+        picture.thumbnail((MAX_SIDE, MAX_SIDE))
+    write_image(picture, target, '.jpg')
     lines: list[dict] = []
     if result.scores is not None and result.boxes is not None:
         shown = np.flatnonzero(result.scores >= score_thr)
@@ -127,8 +153,13 @@ def write_whole(data: bytes, target: Path, suffix: str) -> None:
     try:
         part.write_bytes(data)
         part.replace(path)
+    except OSError as error:
+        raise OSError(
+            f'{path} cannot be written: {error.strerror}; free some space or choose another --out-dir'
+        ) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing can be written, nothing can be deleted either
+            part.unlink(missing_ok=True)
 
 
 if __name__ == '__main__':

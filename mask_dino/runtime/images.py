@@ -113,6 +113,11 @@ def prepare(image: ImageLike, rule: ResizeRule) -> Prepared:
     """Load and resize an image. The errors are the same as for :func:`load_image`."""
     original = load_image(image)
     height, width = resized_size(original.shape[:2], rule)
+    if min(height, width) < 1:
+        raise ImageError(
+            f'an image of {original.shape[1]} x {original.shape[0]} pixels (width x height) is too long and narrow: '
+            f'the model takes it at {width} x {height}; cut it into parts'
+        )
     return Prepared(original, resize_image(original, height, width))
 
 

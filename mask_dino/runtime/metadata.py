@@ -1,7 +1,8 @@
 """What an exported file says of itself: everything that is needed to prepare images and to read the outputs."""
 
 import json
-from typing import NamedTuple
+from types import NoneType
+from typing import Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 KEY = 'mask_dino'
 """Name of the entry in the file's metadata; its value is the JSON text of a :class:`ModelInfo`."""
@@ -111,36 +112,89 @@ def read_info(text: str | None, path: object) -> ModelInfo:
     """
     if not text:
         raise ModelFileError(
-            f'{path} has no entry "{KEY}" in its metadata: another program wrote it. Use a file that '
-            'tools/deployment/export.py wrote'
+            f'{path} has no entry "{KEY}" in its metadata: another program wrote it, or changed it without keeping the '
+            'metadata. Use a file that tools/deployment/export.py wrote'
         )
     try:
         fields = json.loads(text)
-        if fields['format'] > FORMAT:
-            raise ModelFileError(
-                f'{path} has format {fields["format"]}, but this package reads formats up to {FORMAT}: '
-                f'install mask_dino {fields["package_version"]} or newer'
-            )
-        return _info(fields)
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        _check_version(fields, path)
+        info = _parse(fields, ModelInfo, 'it')
+        _check_values(info)
+    except ModelFileError:
+        raise
+    except (TypeError, ValueError) as error:
         raise ModelFileError(
-            f'{path} has a damaged entry "{KEY}" in its metadata ({error!r}): export it again'
+            f'{path} has a damaged entry "{KEY}" in its metadata ({error}): export it again'
         ) from error
+    return info
 
 
-def _info(fields: dict) -> ModelInfo:
-    rules = fields['input']
-    resize = ResizeRule(**_tuples(rules['resize']))
-    padding = PaddingRule(**_tuples(rules['padding']))
-    window = fields['window']
-    known = dict(
-        input=InputRule(**_tuples(rules) | dict(resize=resize, padding=padding)),
-        thresholds=Thresholds(**fields['thresholds']),
-        outputs=tuple(Output(**_tuples(output)) for output in fields['outputs']),
-        window=Window(**_tuples(window)) if window else None,
-        palette=tuple(tuple(colour) for colour in fields['palette']),
+def _check_version(fields: object, path: object) -> None:
+    version = fields.get('format') if isinstance(fields, dict) else None
+    if isinstance(version, int) and version > FORMAT:
+        raise ModelFileError(
+            f'{path} has format {version}, but this package reads formats up to {FORMAT}: install a newer mask_dino'
+        )
+
+
+def _check_values(info: ModelInfo) -> None:
+    """Find values that contradict each other."""
+    unknown = set(info.tasks) - set(TASKS)
+    if unknown:
+        raise ValueError(f'it.tasks has unknown {", ".join(sorted(unknown))}')
+    if len(info.palette) != len(info.classes) or info.num_things > len(info.classes):
+        raise ValueError(f'it.palette and it.num_things do not fit {len(info.classes)} classes')
+    if info.input.channel_order not in ('RGB', 'BGR'):
+        raise ValueError(f'it.input.channel_order is {info.input.channel_order!r}, not RGB or BGR')
+    if len(info.input.mean) != 3 or len(info.input.std) != 3:
+        raise ValueError('it.input.mean and it.input.std must have a value for each of 3 channels')
+
+
+Fields = TypeVar('Fields', bound=tuple)
+
+
+def _parse(fields: object, kind: type[Fields], place: str) -> Fields:
+    """Return the named tuple of a type, which must have exactly its fields, with values of their types."""
+    hints = get_type_hints(kind)
+    if not isinstance(fields, dict):
+        raise TypeError(f'{place} must have the fields {", ".join(hints)}, not be {fields!r}')
+    for problem, names in (
+        ('lacks', hints.keys() - fields),
+        ('has unknown', fields.keys() - hints),
+    ):
+        if names:
+            raise TypeError(f'{place} {problem} {", ".join(sorted(names))}')
+    return kind(
+        **{name: _convert(fields[name], hint, f'{place}.{name}') for name, hint in hints.items()}
     )
-    return ModelInfo(**_tuples(fields) | known)
+
+
+def _convert(value: object, hint: Any, place: str) -> object:
+    """Return a value of JSON as the type that a field is declared with."""
+    kinds = get_args(hint)
+    if NoneType in kinds:
+        return None if value is None else _convert(value, kinds[0], place)
+    if get_origin(hint) is tuple:
+        return _convert_list(value, kinds, place)
+    if issubclass(hint, tuple):
+        return _parse(value, hint, place)
+    # In JSON, 1.0 may have become 1; a bool is an int in Python only.
+    known = (float, int) if hint is float else (hint,)
+    if type(value) not in known:
+        raise TypeError(f'{place} must be {hint.__name__}, not {value!r}')
+    return value
+
+
+def _convert_list(value: object, kinds: tuple, place: str) -> tuple:
+    """Return a list of JSON as a tuple, of any length where ``kinds`` ends in an ellipsis."""
+    if not isinstance(value, list):
+        raise TypeError(f'{place} must be a list, not {value!r}')
+    if kinds[-1] is Ellipsis:
+        kinds = kinds[:1] * len(value)
+    if len(value) != len(kinds):
+        raise TypeError(f'{place} must have {len(kinds)} values, not {value!r}')
+    items = zip(value, kinds, strict=True)
+    return tuple(_convert(item, kind, place) for item, kind in items)
 
 
 def _plain(value: object) -> object:
@@ -150,10 +204,3 @@ def _plain(value: object) -> object:
     if isinstance(value, (tuple, list)):
         return [_plain(item) for item in value]
     return value
-
-
-def _tuples(fields: dict) -> dict:
-    """Turn the lists of a dictionary, which are tuples in JSON, back into tuples."""
-    return {
-        name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
-    }

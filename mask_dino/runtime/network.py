@@ -36,6 +36,18 @@ class OnnxNetwork:
         self.session = _open(Path(path).expanduser(), threads)
         metadata = self.session.get_modelmeta().custom_metadata_map
         self.info = read_info(metadata.get(KEY), path)
+        self._check_names(path)
+
+    def _check_names(self, path: str | Path) -> None:
+        """Compare the inputs and outputs of the graph with what the metadata say of them."""
+        inputs = {entry.name for entry in self.session.get_inputs()}
+        outputs = {entry.name for entry in self.session.get_outputs()}
+        missing = {output.name for output in self.info.outputs} - outputs
+        if missing or inputs != {self.info.input.name}:
+            raise ModelFileError(
+                f'{path} has the inputs {sorted(inputs)} and the outputs {sorted(outputs)}, but its metadata name '
+                f'others ({self.info.input.name}; {", ".join(sorted(missing))}): export it again'
+            )
 
     def run(self, images: np.ndarray) -> Outputs:
         """Return the outputs, by name, for a batch (B, 3, H, W), or (B, H, W, 3) if ``info.input`` is embedded."""
@@ -46,9 +58,8 @@ class OnnxNetwork:
 
 def _open(path: Path, threads: int | None) -> onnxruntime.InferenceSession:
     if not path.is_file():
-        raise ModelFileError(
-            f'model file {path} does not exist; relative paths start at {Path.cwd()}'
-        )
+        problem = 'is a folder, not a file' if path.is_dir() else 'does not exist'
+        raise ModelFileError(f'model file {path} {problem}; relative paths start at {Path.cwd()}')
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # errors only
     # A plan of the memory is made for one size of images, and takes half as much again at its peak.

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -88,10 +90,61 @@ def test_what_a_reader_needs_survives_the_file(trained):
         assert info.num_things == 5
 
 
+def places(fields, path=()):
+    """Yield the path of every field, at any depth."""
+    items = fields.items() if isinstance(fields, dict) else enumerate(fields)
+    for name, value in items:
+        yield (*path, name)
+        if isinstance(value, (dict, list)):
+            yield from places(value, (*path, name))
+
+
+def replaced(fields, path, value):
+    """Return the text of an entry with another value at a place; None takes the field away."""
+    changed = json.loads(json.dumps(fields))
+    parent = changed
+    for name in path[:-1]:
+        parent = parent[name]
+    if value is None:
+        del parent[path[-1]]
+    else:
+        parent[path[-1]] = value
+    return json.dumps(changed)
+
+
+def test_entries_that_lack_any_field_or_have_another_type_are_refused(trained):
+    fields = json.loads(EagerNetwork(trained).info.to_json())
+    for path in places(fields):
+        values = [{}, [[]]]
+        if isinstance(path[-1], str):
+            values.append(None)
+        for value in values:
+            with pytest.raises(ModelFileError, match=r'model\.onnx has a damaged entry'):
+                read_info(replaced(fields, path, value), 'model.onnx')
+
+
+@pytest.mark.parametrize(
+    ('path', 'value', 'message'),
+    [
+        (('classes',), ['one'], 'do not fit 1 classes'),
+        (('tasks',), ['pose'], 'unknown pose'),
+        (('input', 'channel_order'), 'YUV', 'not RGB or BGR'),
+        (('input', 'mean'), [1.0], 'each of 3 channels'),
+        (('input', 'embedded'), 1, 'must be bool'),
+        (('num_things',), 5.0, 'must be int'),
+        (('new',), 5, 'it has unknown new'),
+    ],
+)
+def test_entries_that_contradict_themselves_are_refused(trained, path, value, message):
+    fields = json.loads(EagerNetwork(trained).info.to_json())
+    with pytest.raises(ModelFileError, match=message):
+        read_info(replaced(fields, path, value), 'model.onnx')
+
+
 def test_damaged_and_newer_entries_are_refused(trained):
     info = EagerNetwork(trained).info
     text = info.to_json()
-    for damaged in (text[:50], '{}', text.replace('"classes"', '"names"'), '[]'):
+    for damaged in (text[:50], '{}', '[]', '5', 'null'):
         with pytest.raises(ModelFileError, match='damaged'):
             read_info(damaged, 'model.onnx')
     with pytest.raises(ModelFileError, match='newer'):

@@ -158,6 +158,14 @@ def test_a_static_model_names_the_sizes(tmp_path, trained):
         segmenter(write_image(tmp_path / 'large.png', 97, 64))
 
 
+def test_images_that_would_have_no_height_are_named(tmp_path):
+    config = read_config(PANOPTIC)
+    config.test_dataloader.dataset.pipeline[1] = KEEP_RATIO
+    network = EagerNetwork(load(config, tmp_path), tasks=('detection',))
+    with pytest.raises(ImageError, match=r'1000 x 2 pixels .* too long and narrow'):
+        Segmenter(network)(np.zeros((2, 1000, 3), np.uint8))
+
+
 def test_raw_files_are_refused(trained):
     with pytest.raises(ModelFileError, match='--raw'):
         Segmenter(EagerNetwork(trained, raw=True))

@@ -34,8 +34,9 @@ SMALL = dict(
 )
 SETTINGS = [f'{key.replace("__", ".")}={value}'.replace(' ', '') for key, value in SMALL.items()]
 
-# Operators that docs/operators.md of github.com/onnx/onnx-tensorrt lists as supported by TensorRT 9.2, which takes
-# opsets up to 19, of those that a network like this may have.
+# Operators that docs/operators.md of github.com/onnx/onnx-tensorrt lists as supported, both for TensorRT 9.2 (opsets up
+# to 19) and 10.15 (opsets 9 to 24), of those that a network like this may have. For TensorRT 8.5 it lists no
+# LayerNormalization.
 TENSORRT = """
 Add And ArgMax BatchNormalization Cast Clip Concat Constant ConstantOfShape Conv Cos Div Einsum Equal Erf Exp Expand
 Flatten Floor Gather GatherElements Gemm Greater GreaterOrEqual GridSample Identity InstanceNormalization
@@ -100,11 +101,8 @@ def test_the_command_compares_the_file_with_the_model(folder):
         float(value) <= 1e-3 for line in compared for value in re.findall(r'\d\.\de[+-]\d+', line)
     )
     assert 'instance, panoptic, semantic of 8 classes' in lines[-1]
-    assert sorted(path.name for path in folder.iterdir()) == [
-        'log.txt',
-        'model.onnx',
-        'weights.pth',
-    ]
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == ['log.txt', 'model.onnx', 'weights.pth']
 
 
 @pytest.mark.parametrize('size', [(70, 100), (200, 90)])
@@ -147,6 +145,27 @@ def test_the_graph_has_no_operator_that_tensorrt_lacks(folder):
     assert {node.op_type for node in model.graph.node} <= set(TENSORRT.split())
     assert {entry.domain: entry.version for entry in model.opset_import} == {'': 18}
     onnx.checker.check_model(model)
+
+
+# The axes of these operators must be constants, by the column "Restrictions" of the same page.
+INPUT_OF_AXES = dict(Squeeze=1, Unsqueeze=1, ReduceSum=1, ReduceMean=1, ReduceMax=1, Slice=3)
+
+
+def test_the_graph_keeps_to_the_restrictions_of_tensorrt(folder):
+    graph = onnx.load(folder / 'model.onnx').graph
+    constants = {tensor.name for tensor in graph.initializer}
+    constants |= {node.output[0] for node in graph.node if node.op_type == 'Constant'}
+    for node in graph.node:
+        place = INPUT_OF_AXES.get(node.op_type)
+        if place is not None and len(node.input) > place:
+            assert node.input[place] in constants, node
+        settings = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
+        if node.op_type == 'TopK':
+            assert settings.get('sorted', 1) == 1
+        if node.op_type == 'Resize':
+            assert settings['mode'] in (b'nearest', b'linear') and not settings.get('antialias')
+        if node.op_type in ('MaxPool', 'LayerNormalization'):
+            assert len(node.output) == 1 and set(settings.get('dilations', [1])) == {1}
 
 
 def test_the_command_of_the_runtime_needs_neither_torch_nor_openmmlab(folder, tmp_path):
@@ -199,6 +218,16 @@ def test_files_of_other_programs_are_refused(tmp_path):
         Segmenter(tmp_path / 'other.onnx')
     with pytest.raises(ModelFileError, match='does not exist'):
         Segmenter(tmp_path / 'missing.onnx')
+
+
+def test_graphs_that_their_metadata_do_not_fit_are_refused(folder, tmp_path):
+    model = onnx.load(folder / 'model.onnx')
+    model.graph.output.pop()
+    onnx.save(model, tmp_path / 'fewer.onnx')
+    with pytest.raises(
+        ModelFileError, match=r'fewer\.onnx has .*\(images; masks\): export it again'
+    ):
+        Segmenter(tmp_path / 'fewer.onnx')
 
 
 def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path, config):
