@@ -1,5 +1,6 @@
 """From a trained model to a file that was compared with it."""
 
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -61,6 +62,8 @@ def check_options(options: Options, path: Path) -> None:
             f'--opset {options.opset}: choose {MIN_OPSET} to {MAX_OPSET}; torch writes no older ones, and the sampling '
             'of the attention (GridSample) exists from 16 on only'
         )
+    if not options.tolerance >= 0:
+        raise ExportError(f'--tolerance {options.tolerance}: choose a difference of 0 or more')
     if options.static and options.embedded:
         raise ExportError(
             '--static with --embed-preprocessing: images are padded after they are normalised, so that the size of '
@@ -127,21 +130,41 @@ def export(trained: TrainedModel, path: Path, options: Options, say: Say = print
     network = build_network(trained, options)
     info = describe(network, trained)
     images = example_images(network.rule, options)
+    make_folder(path.parent)
     say(f'tracing the network at {options.size[0]} x {options.size[1]}')
     program = trace(network, torch.from_numpy(images[0]), options.format)
-    path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f'.{path.name}.', dir=path.parent) as folder:
         part = Path(folder) / path.name
         say(f'writing {options.format}')
-        files = write_file(
-            program, torch.from_numpy(images[0]), info, Target(part, options.format, options.opset)
-        )
+        target = Target(part, options.format, options.opset)
+        try:
+            files = write_file(program, torch.from_numpy(images[0]), info, target)
+        except OSError as error:
+            raise OSError(_unwritable(path, error)) from error
         check_parity(
             open_network(part, options.format).run, network, images, options.tolerance, say
         )
         for file in reversed(files):  # the one that is named comes last
             file.replace(path.with_name(file.name))
     return info
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of a file, before the time of a trace is spent.
+
+    Raises:
+        OSError: If it cannot be made, or if nothing can be written there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(_unwritable(folder, error)) from error
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f'{folder} is write-protected; choose another place')
+
+
+def _unwritable(path: Path, error: OSError) -> str:
+    return f'{path} cannot be written: {error.strerror or error}; free some space or choose another place'
 
 
 def example_images(rule: InputRule, options: Options) -> list[np.ndarray]:

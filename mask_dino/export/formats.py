@@ -1,6 +1,7 @@
 """The formats of exported files: ONNX, OpenVINO and torch.export."""
 
 from contextlib import nullcontext
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -64,8 +65,7 @@ def write_file(
         OSError: If a file cannot be written.
     """
     if target.format == 'torch':
-        torch.export.save(program, target.path, extra_files={KEY: info.to_json()})
-        return [target.path]
+        return write_torch(program, info, target.path)
     from .onnx_file import write_onnx  # imports onnxscript
 
     if target.format == 'openvino':
@@ -76,13 +76,24 @@ def write_file(
     return [target.path]
 
 
+def write_torch(program: ExportedProgram, info: ModelInfo, path: Path) -> list[Path]:
+    """Write a program of torch.export. Where torch itself cannot write a file to the end, it aborts the process."""
+    content = BytesIO()
+    torch.export.save(program, content, extra_files={KEY: info.to_json()})
+    path.write_bytes(content.getbuffer())
+    return [path]
+
+
 def write_openvino(onnx_file: Path, info: ModelInfo, path: Path) -> list[Path]:
     """Convert an ONNX file to OpenVINO's two, ``.xml`` and ``.bin``, with float32 weights."""
     import openvino
 
     model = openvino.convert_model(onnx_file)
     model.set_rt_info(info.to_json(), KEY)
-    openvino.save_model(model, path, compress_to_fp16=False)
+    try:
+        openvino.save_model(model, path, compress_to_fp16=False)
+    except RuntimeError as error:
+        raise OSError(f'OpenVINO cannot write it ({error})') from error
     onnx_file.unlink()
     return [path, path.with_suffix('.bin')]
 

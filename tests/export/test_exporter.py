@@ -1,7 +1,9 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip('onnxruntime')
 
@@ -15,7 +17,9 @@ from mask_dino.export.exporter import (
     check_options,
     check_parity,
     example_images,
+    export,
 )
+from mask_dino.export.formats import write_torch
 from mask_dino.export.packages import ExportError
 from mask_dino.export.parity import compare_outputs
 from mask_dino.runtime.metadata import ModelFileError, ResizeRule, read_info
@@ -33,6 +37,7 @@ def trained(tmp_path_factory):
         (dict(size=(0, 64), static=True), 'model.onnx', r'--size 0x64'),
         (dict(), 'model.pt2', r'ends in \.onnx'),
         (dict(format='torch'), 'model.onnx', r'ends in \.pt2'),
+        (dict(tolerance=float('nan')), 'model.onnx', '--tolerance nan: choose'),
         (dict(static=True, embedded=True), 'model.onnx', 'leave one of the two out'),
         (dict(raw=True, tasks=('instance',)), 'model.onnx', 'leave one of the two out'),
     ],
@@ -56,6 +61,24 @@ def test_a_file_is_no_folder_to_write_to(tmp_path):
     (tmp_path / 'file').write_text('')
     with pytest.raises(ExportError, match='is a file, not a folder'):
         check_options(Options(), tmp_path / 'file' / 'model.onnx')
+
+
+def test_a_folder_that_cannot_be_made_is_named_before_the_trace(tmp_path, trained):
+    (tmp_path / 'file').write_text('')
+    lines = []
+    with pytest.raises(OSError, match=r'file.inner cannot be written: .*choose another place'):
+        export(trained, tmp_path / 'file' / 'inner' / 'model.onnx', Options(), lines.append)
+    assert lines == []
+
+
+FULL = Path('/dev/full')
+
+
+@pytest.mark.skipif(not FULL.exists(), reason='only Linux has a device that is always full')
+def test_a_full_disk_ends_an_export_of_torch_with_an_error(trained):
+    program = torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),))
+    with pytest.raises(OSError, match='No space left'):
+        write_torch(program, EagerNetwork(trained).info, FULL)
 
 
 def test_a_semantic_model_makes_semantic_maps_only(tmp_path):
