@@ -14,6 +14,7 @@ from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.runner import autocast
 
 from ..checkpoints.io import build_model
+from ..ops.transformer_layers import compile_layers
 from ..optim import BFloat16OptimWrapper
 from .inputs import Classes, Load, detection_batch, segmentation_batch
 from .timing import OTHER, Spans, watched
@@ -32,6 +33,7 @@ class Subject:
 
     Raises:
         CheckpointError: The config has no model.
+        DataError: ``compile`` of the config cannot be used.
     """
 
     def __init__(self, config: Config, device: torch.device, amp: str | None = None) -> None:
@@ -40,6 +42,8 @@ class Subject:
         model: BaseModel = build_model(config)
         model.init_weights()
         self.model = model.to(device)
+        if options := config.get('compile'):
+            compile_layers(self.model, {} if options is True else options)
         self.device = device
         self.amp = amp
         self.optim_wrapper = _optim_wrapper(config, model, device, amp)

@@ -10,7 +10,8 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from ..structures import Memory
-from .exported import is_exporting, sample_levels_once, wants_single_operations
+from .compiled import sample_sparse_once
+from .exported import flatten_sizes, is_exporting, sample_levels_once, wants_single_operations
 from .grid_sampling import sample_grid
 from .sparse_sampling import sample_sparse
 
@@ -142,23 +143,32 @@ class DeformableAttention(nn.Module):
         - ``grid_sample`` on other devices, and while the network is exported: other programs know this operation.
         """
         if wants_single_operations():
-            lengths = [length for size in memory.sizes for length in size]
-            return sample_levels_once(values, lengths, locations, weights)
+            return sample_levels_once(values, flatten_sizes(memory.sizes), locations, weights)
         if is_exporting():
             return sample_grid(values, memory.sizes, locations, weights)
+        if values.is_cpu and torch.compiler.is_compiling():
+            return sample_sparse_once(values, flatten_sizes(memory.sizes), locations, weights)
         if values.is_cpu:
             return sample_sparse(values, memory.sizes, locations, weights)
-        if has_kernel(values.device):
-            sums: Tensor = MultiScaleDeformableAttnFunction.apply(
-                values,
-                memory.spatial_shapes,
-                memory.level_start_index,
-                locations,
-                weights,
-                IM2COL_STEP,
-            )
-            return sums
+        return sample_on_accelerator(values, memory, locations, weights)
+
+
+@torch.compiler.disable
+def sample_on_accelerator(
+    values: Tensor, memory: Memory, locations: Tensor, weights: Tensor
+) -> Tensor:
+    """See :meth:`DeformableAttention.sample`. torch.compile cannot look into mmcv's kernel."""
+    if not has_kernel(values.device):
         return sample_grid(values, memory.sizes, locations, weights)
+    sums: Tensor = MultiScaleDeformableAttnFunction.apply(
+        values,
+        memory.spatial_shapes,
+        memory.level_start_index,
+        locations,
+        weights,
+        IM2COL_STEP,
+    )
+    return sums
 
 
 @cache

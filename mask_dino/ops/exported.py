@@ -8,6 +8,7 @@ of the sampling, and with a number of queries that is a formula, a trace takes s
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -39,15 +40,25 @@ def single_operations() -> Iterator[None]:
 
 def wants_single_operations() -> bool:
     """Tell whether the network is traced within :func:`single_operations`."""
-    return _SINGLE_OPERATIONS.get()
+    # torch.compile cannot read a context variable.
+    return is_exporting() and _SINGLE_OPERATIONS.get()
 
 
 def sample_levels(
     values: Tensor, sizes: Sequence[int], locations: Tensor, weights: Tensor
 ) -> Tensor:
     """Return the sums (B, Q, C) of :func:`sample_grid`, for sizes in one list: height and width of each level."""
-    pairs = list(zip(sizes[::2], sizes[1::2], strict=True))
-    return sample_grid(values, pairs, locations, weights).contiguous()
+    return sample_grid(values, pair_sizes(sizes), locations, weights).contiguous()
+
+
+def flatten_sizes(sizes: Sequence[Sequence[int]]) -> list[int]:
+    """Return the sizes of levels in one list, which an operation of torch takes: height, width, height, width, ..."""
+    return [length for size in sizes for length in size]
+
+
+def pair_sizes(lengths: Sequence[int]) -> list[tuple[int, int]]:
+    """Return the sizes (h, w) of levels from one list."""
+    return list(zip(lengths[::2], lengths[1::2], strict=True))
 
 
 def select_highest(scores: Tensor, count: int) -> Tensor:
@@ -67,9 +78,13 @@ def _select_highest_fake(scores: Tensor, count: int) -> Tensor:
     return scores.new_empty(scores.shape[0], num_queries, dtype=torch.int64)
 
 
+Returned = TypeVar('Returned')
+CAN_DEFINE_OPERATIONS = hasattr(torch.library, 'custom_op')
+
+
 def define_operation(
-    name: str, function: Callable[..., Tensor], fake: Callable[..., Tensor]
-) -> Callable[..., Tensor]:
+    name: str, function: Callable[..., Returned], fake: Callable[..., Returned]
+) -> Callable[..., Returned]:
     """Return a function as one operation of torch, or as it is where torch is older than 2.4 and cannot define any.
 
     Args:
@@ -77,7 +92,7 @@ def define_operation(
         function: What the operation computes.
         fake: The same for tensors without values.
     """
-    if not hasattr(torch.library, 'custom_op'):
+    if not CAN_DEFINE_OPERATIONS:
         return function
     operation = torch.library.custom_op(f'mask_dino::{name}', function, mutates_args=())
     operation.register_fake(fake)

@@ -55,6 +55,33 @@ def _add_borders(values: Tensor, sizes: Sizes) -> Tensor:
     return torch.cat(bordered, 1)
 
 
+def differentiate_sparse(
+    values: Tensor, sizes: Sizes, locations: Tensor, weights: Tensor, gradient: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients of the first, third and fourth argument of :func:`sample_sparse`.
+
+    Args:
+        gradient: Of the result, (B, Q, heads * C).
+    """
+    bordered = _add_borders(values, sizes)
+    rows = gradient.reshape(-1, values.shape[-1])  # (B * Q * heads, C)
+    gradients = _differentiate(bordered, sizes, locations, weights, rows)
+    grad_bordered, grad_locations, grad_weights = gradients
+    return _remove_borders(grad_bordered, sizes), grad_locations, grad_weights
+
+
+def _remove_borders(bordered: Tensor, sizes: Sizes) -> Tensor:
+    """Return the maps in values (B, L', heads, C) without their borders, (B, L, heads, C); see :func:`_add_borders`."""
+    outer_sizes = [(height + 2 * BORDER, width + 2 * BORDER) for height, width in sizes]
+    levels = bordered.split([height * width for height, width in outer_sizes], 1)
+    inner = slice(BORDER, -BORDER)
+    maps = [
+        tokens.unflatten(1, size)[:, inner, inner].flatten(1, 2)
+        for tokens, size in zip(levels, outer_sizes, strict=True)
+    ]
+    return torch.cat(maps, 1)
+
+
 class Neighbours(NamedTuple):
     """The four pixels around each of K = V * points points, of N = B * Q * heads sums."""
 
@@ -106,27 +133,35 @@ class _SumPoints(Function):
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         values, locations, weights = ctx.saved_tensors
-        neighbours = _find_neighbours(values, ctx.sizes, locations)
-        rows, x, y = neighbours
-        weight = weights.reshape(x.shape)  # (N, K)
-        num_rows = values.shape[:3].numel()
-        grad_values = _scatter_gradient(rows, neighbours.shares(weight), gradient, num_rows)
+        gradients = _differentiate(values, ctx.sizes, locations, weights, gradient)
+        grad_values, grad_locations, grad_weights = gradients
+        return grad_values, None, grad_locations, grad_weights
 
-        p00, p01, p10, p11 = _multiply_rows(rows, gradient, values).chunk(4, 1)  # (N, K) each
-        top = torch.lerp(p00, p01, x)
-        bottom = torch.lerp(p10, p11, x)
-        grad_weights = torch.lerp(top, bottom, y)
-        grad_x = torch.lerp(p01 - p00, p11 - p10, y)
-        grad_y = bottom - top
-        points = locations.shape[-2]
-        height, width = torch.tensor(ctx.sizes).repeat_interleave(points, 0).T  # (K,) each
-        grad_locations = torch.stack((grad_x * weight * width, grad_y * weight * height), -1)
-        return (
-            grad_values.view_as(values),
-            None,
-            grad_locations.view_as(locations),
-            grad_weights.view_as(weights),
-        )
+
+def _differentiate(
+    values: Tensor, sizes: Sizes, locations: Tensor, weights: Tensor, gradient: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients of values, locations and weights for the gradient (N, C) of the sums."""
+    neighbours = _find_neighbours(values, sizes, locations)
+    rows, x, y = neighbours
+    weight = weights.reshape(x.shape)  # (N, K)
+    num_rows = values.shape[:3].numel()
+    grad_values = _scatter_gradient(rows, neighbours.shares(weight), gradient, num_rows)
+
+    p00, p01, p10, p11 = _multiply_rows(rows, gradient, values).chunk(4, 1)  # (N, K) each
+    top = torch.lerp(p00, p01, x)
+    bottom = torch.lerp(p10, p11, x)
+    grad_weights = torch.lerp(top, bottom, y)
+    grad_x = torch.lerp(p01 - p00, p11 - p10, y)
+    grad_y = bottom - top
+    points = locations.shape[-2]
+    height, width = torch.tensor(sizes).repeat_interleave(points, 0).T  # (K,) each
+    grad_locations = torch.stack((grad_x * weight * width, grad_y * weight * height), -1)
+    return (
+        grad_values.view_as(values),
+        grad_locations.view_as(locations),
+        grad_weights.view_as(weights),
+    )
 
 
 def _find_neighbours(values: Tensor, sizes: Sizes, locations: Tensor) -> Neighbours:

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ..messages import DataError
 from ..structures import Memory
-from .deformable_attention import DeformableAttention, is_exporting
+from .deformable_attention import DeformableAttention
+from .exported import CAN_DEFINE_OPERATIONS, is_exporting
 
 MAX_TOKENS = 512
 """Tokens of an image that a feed-forward network takes at once on a CPU; changes no value."""
@@ -148,7 +150,8 @@ class RecomputedFeedForward(FeedForward):
         """Add to the tokens (B, L, C) what the layers make of them."""
         batch, length, _ = tokens.shape
         num_hidden_values = batch * length * self.channels
-        in_parts = tokens.is_cpu and length > MAX_TOKENS and not is_exporting()
+        traced = is_exporting() or torch.compiler.is_compiling()
+        in_parts = tokens.is_cpu and length > MAX_TOKENS and not traced
         parts = tokens.split(MAX_TOKENS, 1) if in_parts else (tokens,)
         outputs = [recompute_if_large(num_hidden_values, self.layers, part) for part in parts]
         output = torch.cat(outputs, 1) if in_parts else outputs[0]
@@ -174,6 +177,37 @@ def _initialise(layers: nn.ModuleList) -> nn.ModuleList:
         if isinstance(module, DeformableAttention):
             module.init_weights()
     return layers
+
+
+def compile_layers(model: nn.Module, options: dict) -> None:
+    """Have the layers of the encoder and the decoder compiled when they are first called.
+
+    Names and values of parameters do not change. Equal layers share one program, so that the time to compile does not
+    grow with their number. Sizes are variables of the program, so that images of other sizes need no other program.
+
+    Args:
+        model: Has a Mask DINO in it.
+        options: Arguments of torch.compile.
+
+    Raises:
+        DataError: The model is another one, the options are none of torch.compile, or torch is older than 2.4.
+    """
+    layers = [
+        module for module in model.modules() if isinstance(module, EncoderLayer | DecoderLayer)
+    ]
+    if not layers:
+        raise DataError('compile: the model of the config is no Mask DINO; set compile=False')
+    if not CAN_DEFINE_OPERATIONS:
+        raise DataError(
+            f'compile: needs torch 2.4 or newer, not {torch.__version__}; set compile=False'
+        )
+    try:
+        for layer in layers:
+            layer.compile(**dict(dynamic=True) | options)
+    except (RuntimeError, TypeError) as error:
+        raise DataError(
+            f'compile={options}: {error}; set compile=True or arguments of torch.compile'
+        ) from error
 
 
 def apply_layer(layer: nn.Module, with_cp: bool, *inputs: Any) -> Tensor:

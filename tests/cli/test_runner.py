@@ -16,13 +16,8 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader
 
 from mask_dino.checkpoints import load_checkpoint_safely
-from mask_dino.cli.runner import (
-    ResumableRunner,
-    SeededBatch,
-    SeededBatchSampler,
-    end_with_parent,
-    seed_batches,
-)
+from mask_dino.cli.runner import ResumableRunner, end_with_parent
+from mask_dino.cli.seeded_batches import SeededBatch, SeededBatchSampler, seed_batches
 from mask_dino.hooks.resume_state import RandomState, seed_generators
 
 
@@ -233,3 +228,17 @@ def test_a_process_ends_with_its_parent():
             break
         time.sleep(0.1)
     assert not is_running(child)
+
+
+def test_compile_compiles_the_transformer_and_stays_out_of_the_checkpoints(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr('mask_dino.cli.runner.compile_layers', lambda *call: calls.append(call))
+    setting = dict(mode='default')
+    for number, (value, expected) in enumerate([(True, [{}]), (setting, [setting]), (False, [])]):
+        calls.clear()
+        work_dir = tmp_path / str(number)
+        runner = ResumableRunner.from_cfg(config(work_dir, 1, 'DefaultSampler', 0, compile=value))
+        runner.train()
+        assert calls == [(runner.model, options) for options in expected]
+        checkpoint = load_checkpoint_safely(work_dir / 'iter_1.pth')
+        assert '\ncompile = ' not in checkpoint['meta']['cfg']

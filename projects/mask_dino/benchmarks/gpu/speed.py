@@ -116,13 +116,9 @@ def build_subject(variant: Variant, task: str, device: torch.device, small: bool
     if variant.checkpointing:
         head = dict(pixel_decoder=dict(with_cp=True), decoder=dict(with_cp=True))
         config.merge_from_dict(dict(model=dict(backbone=dict(with_cp=True), panoptic_head=head)))
+    config.compile = variant.compiled
     amp = variant.precision if variant.precision in DTYPES else None
-    subject = Subject(config, device, amp)
-    if variant.compiled:
-        head = subject.model.panoptic_head
-        for layer in (*head.pixel_decoder.layers, *head.decoder.layers):
-            layer.compile()
-    return subject
+    return Subject(config, device, amp)
 
 
 def allow_tf32(allowed: bool) -> None:
