@@ -16,7 +16,7 @@ import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from ..messages import format_table
+from ..messages import DataError, format_table
 from .inputs import Load
 from .step import TEST, Subject, keep_as_usual
 from .timing import ORDER, OTHER, POSTPROCESSING
@@ -92,10 +92,19 @@ def generate_batches(subject: Subject, load: Load) -> Iterator[dict]:
 
 
 def load_batches(config: Config) -> Iterable[dict]:
-    """Return the batches of the test data of a config; every batch has one image."""
+    """Return the batches of the test data of a config; every batch has one image.
+
+    Raises:
+        DataError: The config has no test data, or a file of them does not exist.
+    """
+    if 'test_dataloader' not in config:
+        raise DataError('the config has no test_dataloader, which names the test data')
     loader = config.test_dataloader
     loader.batch_size = 1
-    batches: Iterable[dict] = Runner.build_dataloader(loader, seed=0)
+    try:
+        batches: Iterable[dict] = Runner.build_dataloader(loader, seed=0)
+    except FileNotFoundError as error:
+        raise DataError(f'the test data of the config: {error}') from error
     return batches
 
 
@@ -108,7 +117,7 @@ def measure_fps(subject: Subject, batches: Iterable[dict], images: int | None, w
         warmup: How many images run first and are not counted.
 
     Raises:
-        ValueError: There are no more than ``warmup`` images.
+        DataError: There are no more than ``warmup`` images.
     """
     stop = None if images is None else images + warmup
     parts = [subject.clock(TEST, data) for data in islice(batches, stop)][warmup:]
@@ -117,7 +126,7 @@ def measure_fps(subject: Subject, batches: Iterable[dict], images: int | None, w
         seconds - one.get(POSTPROCESSING, 0.0) for seconds, one in zip(whole, parts, strict=True)
     ]
     if not whole:
-        raise ValueError(
+        raise DataError(
             f'there is no image after the {warmup} images of the warm-up: lower --warmup, or add images'
         )
     return dict(

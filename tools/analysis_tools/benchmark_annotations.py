@@ -13,6 +13,7 @@ from mmdet.registry import DATASETS
 from mmengine.registry import init_default_scope
 
 import mask_dino.det  # noqa: F401  registers the data set
+from mask_dino.cli.benchmarks import positive
 from mask_dino.datasets.coco import check_annotation_file
 
 WIDTH, HEIGHT = 640, 480
@@ -23,12 +24,12 @@ PIPELINE = [dict(type='LoadAnnotations', with_bbox=True, with_mask=True)]
 def arguments() -> argparse.ArgumentParser:
     """Declare the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--images', type=int, default=60_000, help='default: %(default)s')
+    parser.add_argument('--images', type=positive, default=60_000, help='default: %(default)s')
     parser.add_argument(
-        '--objects', type=int, default=8, help='objects of an image (default: %(default)s)'
+        '--objects', type=positive, default=8, help='objects of an image (default: %(default)s)'
     )
     parser.add_argument(
-        '--points', type=int, default=25, help='points of a polygon (default: %(default)s)'
+        '--points', type=positive, default=25, help='points of a polygon (default: %(default)s)'
     )
     kinds = ['CheckedCocoDataset', 'CocoDataset']
     parser.add_argument(

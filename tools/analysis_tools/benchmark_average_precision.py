@@ -15,6 +15,7 @@ from pycocotools import mask as coco_masks
 import mask_dino.det  # noqa: F401  registers the metrics
 from mask_dino.benchmarks.measure import MEGABYTE
 from mask_dino.benchmarks.step import peak_memory
+from mask_dino.cli.benchmarks import positive
 
 HEIGHT, WIDTH = 480, 640
 CLASSES = tuple(f'class {number}' for number in range(80))
@@ -24,13 +25,13 @@ def arguments() -> argparse.ArgumentParser:
     """Declare the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        '--images', type=int, default=500, help='number of images (default: %(default)s)'
+        '--images', type=positive, default=500, help='number of images (default: %(default)s)'
     )
     parser.add_argument(
-        '--results', type=int, default=100, help='results of an image (default: %(default)s)'
+        '--results', type=positive, default=100, help='results of an image (default: %(default)s)'
     )
     parser.add_argument(
-        '--objects', type=int, default=7, help='objects of an image (default: %(default)s)'
+        '--objects', type=positive, default=7, help='objects of an image (default: %(default)s)'
     )
     metrics = ['CompleteCocoMetric', 'CocoMetric']
     parser.add_argument(

@@ -11,7 +11,6 @@ from mmengine.runner import load_checkpoint
 
 from mask_dino.benchmarks.inputs import Load
 from mask_dino.benchmarks.measure import generate_batches, load_batches, measure_fps, save
-from mask_dino.benchmarks.step import Subject
 from mask_dino.checkpoints import register
 from mask_dino.cli import benchmarks
 from mask_dino.cli.common import UsageError, check_checkpoint, run_tool
@@ -35,10 +34,15 @@ def arguments() -> argparse.ArgumentParser:
         help='size of generated images (default: 800x1333)',
     )
     parser.add_argument(
-        '--images', type=int, help='how many (default: 50 generated images, or all test data)'
+        '--images',
+        type=benchmarks.positive,
+        help='how many (default: 50 generated images, or all test data)',
     )
     parser.add_argument(
-        '--warmup', type=int, default=2, help='images before the measured ones (default: 2)'
+        '--warmup',
+        type=benchmarks.natural,
+        default=2,
+        help='images before the measured ones (default: 2)',
     )
     benchmarks.add_arguments(parser)
     return parser
@@ -53,9 +57,9 @@ def main() -> None:
         config = benchmarks.read_config(args.config, args.cfg_options)
         if args.checkpoint:
             check_checkpoint(args.checkpoint, 'CHECKPOINT')
+        subject = benchmarks.build_subject(args.config, config, device, args.amp)
     except UsageError as error:
         parser.error(str(error))
-    subject = Subject(config, device, args.amp)
     if args.checkpoint:
         register()
         load_checkpoint(subject.model, args.checkpoint, map_location='cpu')

@@ -10,13 +10,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 
 from mask_dino.benchmarks.measure import save
 from mask_dino.benchmarks.timing import Spans
 from mask_dino.cli import benchmarks
-from mask_dino.cli.common import UsageError
+from mask_dino.cli.common import UsageError, run_tool
 from mask_dino.messages import format_table
 
 CORNERS = 40  # of a polygon
@@ -29,8 +30,10 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         '--size', type=benchmarks.size, default=(480, 640), help='of the images (default: 480x640)'
     )
-    parser.add_argument('--objects', type=int, default=7, help='per image (default: 7)')
-    parser.add_argument('--images', type=int, default=50, help='(default: 50)')
+    parser.add_argument(
+        '--objects', type=benchmarks.natural, default=7, help='per image (default: 7)'
+    )
+    parser.add_argument('--images', type=benchmarks.positive, default=50, help='(default: 50)')
     benchmarks.add_arguments(parser)
     return parser
 
@@ -39,7 +42,8 @@ def make_image(folder: Path, size: tuple[int, int], objects: int, number: int) -
     """Write an image; return its annotations as a data set loads them."""
     rng = np.random.default_rng(number)
     height, width = size
-    coarse = rng.integers(0, 256, (height // 8, width // 8, 3), dtype=np.uint8)
+    coarse_size = (max(1, height // 8), max(1, width // 8), 3)
+    coarse = rng.integers(0, 256, coarse_size, dtype=np.uint8)
     image = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     path = folder / f'{number}.jpg'
     cv2.imwrite(str(path), image)
@@ -63,6 +67,22 @@ def make_instance(width: int, height: int, rng: np.random.Generator) -> dict:
     )
 
 
+def build_transforms(name: str, config: Config) -> list:
+    """Return the transforms of the training data.
+
+    Raises:
+        UsageError: The config has no training pipeline of MMDetection.
+    """
+    pipeline = config.get('train_dataloader', {}).get('dataset', {}).get('pipeline')
+    if pipeline is None or config.get('default_scope') != 'mmdet':
+        raise UsageError(f'{name}: has no train_dataloader.dataset.pipeline of MMDetection')
+    init_default_scope('mmdet')
+    try:
+        return list(Compose(pipeline).transforms)
+    except (KeyError, TypeError) as error:
+        raise UsageError(f'{name}: a transform cannot be built: {error}') from error
+
+
 def measure(transforms: list, infos: list[dict]) -> dict[str, float]:
     """Return the seconds of each transform."""
     spans = Spans(torch.device('cpu'))
@@ -71,9 +91,11 @@ def measure(transforms: list, infos: list[dict]) -> dict[str, float]:
     return spans.seconds()
 
 
-def load(data: dict, transforms: list, spans: Spans) -> None:
-    """Load one image and time every transform."""
+def load(data: dict | None, transforms: list, spans: Spans) -> None:
+    """Load one image and time every transform, up to one that leaves the image out."""
     for transform in transforms:
+        if data is None:
+            return
         with spans.part(type(transform).__name__):
             data = transform(data)
 
@@ -85,11 +107,10 @@ def main() -> None:
     try:
         benchmarks.prepare(args)
         config = benchmarks.read_config(args.config, args.cfg_options)
+        transforms = build_transforms(args.config, config)
     except UsageError as error:
         parser.error(str(error))
-    init_default_scope('mmdet')
     np.random.seed(0)
-    transforms = Compose(config.train_dataloader.dataset.pipeline).transforms
     with tempfile.TemporaryDirectory() as folder:
         infos = [
             make_image(Path(folder), args.size, args.objects, number)
@@ -116,4 +137,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -11,6 +11,7 @@ import torch
 from mmdet.datasets import CocoPanopticDataset
 from mmdet.evaluation.functional import INSTANCE_OFFSET
 
+from mask_dino.cli.benchmarks import positive
 from mask_dino.datasets.panoptic_png import write_ids
 from mask_dino.evaluation import PanopticIoUMetric, PanopticQualityMetric
 
@@ -23,12 +24,18 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        '--images', type=int, default=200, help='images to make and evaluate (default: %(default)s)'
+        '--images',
+        type=positive,
+        default=200,
+        help='images to make and evaluate (default: %(default)s)',
     )
     parser.add_argument(
-        '--segments', type=int, default=15, help='segments of an image (default: %(default)s)'
+        '--segments', type=positive, default=15, help='segments of an image (default: %(default)s)'
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.segments > len(CLASSES):
+        parser.error(f'--segments {args.segments}: give {len(CLASSES)} or less, one for each class')
+    return args
 
 
 def draw(rng: np.random.Generator, segments: int) -> np.ndarray:

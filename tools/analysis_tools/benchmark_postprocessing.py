@@ -45,12 +45,15 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         '--size', type=benchmarks.size, default=(800, 1333), help='of the image (default: 800x1333)'
     )
-    parser.add_argument('--queries', type=int, default=300, help='(default: 300)')
+    parser.add_argument('--queries', type=benchmarks.positive, default=300, help='(default: 300)')
     parser.add_argument(
-        '--found', type=int, default=100, help='queries with a high score (default: 100)'
+        '--found',
+        type=benchmarks.natural,
+        default=100,
+        help='queries with a high score (default: 100)',
     )
     parser.add_argument(
-        '--rounds', type=int, default=5, help='how often each is timed (default: 5)'
+        '--rounds', type=benchmarks.positive, default=5, help='how often each is timed (default: 5)'
     )
     benchmarks.add_arguments(parser)
     return parser

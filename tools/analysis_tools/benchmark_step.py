@@ -9,11 +9,13 @@ import argparse
 from itertools import product
 from pathlib import Path
 
+import torch
+
 from mask_dino.benchmarks.inputs import Load
 from mask_dino.benchmarks.measure import Case, measure, save, step_tables
 from mask_dino.benchmarks.step import TEST, TRAIN, Subject
 from mask_dino.cli import benchmarks
-from mask_dino.cli.common import UsageError
+from mask_dino.cli.common import UsageError, run_tool
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -33,17 +35,37 @@ def arguments() -> argparse.ArgumentParser:
         help='512 or 800x1333 (default: 512)',
     )
     parser.add_argument(
-        '--objects', nargs='+', type=int, default=[10], help='per image (default: 10)'
+        '--objects',
+        nargs='+',
+        type=benchmarks.natural,
+        default=[10],
+        help='per image (default: 10)',
     )
-    parser.add_argument('--batch', type=int, default=1, help='images (default: 1)')
+    parser.add_argument('--batch', type=benchmarks.positive, default=1, help='images (default: 1)')
     parser.add_argument(
         '--modes', nargs='+', choices=[TRAIN, TEST], default=[TRAIN, TEST], help='(default: both)'
     )
     parser.add_argument(
-        '--rounds', type=int, default=5, help='how often each is timed (default: 5)'
+        '--rounds', type=benchmarks.positive, default=5, help='how often each is timed (default: 5)'
     )
     benchmarks.add_arguments(parser)
     return parser
+
+
+def build_subjects(args: argparse.Namespace, device: torch.device) -> dict[str, Subject]:
+    """Return the models by the names of their configs.
+
+    Raises:
+        UsageError: A config cannot be used, or two have one name.
+    """
+    subjects: dict[str, Subject] = {}
+    for path in args.configs:
+        name = Path(path).stem
+        if name in subjects:
+            raise UsageError(f'two configs are named {name}; their figures could not be told apart')
+        config = benchmarks.read_config(path, args.cfg_options)
+        subjects[name] = benchmarks.build_subject(path, config, device, args.amp)
+    return subjects
 
 
 def main() -> None:
@@ -52,12 +74,9 @@ def main() -> None:
     args = parser.parse_args()
     try:
         device = benchmarks.prepare(args)
-        configs = {
-            Path(name).stem: benchmarks.read_config(name, args.cfg_options) for name in args.configs
-        }
+        subjects = build_subjects(args, device)
     except UsageError as error:
         parser.error(str(error))
-    subjects = {name: Subject(config, device, args.amp) for name, config in configs.items()}
     loads = [
         Load(*size, objects, args.batch) for size, objects in product(args.sizes, args.objects)
     ]
@@ -69,4 +88,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -66,9 +66,14 @@ def arguments() -> argparse.ArgumentParser:
         help='folder to write (default: predictions)',
     )
     parser.add_argument(
-        '--count', type=int, default=8, help='worst images, and as many best ones (default: 8)'
+        '--count',
+        type=benchmarks.positive,
+        default=8,
+        help='worst images, and as many best ones (default: 8)',
     )
-    parser.add_argument('--max-images', type=int, help='images to test (default: all)')
+    parser.add_argument(
+        '--max-images', type=benchmarks.positive, help='images to test (default: all)'
+    )
     parser.add_argument(
         '--score-thr', type=float, default=0.3, help='lowest score of an instance (default: 0.3)'
     )
@@ -185,7 +190,9 @@ def run(args: argparse.Namespace) -> None:
         print(f'[{time.monotonic() - start:5.1f} s] {text}', flush=True)
 
     config = benchmarks.read_config(resolve_config(args.config), args.cfg_options)
-    network = load_network(config, args.checkpoint, args.device)
+    device = benchmarks.find_device(args.device)
+    with benchmarks.naming_config(args.config):
+        network = load_network(config, args.checkpoint, str(device))
     dataset = build_dataset(config)
     browser = Browser(network, dataset, args.score_thr)
     count = min(len(dataset), args.max_images or len(dataset))
@@ -210,10 +217,6 @@ def main() -> None:
     args = parser.parse_args()
     warnings.filterwarnings('ignore')
     MMLogger.get_current_instance().setLevel('ERROR')
-    for name in ('count', 'max_images'):
-        value = getattr(args, name)
-        if value is not None and value < 1:
-            parser.error(f'--{name.replace("_", "-")} {value}: give 1 or more')
     try:
         run(args)
     except UsageError as error:

@@ -9,9 +9,8 @@ from mmengine.analysis import FlopAnalyzer
 from mmengine.logging import MMLogger
 from mmengine.model import revert_sync_batchnorm
 
-from mask_dino.checkpoints.io import build_model
 from mask_dino.cli import benchmarks
-from mask_dino.cli.common import UsageError, add_config_options
+from mask_dino.cli.common import UsageError, add_config_options, run_tool
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -34,11 +33,12 @@ def main() -> None:
     args = parser.parse_args()
     try:
         config = benchmarks.read_config(args.config, args.cfg_options)
+        MMLogger.get_current_instance().setLevel('ERROR')
+        warnings.simplefilter('ignore')  # of the frameworks, while they build the model
+        built = benchmarks.build_network(args.config, config)
     except UsageError as error:
         parser.error(str(error))
-    MMLogger.get_current_instance().setLevel('ERROR')
-    warnings.simplefilter('ignore')  # of the frameworks, while they build the model
-    model = revert_sync_batchnorm(build_model(config)).eval()
+    model = revert_sync_batchnorm(built).eval()
     operations = count_operations(model, args.size)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     print(
@@ -57,4 +57,4 @@ def count_operations(model: torch.nn.Module, size: tuple[int, int]) -> int:
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

@@ -147,9 +147,11 @@ def load(args: argparse.Namespace) -> list[LoadedNetwork]:
     if args.beside:
         choices.append((*args.beside, {}))
     networks = []
+    device = benchmarks.find_device(args.device)
     for name, checkpoint, options in choices:
         config = benchmarks.read_config(resolve_config(name), options)
-        networks.append(load_network(config, checkpoint, args.device))
+        with benchmarks.naming_config(name):
+            networks.append(load_network(config, checkpoint, str(device)))
     sizes = {len(network.classes) for network in networks}
     if len(sizes) > 1:
         raise InspectionError(

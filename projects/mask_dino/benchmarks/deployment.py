@@ -18,6 +18,8 @@ from statistics import median
 
 import numpy as np
 
+from mask_dino.messages import missing_file
+
 REPEATS = 3
 """Images of a process, after one that warms it up; the fastest counts."""
 
@@ -31,14 +33,50 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument('checkpoint')
     parser.add_argument('files', nargs='+', help='exported files: .onnx, .xml or .pt2')
     parser.add_argument(
-        '--sizes', nargs='+', default=['512x512', '800x1333'], help='HEIGHTxWIDTH, before padding'
+        '--sizes',
+        nargs='+',
+        type=size,
+        default=['512x512', '800x1333'],
+        help='HEIGHTxWIDTH, before padding',
     )
-    parser.add_argument('--threads', type=int, default=1)
+    parser.add_argument('--threads', type=positive, default=1)
     parser.add_argument('--bf16', action='store_true', help='also run .xml files in bfloat16')
-    parser.add_argument('--rounds', type=int, default=3, help='processes of each candidate')
+    parser.add_argument('--rounds', type=positive, default=3, help='processes of each candidate')
     parser.add_argument('--out', type=Path, help='JSON file for every single measurement')
     parser.add_argument('--one', help=argparse.SUPPRESS)  # what a process of its own measures
-    return parser.parse_args()
+    args = parser.parse_args()
+    if problem := find_problem(args):
+        parser.error(problem)
+    return args
+
+
+def positive(text: str) -> int:
+    """Read a number of 1 or more; without torch, whose memory would be counted."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f'{text}: give 1 or more')
+    return number
+
+
+def size(text: str) -> str:
+    """Refuse what is no height and width in pixels."""
+    sides = text.split('x')
+    if len(sides) != 2 or not all(side.isdecimal() and int(side) for side in sides):
+        raise argparse.ArgumentTypeError(f'{text}: write HEIGHTxWIDTH, as 800x1333')
+    return text
+
+
+def find_problem(args: argparse.Namespace) -> str | None:
+    """Return what is wrong with the files, if anything is."""
+    named = [('config', args.config), ('checkpoint', args.checkpoint)]
+    named += [('exported file', file) for file in args.files]
+    for kind, path in named:
+        if not Path(path).is_file():
+            return missing_file(kind, path)
+    for file in args.files:
+        if Path(file).suffix not in ('.onnx', '.xml', '.pt2'):
+            return f'{file}: give a file that ends in .onnx, .xml or .pt2'
+    return None
 
 
 def main() -> None:

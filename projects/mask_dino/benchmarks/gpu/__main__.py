@@ -18,6 +18,8 @@ from gpu.sampling import sampling_rows
 from gpu.speed import compile_rows, inference_rows, step_rows
 from gpu.waits import wait_rows
 from mask_dino.benchmarks.measure import environment
+from mask_dino.cli.benchmarks import find_device
+from mask_dino.cli.common import UsageError
 from mask_dino.messages import format_table
 
 PARTS: dict[str, Callable[[torch.device, bool], Iterable[dict]]] = dict(
@@ -41,9 +43,10 @@ def main() -> None:
     parser.add_argument('--device', default='cuda', help='cuda or cpu')
     parser.add_argument('--small', action='store_true', help='tiny models and images')
     args = parser.parse_args()
-    device = torch.device(args.device)
-    if device.type == 'cuda' and not torch.cuda.is_available():
-        parser.error('--device cuda: torch finds no GPU here; --device cpu --small is a dry run')
+    try:
+        device = find_device(args.device)
+    except UsageError as error:
+        parser.error(f'{error}; --device cpu --small is a dry run')
     if args.part == 'table':
         write_tables(args.out)
         return
