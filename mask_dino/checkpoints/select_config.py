@@ -23,7 +23,7 @@ BLOCKS = {
 }
 """A tensor that every block of a backbone has once, with its stage and block, in the original and in mmdet."""
 LEVELS = 'pixel_decoder.level_embed'
-UNSEEN = ('num_queries', 'boxes_from_masks', 'pixel_exact')
+UNSEEN = ('num_queries', 'boxes_from_masks', 'pixel_exact', 'mask_window')
 """Settings that change the results of selected queries, and that no tensor shows."""
 
 

@@ -7,7 +7,7 @@ from mmdet.models.layers import inverse_sigmoid
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
-from ..boxes import masks_to_boxes, token_centers
+from ..boxes import masks_to_boxes, remove_stray_pixels, token_centers
 from ..ops.exported import select_highest, select_highest_once, wants_single_operations
 from ..structures import Memory, Predictions, Queries
 from .prediction import PredictionHead
@@ -54,6 +54,9 @@ class QuerySelection(QuerySource):
         anchor_sizes: Side of the square proposal at each level, fine to coarse, as a fraction of the input.
         boxes_from_masks: Whether the decoder starts from the box of the predicted mask, not from the predicted box.
         pixel_exact: How a box encloses its mask; see :func:`~mask_dino.boxes.masks_to_boxes`.
+        mask_window: With it, the box of a mask leaves out the pixels outside of a window around the predicted box, as
+            many times as large as that box; see :func:`~mask_dino.boxes.remove_stray_pixels`. Without it, the box
+            encloses all pixels, as in the paper.
         learned_content: Whether the content of the queries is learned and only the box is selected: the mixed query
             selection of DINO (arXiv 2203.03605, section 3.4), ``LEARN_TGT`` in the original.
         separate_branches: Whether the tokens have class, box and mask branches of their own, as in DINO.
@@ -67,6 +70,7 @@ class QuerySelection(QuerySource):
         anchor_sizes: Sequence[float],
         boxes_from_masks: bool = False,
         pixel_exact: bool = True,
+        mask_window: float | None = None,
         learned_content: bool = False,
         separate_branches: bool = False,
         embed_dims: int = 256,
@@ -76,6 +80,7 @@ class QuerySelection(QuerySource):
         self.anchor_sizes = tuple(anchor_sizes)
         self.boxes_from_masks = boxes_from_masks
         self.pixel_exact = pixel_exact
+        self.mask_window = mask_window
         self.learned_content = learned_content
         self.separate_branches = separate_branches
         self.content = nn.Embedding(num_queries, embed_dims) if learned_content else None
@@ -126,8 +131,10 @@ class QuerySelection(QuerySource):
         """Return the boxes (B, Q, 4) from which the decoder starts (paper, section 3.4)."""
         if not self.boxes_from_masks:
             return predictions.boxes.detach()
-        masks = predictions.decode(mask_features).masks  # (B, Q, h, w) logits
-        return masks_to_boxes(masks > 0, self.pixel_exact)
+        masks = predictions.decode(mask_features).masks > 0  # (B, Q, h, w)
+        if self.mask_window is not None:
+            masks = remove_stray_pixels(masks, predictions.boxes, self.mask_window)
+        return masks_to_boxes(masks, self.pixel_exact)
 
     def anchors(self, memory: Memory) -> Tensor:
         """Return one square box (L, 4), cxcywh, centred on every token."""

@@ -2,6 +2,8 @@ import pytest
 import torch
 from helpers.tiny import build, random_targets
 
+from mask_dino.boxes import masks_to_boxes, remove_stray_pixels
+from mask_dino.models.queries import QuerySelection
 from mask_dino.structures import Predictions, Queries
 
 
@@ -87,6 +89,21 @@ def test_selection_takes_the_highest_scores(model, images):
         others = torch.ones(len(row), dtype=torch.bool)
         others[chosen] = False
         assert row[chosen].min() >= row[others].max()
+
+
+@pytest.mark.parametrize('mask_window', [None, 2.0])
+def test_the_decoder_starts_from_the_boxes_of_masks(mask_window):
+    masks = torch.zeros(1, 4, 16, 16, dtype=torch.bool)
+    masks[0, :, 15, 15] = True
+    masks[0, :, 3:8, 2:6] = True
+    boxes = torch.tensor([4 / 16, 5.5 / 16, 4 / 16, 5 / 16]).expand(1, 4, 4)
+    queries = QuerySelection(4, [0.1], boxes_from_masks=True, mask_window=mask_window, embed_dims=4)
+    # Query i reads channel i, which is mask i.
+    predictions = Predictions(torch.zeros(1, 4, 2), boxes, torch.eye(4)[None])
+    start = queries.initial_boxes(predictions, masks.float() - 0.5)
+    nearby = masks if mask_window is None else remove_stray_pixels(masks, boxes, mask_window)
+    torch.testing.assert_close(start, masks_to_boxes(nearby))
+    assert torch.allclose(start, boxes) == (mask_window is not None)
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,11 @@ model = dict(
         pixel_decoder=dict(
             in_channels=[24, 48, 96, 192], num_levels=3, num_layers=1, feedforward_channels=256
         ),
-        # In a short training, masks are learned sooner than boxes: boxes start from the exact extent of the masks.
-        queries=dict(num_queries=60, anchor_sizes=[0.1, 0.2, 0.4], pixel_exact=True),
+        # In a short training, masks are learned sooner than boxes: boxes start from the exact extent of the masks,
+        # but without pixels far from the predicted boxes, which such masks still have.
+        queries=dict(
+            num_queries=60, anchor_sizes=[0.1, 0.2, 0.4], pixel_exact=True, mask_window=2.0
+        ),
         decoder=dict(num_layers=3, feedforward_channels=256),
         # Masks are learned soon, but classes are hard: denoising labels are random, and the class loss is heavy.
         denoising=dict(num_queries=60, flip_prob=1.0),

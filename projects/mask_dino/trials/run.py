@@ -35,6 +35,7 @@ ABLATION = {
     'box_denoising': Trial('box_denoising.py'),
     'match_boxes': Trial('match_boxes.py'),
     'match_masks': Trial('match_masks.py'),
+    'mask_window': Trial('mask_window.py'),
 }
 # Each with two rates. The factor for the backbone is the usual one of each.
 PEERS = {
@@ -48,7 +49,7 @@ PEERS = {
 TRIALS = ABLATION | PEERS
 BACKBONE_RATE = 0.3
 """The demo's factor of the learning rate for the backbone."""
-BATCH_SIZE = 4
+BATCH_SIZE = 2
 
 
 class Job(NamedTuple):

@@ -34,6 +34,7 @@ ROWS = {
     'box_denoising': Row('denoising of boxes only', None),
     'match_boxes': Row('matching by class and box', (-0.8, -0.9)),
     'match_masks': Row('matching by class and mask', (-0.8, -0.9)),
+    'mask_window': Row('boxes from masks without stray pixels', None),
 }
 FULL_PAPER = '45.7 / 41.4'
 
