@@ -33,5 +33,3 @@ log_processor = dict(type='LogProcessor', window_size=50, by_epoch=False)
 log_level = 'INFO'
 load_from = None
 resume = False
-# True compiles the layers of encoder and decoder with torch.compile; so does a dict of its arguments.
-compile = False

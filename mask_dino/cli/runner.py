@@ -17,11 +17,11 @@ from mmengine.runner import BaseLoop, IterBasedTrainLoop, Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from ..checkpoints import load_checkpoint_safely
 from ..checkpoints.training_state import check_training_state
 from ..hooks.checkpoint_files import (
     checkpoint_folder,
     find_newest_checkpoint,
+    load_lazily,
 )
 from ..messages import is_url
 from ..ops.transformer_layers import compile_layers
@@ -132,7 +132,7 @@ def read_start(config: Config) -> Start:
         path, _ = find_newest_checkpoint(checkpoint_folder(config))
     if not config.get('resume') or path is None or is_url(str(path)):
         return Start(0, None)
-    checkpoint = load_checkpoint_safely(Path(path))
+    checkpoint = load_lazily(Path(path))  # the weights are read once, later
     check_training_state(checkpoint, path)
     meta = checkpoint['meta']
     return Start(meta['iter'], meta.get('seed'))

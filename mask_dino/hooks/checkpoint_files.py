@@ -191,13 +191,18 @@ def read_progress(path: Path) -> Progress:
         CheckpointError: The file is damaged.
         IncompleteError: The file holds no state of a training.
     """
-    checkpoint = _load_lazily(path)
+    checkpoint = load_lazily(path)
     check_training_state(checkpoint, path)
     meta = checkpoint['meta']
     return Progress(str(meta.get('time', '')), int(meta['iter']), path)
 
 
-def _load_lazily(path: Path) -> dict[str, Any]:
+def load_lazily(path: Path) -> dict[str, Any]:
+    """Read a checkpoint; its tensors stay on the disk where the format allows it.
+
+    Raises:
+        CheckpointError: The file is damaged.
+    """
     try:
         checkpoint: dict[str, Any] = torch.load(
             path, map_location='cpu', weights_only=True, mmap=True

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader
 
 from mask_dino.checkpoints import load_checkpoint_safely
-from mask_dino.cli.runner import ResumableRunner, end_with_parent
+from mask_dino.cli.runner import ResumableRunner, end_with_parent, read_start
 from mask_dino.cli.seeded_batches import SeededBatch, SeededBatchSampler, seed_batches
 from mask_dino.hooks.resume_state import RandomState, seed_generators
 
@@ -228,6 +228,18 @@ def test_a_process_ends_with_its_parent():
             break
         time.sleep(0.1)
     assert not is_running(child)
+
+
+def test_the_start_of_a_resumed_training_is_read_without_its_tensors(tmp_path, monkeypatch):
+    ResumableRunner.from_cfg(config(tmp_path, 3, 'InfiniteSampler', 0)).train()
+
+    def read_tensors(path):
+        raise AssertionError(f'{path} is read to its end')
+
+    monkeypatch.setattr('mask_dino.hooks.checkpoint_files.load_checkpoint_safely', read_tensors)
+    path = str(tmp_path / 'iter_3.pth')
+    start = read_start(config(tmp_path, 5, 'InfiniteSampler', 0, resume=True, load_from=path))
+    assert start.iteration == 3
 
 
 def test_compile_compiles_the_transformer_and_stays_out_of_the_checkpoints(tmp_path, monkeypatch):

@@ -1,7 +1,10 @@
-"""Measure time and memory of loading and checking a made-up annotation file of any size."""
+"""Measure time and memory of loading and checking a made-up annotation file of any size, also in loader processes."""
 
 import argparse
 import json
+import multiprocessing
+import os
+import re
 import resource
 import tempfile
 import time
@@ -10,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 from mmdet.registry import DATASETS
+from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
+from torch.utils.data import DataLoader, Dataset
 
 import mask_dino.det  # noqa: F401  registers the data set
-from mask_dino.cli.benchmarks import positive
+from mask_dino.cli.benchmarks import natural, positive
 from mask_dino.datasets.coco import check_annotation_file
 
 WIDTH, HEIGHT = 640, 480
@@ -36,6 +41,9 @@ def arguments() -> argparse.ArgumentParser:
         '--dataset', choices=kinds, default=kinds[0], help='our data set, or the one of mmdet'
     )
     parser.add_argument('--boxes', action='store_true', help='leave the polygons out')
+    parser.add_argument(
+        '--workers', type=natural, default=0, help='loader processes to measure (default: 0)'
+    )
     return parser
 
 
@@ -83,6 +91,45 @@ def peak_gigabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
+def proportional_gigabytes(process: int) -> float:
+    """Return the memory of a process (PSS): memory that n processes share counts 1 / n for each of them."""
+    entries = Path(f'/proc/{process}/smaps_rollup').read_text()
+    [kilobytes] = re.findall(r'^Pss: +(\d+) kB$', entries, re.MULTILINE)
+    return int(kilobytes) / 2**20
+
+
+class Annotations(Dataset):
+    """The annotations of a data set, without its images, which do not exist."""
+
+    def __init__(self, dataset: BaseDataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> dict:
+        info: dict = self.dataset.get_data_info(index)
+        return info
+
+
+def measure_workers(dataset: BaseDataset, num_workers: int) -> tuple[float, float]:
+    """Return the memory of this process before there are workers, and of all processes after 100 batches each."""
+    before = proportional_gigabytes(os.getpid())
+    loader = DataLoader(
+        Annotations(dataset),
+        batch_size=4,
+        shuffle=True,
+        num_workers=num_workers,
+        collate_fn=len,
+        persistent_workers=True,
+    )
+    batches = iter(loader)
+    for _ in range(min(len(loader), 100 * num_workers)):
+        next(batches)
+    processes = [os.getpid(), *(process.pid for process in multiprocessing.active_children())]
+    return before, sum(map(proportional_gigabytes, processes))
+
+
 def main() -> None:
     """Measure in a temporary folder."""
     args = arguments().parse_args()
@@ -111,6 +158,11 @@ def main() -> None:
         print(
             f'kept for the loader processes, which share it: {dataset.data_bytes.nbytes / 1e9:.2f} GB'
         )
+        if args.workers:
+            alone, together = measure_workers(dataset, args.workers)
+            print(
+                f'one process holds {alone:.2f} GB, with {args.workers} workers {together:.2f} GB in all'
+            )
 
 
 if __name__ == '__main__':
