@@ -24,6 +24,7 @@ DETAILS = (
     '"FileClient" will be deprecated',
     '"HardDiskBackend" is the alias',
     'The prefix is not set in metric class',
+    'Resumed iteration number is not divisible',  # the gradients that it says are lost are in the checkpoint
 )
 """Beginnings of messages of mmengine for which the log file is enough."""
 FRAMEWORKS = {'mmcv', 'mmdet', 'mmengine', 'mmseg'}

@@ -2,21 +2,20 @@
 
 import random
 import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from mmengine.dist import all_gather_object, get_rank, get_world_size
+from mmengine.dist import all_gather_object, all_reduce, get_rank, get_world_size
 from mmengine.fileio import join_path
 from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
-from ..messages import DataError, first_few
+from .check_data import unwrap
 
 
 class RandomState(NamedTuple):
@@ -70,13 +69,6 @@ def seed_generators(entropy: Sequence[int]) -> None:
 
 RESUME_STATE = 'resume_state'
 """The key of a checkpoint for this state."""
-NO_SETTINGS = {'base_values', 'last_step', '_global_step', '_last_value', 'verbose'}
-"""State of a scheduler that counts, or that repeats a setting of the optimiser."""
-REMEDY = 'to train with the setting of the config, start a new training from these weights: load_from={}, resume=False'
-
-
-Differences = dict[str, tuple[Any, Any]]
-"""Settings by name, each with its saved and its configured value."""
 
 
 class ResumeState(NamedTuple):
@@ -84,6 +76,10 @@ class ResumeState(NamedTuple):
 
     random_states: Sequence[dict[str, Any]] = ()  # of every process
     batch_size: int = 0  # of all processes together
+    accumulative_counts: int = 0  # 0 if not known
+    gradients: Sequence[
+        tuple[str, Tensor]
+    ] = ()  # by parameter, of the steps since the weights changed
     outdated: Sequence[str] = ()  # names of the files that the checkpoint replaces
 
     @classmethod
@@ -96,23 +92,41 @@ class ResumeState(NamedTuple):
     @classmethod
     def capture(cls, runner: Runner) -> 'ResumeState':
         """Return the present state; all processes call this."""
-        states = all_gather_object(RandomState.capture()._asdict())
-        return cls(random_states=states, batch_size=total_batch_size(runner))
+        return cls(
+            random_states=all_gather_object(RandomState.capture()._asdict()),
+            batch_size=total_batch_size(runner),
+            accumulative_counts=accumulative_counts(runner),
+            gradients=capture_gradients(runner),
+        )
 
     def restore(self, runner: Runner) -> None:
-        """Restore the random state of this process."""
-        if len(self.random_states) == get_world_size():
-            try:
-                RandomState.from_checkpoint(self.random_states[get_rank()]).restore()
-            except (AttributeError, TypeError, ValueError, RuntimeError) as error:
-                runner.logger.warning(
-                    f'the random state in the checkpoint cannot be read ({error}): random numbers are not those of an '
-                    'uninterrupted training'
-                )
-        else:
+        """Restore the random state of this process, and the gradients that wait for those of further steps."""
+        if runner.iter % accumulative_counts(runner):
+            self.restore_gradients(runner)
+        if len(self.random_states) != get_world_size():
             runner.logger.warning(
                 f'the checkpoint was saved by {len(self.random_states)} processes, and {get_world_size()} go on: '
                 'order of images and random numbers differ from a training that was not interrupted'
+            )
+            return
+        try:
+            RandomState.from_checkpoint(self.random_states[get_rank()]).restore()
+        except (AttributeError, TypeError, ValueError, RuntimeError) as error:
+            runner.logger.warning(
+                f'the random state in the checkpoint cannot be read ({error}): random numbers are not those of an '
+                'uninterrupted training'
+            )
+
+    def restore_gradients(self, runner: Runner) -> None:
+        """Give the parameters their gradients back, in the middle of an accumulation."""
+        parameters = dict(unwrap(runner.model).named_parameters())
+        try:
+            for name, gradient in self.gradients:
+                parameters[name].grad = gradient.to(parameters[name], copy=True)
+        except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            runner.logger.warning(
+                f'the gradients in the checkpoint cannot be read ({error}): those of the steps since the weights '
+                'changed are left out'
             )
 
 
@@ -122,91 +136,27 @@ def total_batch_size(runner: Runner) -> int:
     return int(sampler.batch_size) * get_world_size() if sampler is not None else 0
 
 
-def compare_settings(checkpoint: dict[str, Any], runner: Runner) -> Iterator[str]:
-    """Name the settings of a config that a resumed training ignores, because they are part of the checkpoint."""
-    wrapper: OptimWrapper = runner.optim_wrapper
-    remedy = REMEDY.format(runner.cfg.get('load_from') or 'CHECKPOINT')
-    saved_groups = checkpoint.get('optimizer', {}).get('param_groups', [])
-    differences = compare_groups(saved_groups, wrapper.optimizer.param_groups)
-    differences |= compare_schedules(
-        checkpoint.get('param_schedulers', []), runner.param_schedulers
-    )
-    for name, (saved, configured) in differences.items():
-        yield f'{name} = {configured} of the config has no effect: the checkpoint goes on with {saved}; {remedy}'
-    saved_size = ResumeState.from_checkpoint(checkpoint).batch_size
-    size = total_batch_size(runner)
-    if saved_size and saved_size != size:
-        yield (
-            f'the batch size is {size}, but the learning rate of the checkpoint is for '
-            f'{saved_size} images per step; the order of images also differs; {remedy}'
-        )
+def accumulative_counts(runner: Runner) -> int:
+    """Return the number of steps whose gradients are added up before the weights change."""
+    return int(runner.cfg.get('optim_wrapper', {}).get('accumulative_counts', 1))
 
 
-def check_groups(checkpoint: dict[str, Any], runner: Runner) -> None:
-    """Refuse to resume an optimiser that has other groups of parameters.
+def capture_gradients(runner: Runner) -> list[tuple[str, Tensor]]:
+    """Return the gradients that wait for those of further steps, with their parameters; all processes call this.
 
-    Raises:
-        DataError: The numbers of parameters of the groups differ.
+    mmengine does not save them. Several processes have gradients of different images. They all get the mean back,
+    which does not change the next step, because that step averages them.
     """
-    path = runner.cfg.get('load_from') or 'CHECKPOINT'
-    groups = runner.optim_wrapper.optimizer.param_groups
-    saved_groups = checkpoint.get('optimizer', {}).get('param_groups', groups)
-    sizes = [len(group['params']) for group in groups]
-    saved_sizes = [len(group['params']) for group in saved_groups]
-    if sizes != saved_sizes:
-        raise DataError(
-            f'{path}: the training cannot be resumed, because its optimiser has groups of {first_few(saved_sizes)} '
-            f'parameters, and the optimiser of the config has groups of {first_few(sizes)}. Either '
-            'optim_wrapper.paramwise_cfg or the layers of the model differ, or the checkpoint was saved before '
-            'version 0.2. Resume with the settings and the version of the checkpoint. Or, '
-            f'{REMEDY.format(path)}'
-        )
-
-
-def compare_groups(saved: list[dict[str, Any]], configured: list[dict[str, Any]]) -> Differences:
-    """Return the settings of an optimiser that differ, each with its first two values."""
-    differences: Differences = {}
-    # check_groups refuses another number of groups.
-    for old, new in zip(saved, configured, strict=False):
-        old_settings = settings_of_group(old)
-        new_settings = settings_of_group(new)
-        differences = different_values(old_settings, new_settings) | differences
-    return differences
-
-
-def settings_of_group(group: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of a group of parameters, with the learning rate from which schedules start."""
-    others = ('params', 'lr', 'initial_lr')
-    settings = {name: value for name, value in group.items() if name not in others}
-    settings['lr'] = group.get('initial_lr', group['lr'])
-    return settings
-
-
-def compare_schedules(saved: Any, schedulers: Any) -> Differences:
-    """Return the settings of schedules that differ, and their numbers if these do."""
-    if not isinstance(saved, list) or not isinstance(schedulers, list):
-        return {}
-    differences: Differences = {}
-    if len(saved) != len(schedulers):
-        differences['number of param_scheduler'] = (len(saved), len(schedulers))
-    for index, (old, scheduler) in enumerate(zip(saved, schedulers, strict=False)):
-        for name, values in different_values(old, scheduler.state_dict()).items():
-            differences[f'param_scheduler[{index}].{name}'] = values
-    return differences
-
-
-def different_values(saved: dict[str, Any], configured: dict[str, Any]) -> Differences:
-    """Return the settings whose saved and configured values differ; an absent setting counts as None."""
-    names = sorted((saved.keys() | configured.keys()) - NO_SETTINGS)
-    pairs = {name: (plain(saved.get(name)), plain(configured.get(name))) for name in names}
-    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
-
-
-def plain(value: Any) -> Any:
-    """Return a setting as it is written in a config: lists instead of tuples, keys instead of counts."""
-    if isinstance(value, Counter):
-        return sorted(value.elements())
-    return list(value) if isinstance(value, tuple) else value
+    wrapper = runner.optim_wrapper
+    if not isinstance(wrapper, OptimWrapper) or wrapper.should_update():
+        return []
+    gradients: list[tuple[str, Tensor]] = []
+    for name, parameter in unwrap(runner.model).named_parameters():
+        if parameter.grad is not None:
+            gradient = parameter.grad.detach().clone()
+            all_reduce(gradient, 'mean')
+            gradients.append((name, gradient.cpu()))
+    return gradients
 
 
 def is_checkpoint_name(name: Any, template: str) -> bool:

@@ -26,14 +26,8 @@ from .checkpoint_files import (
     write_durably,
 )
 from .losses import check_weights
-from .resume_state import (
-    RESUME_STATE,
-    ResumeState,
-    check_groups,
-    compare_settings,
-    is_checkpoint_name,
-    keep_own_files,
-)
+from .resume_settings import check_groups, compare_settings
+from .resume_state import RESUME_STATE, ResumeState, is_checkpoint_name, keep_own_files
 
 LAST_CHECKPOINT = 'last_checkpoint'
 """The file in which mmengine notes the checkpoint that it saved last."""
@@ -186,6 +180,8 @@ class DurableCheckpointHook(CheckpointHook):
         except OSError as error:
             _remove_if_empty(last_checkpoint)
             raise storage_error(last_checkpoint, error) from error
+        finally:
+            self.resume_state = ResumeState()  # frees the gradients
 
     def check_space(self, runner: Runner) -> None:
         """Compare the space on the disk with what the checkpoints will take.

@@ -3,6 +3,7 @@
 import itertools
 import os
 import random
+import shutil
 import time
 from pathlib import Path
 
@@ -80,6 +81,20 @@ def test_a_resumed_training_ends_with_the_same_bits(tmp_path, monkeypatch, sampl
     ResumableRunner.from_cfg(config(parts, 10, sampler, second, resume=True)).train()
     assert_same(whole / 'iter_5.pth', parts / 'iter_5.pth')
     assert_same(whole / 'iter_10.pth', parts / 'iter_10.pth')
+
+
+@pytest.mark.parametrize('step', range(1, 5))
+@pytest.mark.parametrize('counts', [2, 3, 4])
+def test_gradients_that_wait_for_those_of_further_steps_are_saved(tmp_path, counts, step):
+    options = dict(optim_wrapper=dict(accumulative_counts=counts))
+    whole, parts = tmp_path / 'whole', tmp_path / 'parts'
+    ResumableRunner.from_cfg(config(whole, 5, 'InfiniteSampler', 0, **options)).train()
+    parts.mkdir()
+    middle = shutil.copy(whole / f'iter_{step}.pth', parts)
+    is_between = bool(load_checkpoint_safely(Path(middle))['resume_state']['gradients'])
+    assert is_between == (step % counts != 0)
+    ResumableRunner.from_cfg(config(parts, 5, 'InfiniteSampler', 0, resume=True, **options)).train()
+    assert_same(whole / 'iter_5.pth', parts / 'iter_5.pth')
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,11 @@ def test_another_batch_size_does_not_change_the_learning_rate(warnings):
     )
 
 
+def test_adding_up_other_numbers_of_gradients_does_not_change_the_learning_rate(warnings):
+    [message] = warnings(resume=True, optim_wrapper=dict(accumulative_counts=2))
+    assert 'the gradients of 2 steps are added up' in message and 'is for 1;' in message
+
+
 def test_another_schedule_is_named(warnings):
     schedule = [dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=3)]
     messages = warnings(resume=True, param_scheduler=schedule)
