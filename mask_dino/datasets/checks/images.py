@@ -1,10 +1,8 @@
 """Image files that are missing, cut short, or of another size than their annotations say."""
 
 import os
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import cv2
 import mmcv
@@ -12,10 +10,8 @@ import numpy as np
 from PIL import Image
 
 from ...messages import Finding, error, first_few, is_url, plural, spread_evenly
+from .cut_files import find_cut_format
 
-JPEG_START, JPEG_END = b'\xff\xd8', b'\xff\xd9'
-# Inside a scan, bytes 255 of the image are followed by 0, and restart markers are part of it.
-JPEG_MARKER = re.compile(rb'\xff[^\x00\x01\xd0-\xd8\xff]')
 ORIENTATION = 0x0112  # the tag of EXIF
 ROTATED = 5  # orientations from here on exchange width and height
 COPY_AGAIN = 'copy or download it again, or remove the image and its annotations'
@@ -60,7 +56,8 @@ def file_problem(path: str) -> str | None:
         return f'{path} is empty; {COPY_AGAIN}'
     if not cv2.haveImageReader(path):
         return f'{path} is not an image that OpenCV can read; {COPY_AGAIN}'
-    return f'{path} is a JPEG that was cut short; {COPY_AGAIN}' if _is_cut_short(path) else None
+    cut_format = find_cut_format(path)
+    return f'{path} is a {cut_format} that was cut short; {COPY_AGAIN}' if cut_format else None
 
 
 def size_problem(path: str, size: tuple[int, int] | None, stated: tuple[int, int]) -> str | None:
@@ -98,25 +95,6 @@ def _check_folder(folder: str, names: Sequence[str]) -> list[Finding]:
     return findings
 
 
-def _is_cut_short(path: str) -> bool:
-    """Tell whether a JPEG ends before its end marker; older OpenCV fills what is missing with grey."""
-    with open(path, 'rb') as file:
-        if file.read(2) != JPEG_START:
-            return False
-        file.seek(-2, os.SEEK_END)
-        if file.read() == JPEG_END:
-            return False
-    # Cameras append data of their own.
-    content = Path(path).read_bytes()
-    position = 2
-    while marker := JPEG_MARKER.search(content, position):
-        if marker[0] == JPEG_END:
-            return False
-        length = content[marker.end() : marker.end() + 2]
-        position = marker.end() + int.from_bytes(length, 'big')
-    return True
-
-
 def _decoded_size(path: str) -> tuple[int, int]:
     image = mmcv.imread(path)
     return (0, 0) if image is None else (image.shape[1], image.shape[0])
@@ -145,24 +123,24 @@ FEW_LEVELS = 16
 
 
 def check_depth(paths: Sequence[str]) -> list[Finding]:
-    """Report images of floats, and 16-bit images that lose most of their range when they are loaded with 8 bits.
+    """Report images that cannot be loaded with 8 bits, and images of 16 bits that would lose most of their range.
 
-    OpenCV reads 16 bits as the upper 8 of them, so that values of up to 4095 become 16 grey levels, and reads no TIFF
-    of floats.
+    OpenCV reads 16 bits as the upper 8 of them, so that values of up to 4095 become 16 grey levels. It reads no TIFF
+    of floats or of whole numbers of 32 bits.
     """
     deep = [path for path in paths if _may_be_deep(path)]
-    floats: list[str] = []
+    others: list[str] = []
     largest: dict[str, int] = {}  # values of images of 16 bits
     for index in spread_evenly(len(deep), DEPTHS):
         path = deep[index]
         image = cv2.imread(path, cv2.IMREAD_UNCHANGED)
-        if image is not None and image.dtype.kind == 'f':
-            floats.append(path)
+        if image is not None and image.dtype not in (np.uint8, np.uint16):
+            others.append(f'{path} ({image.dtype})')
         if image is not None and image.dtype == np.uint16:
             largest[path] = int(image.max())
     findings = []
-    if floats:
-        message = f'{plural(len(floats), "image")} looked at with floating-point values: {first_few(floats, 2)}. '
+    if others:
+        message = f'{plural(len(others), "image")} looked at with values of another type: {first_few(others, 2)}. '
         findings.append(error(f'{message}Save them with 8 bits per channel.'))
     dark = {path: value for path, value in largest.items() if value < FEW_LEVELS * 256}
     if len(dark) > len(largest) / 2:

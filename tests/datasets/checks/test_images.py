@@ -71,11 +71,49 @@ def test_data_behind_the_end_and_a_thumbnail_before_it_are_no_damage(tmp_path):
     assert 'cut short' in file_problem(str(path))
 
 
-@pytest.mark.parametrize('name', ['half.png', 'half.bmp'])
-def test_decoding_finds_what_headers_hide(tmp_path, name):
+FRAMES = [Image.fromarray(np.roll(PICTURE, shift, 0)) for shift in range(3)]
+KINDS = {
+    'colour.png': {},
+    'grey.bmp': {},
+    'palette.gif': {},
+    'lossy.webp': {},
+    'lossless.webp': dict(lossless=True),
+    'plain.tif': {},
+    'packed.tiff': dict(compression='tiff_lzw'),
+    'moving.png': dict(save_all=True, append_images=FRAMES),
+    'moving.gif': dict(save_all=True, append_images=FRAMES),
+    'moving.webp': dict(save_all=True, append_images=FRAMES),
+    'pages.tif': dict(save_all=True, append_images=FRAMES),
+}
+
+
+@pytest.mark.parametrize('name', KINDS)
+def test_files_of_every_format_are_whole_or_cut_short(tmp_path, name):
     path = tmp_path / name
-    save(path)
-    path.write_bytes(path.read_bytes()[:2000])
+    content = Path(save(path, **KINDS[name])).read_bytes()
+    assert image_problem(str(path), SIZE, decode=False) is None
+    assert cv2.imread(str(path)) is not None
+    for length in np.linspace(40, len(content) - 1, 20).astype(int):
+        path.write_bytes(content[:length])
+        is_readable = cv2.imread(str(path)) is not None  # the first of several pages is enough
+        assert is_readable or 'cut short' in file_problem(str(path)), length
+
+
+@pytest.mark.parametrize(
+    ('name', 'format'), [('x.png', 'JPEG'), ('x.jpg', 'PNG'), ('x.jpg', 'MPO')]
+)
+def test_the_content_decides_on_the_format(tmp_path, name, format):
+    path = save(tmp_path / name, format=format)
+    assert image_problem(path, SIZE, decode=False) is None
+    Path(path).write_bytes(Path(path).read_bytes()[:-20])
+    assert 'cut short' in image_problem(path, SIZE, decode=False)
+
+
+def test_decoding_finds_what_headers_hide(tmp_path):
+    path = tmp_path / 'hole.png'
+    content = Path(save(path)).read_bytes()
+    path.write_bytes(content[:400] + bytes(600) + content[1000:])
+    assert file_problem(str(path)) is None
     assert 'decoded' in image_problem(str(path), SIZE, decode=True)
 
 
@@ -124,17 +162,18 @@ def test_deep_images_are_named_where_loading_would_lose_them(tmp_path):
         'dark.tif': (ramp * 4000).astype(np.uint16),
         'dark.png': (ramp * 900).astype(np.uint16),
         'plain.png': (ramp * 255).astype(np.uint8),
+        'whole.tif': (ramp * 70000).astype(np.int32),
         'full.png': (ramp * 65535).astype(np.uint16),
     }
     for name, pixels in files.items():
         cv2.imwrite(str(tmp_path / name), pixels)
     paths = [str(tmp_path / name) for name in files]
-    floats, dark = check_depth(paths[:4])
+    others, dark = check_depth(paths[:4])
     assert (
-        '1 image looked at with floating-point values' in floats.message
-        and 'float.tif' in floats.message
+        '1 image looked at with values of another type' in others.message
+        and 'float.tif (float32)' in others.message
     )
     assert '2 images of 16 bits' in dark.message and 'dark.tif (largest value 4000)' in dark.message
-    [finding] = check_depth(paths[1:])
-    assert '2 images of 16 bits' in finding.message
-    assert check_depth([paths[1], paths[4]]) == []
+    whole, dark = check_depth(paths[1:])
+    assert 'whole.tif (int32)' in whole.message and '2 images of 16 bits' in dark.message
+    assert check_depth([paths[1], paths[5]]) == []
