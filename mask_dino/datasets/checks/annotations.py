@@ -77,7 +77,8 @@ IGNORED = Defect(
 )
 CHECKED = "dataset type 'CheckedCocoDataset'"
 MASK_REMEDY = (
-    'Write polygons or a run-length code of the size of the image, or remove the annotation'
+    'Write polygons [[x, y, x, y, ...], ...], or a run-length code with the size [height, width] of the image, '
+    'or remove the annotation'
 )
 
 
@@ -190,7 +191,7 @@ def mask_defect(problem: str, skips: bool) -> Defect:
     if skips:
         fate = (
             'the polygon is skipped, with its object if that has no other'
-            if 'polygon' in problem
+            if problem.startswith('has a polygon')
             else SKIPPED
         )
         return Defect('segmentation', problem, MASK_REMEDY, fate, evaluation)

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from mmengine.fileio import load
+from mmengine.fileio import get, load
 
 from ...messages import DataError, Finding, error, first_few, is_url, plural, warning
 from .annotations import ERROR, Defect, Ids, Usage, find_defects
+from .box_forms import check_box_form
 from .categories import check_categories, find_repeated, is_id
-from .mask_fit import check_box_form, check_mask_fit
+from .mask_fit import check_mask_fit
 from .plausibility import check_areas, check_losses, check_repeated_objects
 
 LISTS = ('images', 'annotations', 'categories')
@@ -23,6 +24,18 @@ FEW_CROWDS = 2
 """So many crowds are never too many, even in a small file."""
 SHOWN = 40
 """Characters of a value that a message repeats."""
+START = 200
+"""Bytes of a file by which its format is told."""
+NOT_JSON = {
+    b'\x1f\x8b': 'it is compressed: unpack it with gunzip',
+    b'PK': 'it is compressed: unpack it with unzip',
+    b'\xef\xbb\xbf': 'save it as UTF-8 without a byte order mark',
+    b'\xff\xfe': 'it is UTF-16: save it as UTF-8 without a byte order mark',
+    b'\xfe\xff': 'it is UTF-16: save it as UTF-8 without a byte order mark',
+    b'version https://git-lfs': 'it is a placeholder of Git LFS: fetch the file with git lfs pull',
+    b'<': 'it is XML or a web page: export the annotations as COCO, or download the file again',
+}
+"""Beginnings of files in other formats, with the remedy."""
 
 
 def read_coco(path: str, backend_args: dict | None = None) -> Any:
@@ -39,10 +52,22 @@ def read_coco(path: str, backend_args: dict | None = None) -> Any:
             f'{path} does not exist; correct data_root or ann_file in the config'
         ) from reason
     except ValueError as reason:
-        remedy = 'export it again'
-        if 'utf-8' in str(reason).lower():
-            remedy = 'save it as UTF-8 without a byte order mark'
-        raise DataError(f'{path} is not a JSON file ({reason}); {remedy}') from reason
+        start = get(path, backend_args=backend_args)[:START]
+        raise DataError(f'{path} is not a JSON file ({reason}); {_json_remedy(start)}') from reason
+
+
+def _json_remedy(start: bytes) -> str:
+    """Return what to do with a file that is not JSON, by its first bytes."""
+    if not start.strip():
+        return 'it is empty: export it again'
+    for beginning, remedy in NOT_JSON.items():
+        if start.lstrip().startswith(beginning):
+            return remedy
+    try:
+        start[:-4].decode()  # the last character can be cut
+    except UnicodeDecodeError:
+        return 'save it as UTF-8'
+    return 'it may be cut short, or have one object a line, or single quotes: export it again'
 
 
 def check_coco(
@@ -87,7 +112,7 @@ def check_structure(content: Any, file: str) -> list[Finding]:
             problem = (
                 f"{file} has no list '{name}' of objects: it is not in COCO's format for instances."
             )
-            return [error(f'{problem} Convert it.')]
+            return [error(f'{problem} {_describe_content(content, name)}')]
     findings = []
     if broken := [image for image in content['images'] if not _is_image(image)]:
         count = plural(len(broken), 'image')
@@ -104,6 +129,20 @@ def check_structure(content: Any, file: str) -> list[Finding]:
             problem = f'{file}: {count} of {name} used more than once: {first_few(repeated, 3)}.'
             findings.append(error(f'{problem} Give each entry an id of its own.'))
     return findings or _check_file_names(content['images'], file)
+
+
+def _describe_content(content: Any, name: str) -> str:
+    """Say what a file holds that lacks a list."""
+    if isinstance(content, list):
+        return (
+            'It is a list, as files of results are. Name the file of annotations, which has images, annotations and '
+            'categories.'
+        )
+    if not isinstance(content, dict):
+        return f'It is {content!r:.{SHOWN}}. Export it again.'
+    if name in content:
+        return f"Its '{name}' is {content[name]!r:.{SHOWN}}. Write [{{...}}, {{...}}]."
+    return f'It has {first_few(content, 5)}. Export it again, and choose COCO (instances or segmentation).'
 
 
 def _check_file_names(images: Sequence[dict], file: str) -> list[Finding]:

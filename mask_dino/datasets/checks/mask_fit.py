@@ -1,12 +1,13 @@
-"""Boxes that are x1, y1, x2, y2, and masks that lie elsewhere than their boxes."""
+"""Masks that lie elsewhere than their boxes."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from ...messages import Finding, error, first_few, plural, spread_evenly, warning
-from .annotations import BOX_CROSSES, BOX_FORM, Ids, box_defect
+from ...messages import Finding, error, plural, spread_evenly, warning
+from .annotations import BOX_CROSSES, Ids, box_defect
+from .box_forms import FEWEST_BOXES, FORMS, from_starts
 from .masks import exchanged_extent, mask_extent, usable_mask
 
 MASKS = 20_000
@@ -18,41 +19,14 @@ RELATIVE_TOLERANCE = 0.1
 EXPLAINED = 1000
 """Number of misfits for which a reason is searched."""
 UNEXPLAINED = 'Compute bbox from segmentation, or correct segmentation.'
+BOX_REASON = 'bbox is {}: write x, y, width, height.'
 EXCHANGED = (
-    'x and y are exchanged: write polygons as x, y, x, y, ..., and run lengths down the columns, as of '
-    "mask.ravel(order='F')."
+    'x and y are exchanged: write bbox as x, y, width, height, polygons as x, y, x, y, ..., and run lengths down the '
+    "columns, as of mask.ravel(order='F')."
 )
+UPSIDE_DOWN = 'y counts from the bottom in one of the two: write y from the top in both.'
 SHIFTED = 'Masks and boxes have one size but lie apart: correct the offset of segmentation.'
-SCALED = 'Masks are boxes times {} in x and y: scale segmentation to the size of the image.'
-FEWEST_BOXES = 5
-"""With fewer boxes, a fault of all of them can be chance."""
-
-
-def check_box_form(content: dict, file: str) -> list[Finding]:
-    """Report boxes that are x1, y1, x2, y2: in this form all lie in their images, but in COCO's form some do not."""
-    ids = Ids(content)
-    boxes, sizes = [], []
-    for annotation in content['annotations']:
-        image = ids.find_image(annotation)
-        box = annotation.get('bbox')
-        if image is None or not _is_box(box):
-            continue
-        boxes.append(box)
-        sizes.append((image['width'], image['height']))
-    if len(boxes) < FEWEST_BOXES:
-        return []
-    corners, limits = np.array(boxes, float), np.array(sizes, float)
-    are_corners = (corners[:, 2:] > corners[:, :2]).all() and (corners[:, 2:] <= limits + 1).all()
-    crosses = (corners[:, :2] + corners[:, 2:] > limits + 1).any(1)
-    if not are_corners or not crosses.any():
-        return []
-    message = f'{file}: bbox looks like x1, y1, x2, y2 in all of {plural(len(boxes), "annotation")}'
-    listed = first_few((boxes[index] for index in np.flatnonzero(crosses)), 2)
-    return [error(f'{message} ({listed}). Write x, y, width, height.')]
-
-
-def _is_box(box: Any) -> bool:
-    return isinstance(box, list) and box_defect(box, 1, 1) is not BOX_FORM
+SCALED = 'Masks are boxes times {} in x and y: write both in pixels of the image.'
 
 
 class MaskedObject(NamedTuple):
@@ -117,8 +91,13 @@ def _mask_extents(objects: Sequence[MaskedObject]) -> np.ndarray:
 def _clipped_corners(objects: Sequence[MaskedObject]) -> np.ndarray:
     """Return x1, y1, x2, y2 (N, 4) of the boxes, clipped to the images."""
     boxes = np.array([item.box for item in objects], float)
-    sizes = np.array([item.size * 2 for item in objects], float)
-    return np.clip(np.concatenate((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), 1), 0, sizes)
+    sizes = np.array([item.size for item in objects], float)
+    return _clip(from_starts(boxes), sizes)
+
+
+def _clip(corners: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Clip x1, y1, x2, y2 (N, 4) to images of sizes (N, 2)."""
+    return corners.clip(0, np.tile(sizes, 2))
 
 
 def _fits(masks: np.ndarray, corners: np.ndarray) -> np.ndarray:
@@ -157,12 +136,20 @@ def _try_reasons(misfits: Sequence[MaskedObject]) -> Iterator[tuple[str, np.ndar
     """Yield reasons and which of the misfits (N,) they explain."""
     masks, corners = _mask_extents(misfits), _clipped_corners(misfits)
     boxes = np.array([item.box for item in misfits], float)
-    yield 'bbox is x1, y1, x2, y2: write x, y, width, height.', _fits(masks, boxes)
+    sizes = np.array([item.size for item in misfits], float)
+    first, *others = [form for form in FORMS if not form.unit]
+    yield BOX_REASON.format(first.name), _fits(masks, boxes)
 
     exchanged = np.array(
         [exchanged_extent(item.segmentation, *item.size) for item in misfits], float
     )
     yield EXCHANGED, _fits(exchanged, corners)
+
+    for form in others:
+        yield BOX_REASON.format(form.name), _fits(masks, _clip(form.in_pixels(boxes, sizes), sizes))
+    upside_down = np.tile(sizes, 2) - corners
+    upside_down[:, [0, 2]] = corners[:, [0, 2]]
+    yield UPSIDE_DOWN, _fits(masks, upside_down[:, [0, 3, 2, 1]])
 
     mask_starts = np.tile(masks[:, :2], 2)
     box_starts = np.tile(corners[:, :2], 2)

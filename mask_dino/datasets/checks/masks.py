@@ -29,8 +29,22 @@ def mask_problem(segmentation: Any, width: int, height: int) -> str | None:
         return _rle_problem(segmentation, width, height)
     if not isinstance(segmentation, list):
         return 'is neither a list of polygons nor a run-length code'
+    if problem := _nesting_problem(segmentation):
+        return problem
     problems = (polygon_problem(polygon, width, height) for polygon in segmentation)
     return next(filter(None, problems), None)
+
+
+def _nesting_problem(segmentation: list) -> str | None:
+    """Say how a list differs from a list of polygons, each a flat list of numbers."""
+    first = segmentation[0]
+    if isinstance(first, dict) and 'counts' in first:
+        return 'is a run-length code inside of a list'
+    if isinstance(first, (int, float)):
+        return 'is one list of numbers, which is not inside of another list'
+    if isinstance(first, list) and first and isinstance(first[0], (list, dict)):
+        return 'has points as lists or objects of their own, not as x, y, x, y, ... in one list'
+    return None
 
 
 def usable_mask(segmentation: Any, width: int, height: int) -> list | dict | None:
@@ -77,13 +91,17 @@ def encloses_pixels(polygon: Sequence[float], width: int, height: int) -> bool:
 
 def _rle_problem(code: dict, width: int, height: int) -> str | None:
     size, counts = code.get('size'), code.get('counts')
+    if height != width and size == [width, height]:
+        return 'is a run-length code whose size is [width, height], not [height, width]'
     if not isinstance(size, (list, tuple)) or list(size) != [height, width]:
         return 'is a run-length code whose size is not [height, width] of its image'
     try:
         runs = read_counts(counts)
     except (OverflowError, TypeError, ValueError):
         return 'is a run-length code whose counts cannot be read'
-    if runs.ndim != 1 or runs.dtype.kind != 'i' or (runs < 0).any() or runs.sum() != width * height:
+    if runs.dtype.kind != 'i':
+        return 'is a run-length code whose counts are not whole numbers'
+    if runs.ndim != 1 or (runs < 0).any() or runs.sum() != width * height:
         return 'is a run-length code whose counts do not add up to the pixels of its image'
     return None if runs[1::2].any() else EMPTY_CODE
 

@@ -1,11 +1,19 @@
 """Faults of a COCO file that no single object shows: most objects lost, objects repeated, areas in other units."""
 
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from typing import Any
 
 from ...messages import Finding, error, first_few, plural, warning
-from .annotations import BOX_CROSSES, BOX_FORM, IGNORED, NO_IMAGE, Defect, box_defect
+from .annotations import (
+    BOX_CROSSES,
+    BOX_FORM,
+    BOX_OUTSIDE,
+    BOX_SMALL,
+    Defect,
+    box_defect,
+)
+from .masks import NO_PIXEL
 
 MOST = 0.5
 """Share of the objects from which a fault is one of the whole file."""
@@ -13,16 +21,17 @@ FEWEST = 5
 """With fewer objects, a fault of most of them can be chance."""
 AREAS = (0.01, 1.5)
 """Least and largest area of an object as a share of its box."""
-FIELDS = {
+QUESTIONS = {
     'bbox': 'Are the boxes in pixels of these images, and not of larger ones or in shares of the width and height?',
     'segmentation': 'Are the coordinates in pixels of these images, and not in shares of the width and height?',
-    'area': 'Write the area in pixels.',
 }
-"""Fields whose defects cost objects, and what to look at where most objects have one."""
+"""What to look at where most objects of a file lie in the wrong place."""
+PLACES = {BOX_SMALL.problem, BOX_OUTSIDE.problem, BOX_CROSSES.problem, NO_PIXEL}
+"""Defects of objects that lie in the wrong place."""
 
 
 def check_losses(
-    counts: Mapping[Defect, int], num_annotations: int, file: str, evaluation: bool
+    counts: Counter[Defect], num_annotations: int, file: str, evaluation: bool
 ) -> list[Finding]:
     """Report fields whose defects cost most of the objects of a file.
 
@@ -31,14 +40,18 @@ def check_losses(
         evaluation: Whether the file is evaluated on; otherwise it is trained on.
     """
     lost: Counter[str] = Counter()
-    for defect, count in counts.items():
+    remedies: dict[str, str] = {}
+    for defect, count in counts.most_common():
         fate = defect.evaluation if evaluation else defect.training
-        is_lost = fate is not None and defect not in (NO_IMAGE, IGNORED)
-        if defect.field in FIELDS and (is_lost or defect == BOX_CROSSES):
-            lost[defect.field] += count
+        if defect.field not in ('bbox', 'segmentation', 'area') or fate is None:
+            continue
+        lost[defect.field] += count
+        is_misplaced = defect.problem in PLACES
+        remedy = QUESTIONS[defect.field] if is_misplaced else f'{defect.remedy}.'
+        remedies.setdefault(defect.field, remedy)
     return [
         error(
-            f'{file}: {field} is unusable in {count} of {num_annotations} annotations. {FIELDS[field]}'
+            f'{file}: {field} is unusable in {count} of {num_annotations} annotations. {remedies[field]}'
         )
         for field, count in lost.items()
         if count >= FEWEST and count > MOST * num_annotations

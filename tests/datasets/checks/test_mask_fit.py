@@ -8,7 +8,7 @@ import pycocotools.mask as coco_mask
 import pytest
 from helpers.coco_folder import HEIGHT, WIDTH, coco_content
 
-from mask_dino.datasets.checks.mask_fit import check_box_form, check_mask_fit
+from mask_dino.datasets.checks.mask_fit import check_mask_fit
 
 
 def damage_polygons(content: dict, change: Callable[[np.ndarray], np.ndarray]) -> None:
@@ -73,17 +73,34 @@ def test_one_misfit_is_a_warning():
     assert level == logging.WARNING and 'id 3 on 1.jpg' in message
 
 
-def test_boxes_given_by_corners_are_found_with_masks_and_without():
+@pytest.mark.parametrize(
+    ('change', 'word'),
+    [
+        (lambda x, y, w, h: [x, y, x + w, y + h], 'bbox is x1, y1, x2, y2: write x, y, width'),
+        (lambda x, y, w, h: [x + w / 2, y + h / 2, w, h], 'bbox is the centre x, y and width'),
+        (lambda x, y, w, h: [y, x, y + h, x + w], 'bbox is y1, x1, y2, x2: write'),
+        (lambda x, y, w, h: [y, x, h, w], 'x and y are exchanged'),
+        (lambda x, y, w, h: [x, HEIGHT - y - h, w, h], 'y counts from the bottom'),
+        (
+            lambda x, y, w, h: [
+                100 * x / WIDTH,
+                100 * y / HEIGHT,
+                100 * w / WIDTH,
+                100 * h / HEIGHT,
+            ],
+            'times 0.8',
+        ),
+    ],
+    ids=['corners', 'centre', 'exchanged corners', 'exchanged', 'upside down', 'percent'],
+)
+def test_boxes_of_another_form_are_not_called_shifted_masks(change, word):
     content = coco_content()
+    damage_polygons(content, lambda points: np.add(points, (7, 2)))
     for annotation in content['annotations']:
         x, y, w, h = annotation['bbox']
-        annotation['bbox'] = [x, y, x + w, y + h]
-    ((_, message),) = check_mask_fit(content, 'train.json')
-    assert 'bbox is x1, y1, x2, y2: write x, y, width, height' in message
-    assert check_box_form(content, 'train.json') == []  # none of them leaves its image
-    content['annotations'][0]['bbox'] = [40, 20, 70, 60]
-    ((level, message),) = check_box_form(content, 'train.json')
-    assert level == logging.ERROR and '[40, 20, 70, 60]' in message
+        annotation['bbox'] = change(x + 7, y + 2, w, h)
+    ((level, message),) = check_mask_fit(content, 'train.json')
+    assert level == logging.ERROR and word in message
 
 
 def test_many_masks_are_sampled_and_the_number_is_said(monkeypatch):
