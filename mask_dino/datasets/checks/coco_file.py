@@ -134,10 +134,7 @@ def check_structure(content: Any, file: str) -> list[Finding]:
 def _describe_content(content: Any, name: str) -> str:
     """Say what a file holds that lacks a list."""
     if isinstance(content, list):
-        return (
-            'It is a list, as files of results are. Name the file of annotations, which has images, annotations and '
-            'categories.'
-        )
+        return 'It is a list, as files of results are. Name the file with images, annotations and categories.'
     if not isinstance(content, dict):
         return f'It is {content!r:.{SHOWN}}. Export it again.'
     if name in content:
