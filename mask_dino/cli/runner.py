@@ -13,10 +13,11 @@ from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
 from mmengine.registry import RUNNERS
-from mmengine.runner import BaseLoop, IterBasedTrainLoop, Runner
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
+from ..checkpoints import CheckpointError
 from ..checkpoints.training_state import check_training_state
 from ..hooks.checkpoint_files import (
     checkpoint_folder,
@@ -90,12 +91,13 @@ class ResumableRunner(Runner):
         """Build the training loop, which starts where the checkpoint to be resumed was saved.
 
         Raises:
-            CheckpointError: The checkpoint to be resumed cannot be read.
+            CheckpointError: The checkpoint to be resumed cannot be read, or is beyond the end of the training.
         """
         self.start = read_start(self.cfg)
         self.is_building_training = True
         train_loop: BaseLoop = super().build_train_loop(loop)
         self.is_building_training = False
+        check_end(self.start, train_loop)
         seeded = isinstance(train_loop.dataloader.batch_sampler, SeededBatchSampler)
         if seeded and isinstance(train_loop, IterBasedTrainLoop):
             train_loop.dataloader_iterator = SkippingIterator(
@@ -136,6 +138,22 @@ def read_start(config: Config) -> Start:
     check_training_state(checkpoint, path)
     meta = checkpoint['meta']
     return Start(meta['iter'], meta.get('seed'))
+
+
+def check_end(start: Start, loop: BaseLoop) -> None:
+    """Refuse to resume a training behind its end, before its iterations are counted again one by one.
+
+    Raises:
+        CheckpointError: The checkpoint has more iterations than the training.
+    """
+    if not isinstance(loop, (IterBasedTrainLoop, EpochBasedTrainLoop)):
+        return
+    if start.iteration > loop.max_iters:
+        raise CheckpointError(
+            f'the checkpoint was saved at iteration {start.iteration}, and the training of the config ends at '
+            f'{loop.max_iters}: nothing is left to train. Raise max_iters or max_epochs of train_cfg, or start a new '
+            'training from these weights: load_from=CHECKPOINT, resume=False'
+        )
 
 
 def start_worker(worker_id: int, following: Callable[[int], None] | None) -> None:

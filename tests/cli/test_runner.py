@@ -16,7 +16,7 @@ from mmengine.dataset import DefaultSampler, InfiniteSampler
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader
 
-from mask_dino.checkpoints import load_checkpoint_safely
+from mask_dino.checkpoints import CheckpointError, load_checkpoint_safely
 from mask_dino.cli.runner import ResumableRunner, end_with_parent, read_start
 from mask_dino.cli.seeded_batches import SeededBatch, SeededBatchSampler, seed_batches
 from mask_dino.hooks.resume_state import RandomState, seed_generators
@@ -81,6 +81,17 @@ def test_a_resumed_training_ends_with_the_same_bits(tmp_path, monkeypatch, sampl
     ResumableRunner.from_cfg(config(parts, 10, sampler, second, resume=True)).train()
     assert_same(whole / 'iter_5.pth', parts / 'iter_5.pth')
     assert_same(whole / 'iter_10.pth', parts / 'iter_10.pth')
+
+
+@pytest.mark.parametrize('iteration', [3, 10**15])
+def test_a_checkpoint_behind_the_end_is_refused_at_once(tmp_path, iteration):
+    ResumableRunner.from_cfg(config(tmp_path, 2, 'InfiniteSampler', 0)).train()
+    checkpoint = torch.load(tmp_path / 'iter_2.pth', weights_only=False)
+    checkpoint['meta']['iter'] = iteration
+    torch.save(checkpoint, tmp_path / 'iter_2.pth')
+    resumed = ResumableRunner.from_cfg(config(tmp_path, 2, 'InfiniteSampler', 0, resume=True))
+    with pytest.raises(CheckpointError, match=f'iteration {iteration}, .* ends at 2: .* max_iters'):
+        resumed.train()
 
 
 @pytest.mark.parametrize('step', range(1, 5))
