@@ -107,8 +107,7 @@ def _lie_inside(corners: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """Tell which corners (N, 4) are those of boxes in images of sizes (N, 2); one pixel outside is rounding."""
     is_box = corners[:, 2:] > corners[:, :2]
     is_inside = (corners[:, :2] >= -1) & (corners[:, 2:] <= sizes + 1)
-    is_sound: np.ndarray = (is_box & is_inside).all(1)
-    return is_sound
+    return np.asarray((is_box & is_inside).all(1))
 
 
 def _find_form(boxes: np.ndarray, sizes: np.ndarray) -> BoxForm | None:
