@@ -21,7 +21,7 @@ env:  ## make or repair .venv: about 12 minutes the first time, then seconds
 	|| { echo 'env: error: "$(base)" is no Python 3.10 or newer; choose one: make env PYTHON=/path/to/python3' >&2; exit 1; }
 	@$(base) tools/env.py --venv '$(VENV)' --torch '$(TORCH)' --stack '$(STACK)' $(if $(PYTHON),--this-python)
 
-demo: env  ## generate a small data set, train on it, evaluate, draw: about 15 minutes on two cores
+demo: env  ## generate a small data set, train on it, evaluate, draw: about 12 minutes on two cores
 	@$(python) tools/demo/make_demo.py
 
 test: lint  ## lint, then run the tests: make test PYTEST_ARGS='-k matcher'; COVERAGE=1 also measures coverage

@@ -12,9 +12,7 @@ from mask_dino.datasets.shapes import World
 
 CONFIG = """
 _base_ = '{base}'
-max_iters = 4
-train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
-param_scheduler = [dict(type='ConstantLR', factor=1.0, by_epoch=False)]
+param_scheduler = [dict(type='ConstantLR', factor=1.0, by_epoch=False, end=2000)]
 default_hooks = dict(checkpoint=dict(interval=2), logger=dict(interval=1))
 custom_hooks = [dict(type='ProgressHook', interval=1)]
 """
@@ -32,6 +30,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(demo, 'PICTURES', range(4))
     monkeypatch.setattr(demo, 'LINES', 2)
     monkeypatch.setattr(demo, 'BACKBONE_STEPS', 2)
+    monkeypatch.setattr(demo, 'STEPS', 4)
     return demo.WORK_DIR
 
 
