@@ -42,13 +42,13 @@ Curve = list[dict]
 
 
 def main() -> None:
-    """Write the tables to the screen, and the figures into the folder of this file."""
+    """Write the tables to the screen, ablation.png into docs, and peers.png into the folder of this file."""
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / 'results'
     curves = read_curves(folder)
     print(tabulate_ablation(curves))
     print()
     print(tabulate_peers(curves))
-    draw_ablation(curves, HERE / 'ablation.png')
+    draw_ablation(curves, HERE.parents[2] / 'docs/ablation.png')
     draw_peers(curves, HERE / 'peers.png')
 
 
@@ -127,7 +127,7 @@ def draw_ablation(curves: dict[str, dict[int, Curve]], path: Path) -> None:
             axis.plot(steps, mean_curve(seeds, measure), label=ROWS[name].text, linewidth=width)
         axis.set(title=title, xlabel='steps')
         axis.grid(alpha=0.3)
-    axes[0].legend(fontsize=8)
+    axes[0].legend(fontsize=8, loc='upper left')
     save(figure, path)
 
 
