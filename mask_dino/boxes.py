@@ -52,12 +52,11 @@ def remove_stray_pixels(masks: Tensor, boxes: Tensor, window: float) -> Tensor:
     columns = _overlaps(center_x, box_width * window, width)  # (..., w)
     rows = _overlaps(center_y, box_height * window, height)  # (..., h)
     inside = rows[..., :, None] & columns[..., None, :]
-    near = masks & inside
     # Sums of bool to int64, the default, take a CPU three times as long.
     num_pixels = masks.sum((-2, -1), dtype=torch.int32)
-    num_near = near.sum((-2, -1), dtype=torch.int32)
-    is_mostly_near = 2 * num_near >= num_pixels
-    return torch.where(is_mostly_near[..., None, None], near, masks)
+    num_near = (masks & inside).sum((-2, -1), dtype=torch.int32)
+    is_mostly_far = 2 * num_near < num_pixels
+    return masks & (inside | is_mostly_far[..., None, None])
 
 
 def _overlaps(center: Tensor, side: Tensor, num_cells: int) -> Tensor:

@@ -126,7 +126,7 @@ def check_structure(content: Any, file: str) -> list[Finding]:
     for name in LISTS:
         if repeated := find_repeated(entry.get('id') for entry in content[name]):
             count = plural(len(repeated), 'id')
-            problem = f'{file}: {count} of {name} used more than once: {first_few(repeated, 3)}.'
+            problem = f'{file}: {count} of {name} missing or used more than once: {first_few(repeated, 3)}.'
             findings.append(error(f'{problem} Give each entry an id of its own.'))
     return findings or _check_file_names(content['images'], file)
 

@@ -91,7 +91,7 @@ DAMAGES = {
     'shared PNG': (lambda c: first(c).update(file_name='map1.png'), 'share the PNG map1.png'),
     'repeated image': (
         lambda c: c['images'].append(c['images'][0]),
-        '1 id of images used more than once',
+        '1 id of images missing or used more than once',
     ),
     'no size': (lambda c: c['images'][0].pop('width'), 'width and height as whole numbers'),
     'segment no object': (
