@@ -51,12 +51,14 @@ def remove_stray_pixels(masks: Tensor, boxes: Tensor, window: float) -> Tensor:
     height, width = masks.shape[-2:]
     columns = _overlaps(center_x, box_width * window, width)  # (..., w)
     rows = _overlaps(center_y, box_height * window, height)  # (..., h)
-    inside = rows[..., :, None] & columns[..., None, :]
+    near = masks & rows[..., :, None] & columns[..., None, :]
     # Sums of bool to int64, the default, take a CPU three times as long.
     num_pixels = masks.sum((-2, -1), dtype=torch.int32)
-    num_near = (masks & inside).sum((-2, -1), dtype=torch.int32)
-    is_mostly_far = 2 * num_near < num_pixels
-    return masks & (inside | is_mostly_far[..., None, None])
+    num_near = near.sum((-2, -1), dtype=torch.int32)
+    is_mostly_near = 2 * num_near >= num_pixels
+    # onnxruntime cannot choose between tensors of bool.
+    chosen = torch.where(is_mostly_near[..., None, None], near.byte(), masks.byte())
+    return chosen.bool()
 
 
 def _overlaps(center: Tensor, side: Tensor, num_cells: int) -> Tensor:

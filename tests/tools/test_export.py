@@ -38,7 +38,7 @@ SETTINGS = [f'{key.replace("__", ".")}={value}'.replace(' ', '') for key, value 
 # to 19) and 10.15 (opsets 9 to 24), of those that a network like this may have. For TensorRT 8.5 it lists no
 # LayerNormalization.
 TENSORRT = """
-Add And ArgMax BatchNormalization Cast Clip Concat Constant ConstantOfShape Conv Cos Div Einsum Equal Erf Exp Expand
+Abs Add And ArgMax BatchNormalization Cast Clip Concat Constant ConstantOfShape Conv Cos Div Einsum Equal Erf Exp Expand
 Flatten Floor Gather GatherElements Gemm Greater GreaterOrEqual GridSample Identity InstanceNormalization
 LayerNormalization Less LessOrEqual Log MatMul Max MaxPool Min Mod Mul Neg Not Or Pad Pow Range Reciprocal ReduceMax
 ReduceMean ReduceMin ReduceSum Relu Reshape Resize Shape Sigmoid Sin Slice Softmax Split Sqrt Squeeze Sub Tile TopK
