@@ -56,8 +56,8 @@ def remove_stray_pixels(masks: Tensor, boxes: Tensor, window: float) -> Tensor:
     num_pixels = masks.sum((-2, -1), dtype=torch.int32)
     num_near = near.sum((-2, -1), dtype=torch.int32)
     is_mostly_near = 2 * num_near >= num_pixels
-    # onnxruntime cannot choose between tensors of bool.
-    chosen = torch.where(is_mostly_near[..., None, None], near.byte(), masks.byte())
+    # onnxruntime cannot choose between tensors of bool, nor TensorRT between bytes.
+    chosen = torch.where(is_mostly_near[..., None, None], near.int(), masks.int())
     return chosen.bool()
 
 
