@@ -7,8 +7,9 @@ from mmdet.models.layers import inverse_sigmoid
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
-from ..boxes import masks_to_boxes, remove_stray_pixels, token_centers
+from ..boxes import masks_to_boxes, token_centers
 from ..ops.exported import select_highest, select_highest_once, wants_single_operations
+from ..ops.stray_pixels import remove_stray_pixels
 from ..structures import Memory, Predictions, Queries
 from .prediction import PredictionHead
 
@@ -55,8 +56,8 @@ class QuerySelection(QuerySource):
         boxes_from_masks: Whether the decoder starts from the box of the predicted mask, not from the predicted box.
         pixel_exact: How a box encloses its mask; see :func:`~mask_dino.boxes.masks_to_boxes`.
         mask_window: With it, the box of a mask leaves out the pixels outside of a window around the predicted box, as
-            many times as large as that box; see :func:`~mask_dino.boxes.remove_stray_pixels`. Without it, the box
-            encloses all pixels, as in the paper.
+            many times as large as that box; see :func:`~mask_dino.ops.stray_pixels.remove_stray_pixels`. Without it,
+            the box encloses all pixels, as in the paper.
         learned_content: Whether the content of the queries is learned and only the box is selected: the mixed query
             selection of DINO (arXiv 2203.03605, section 3.4), ``LEARN_TGT`` in the original.
         separate_branches: Whether the tokens have class, box and mask branches of their own, as in DINO.

@@ -2,8 +2,9 @@ import pytest
 import torch
 from helpers.tiny import build, random_targets
 
-from mask_dino.boxes import masks_to_boxes, remove_stray_pixels
+from mask_dino.boxes import masks_to_boxes
 from mask_dino.models.queries import QuerySelection
+from mask_dino.ops.stray_pixels import remove_stray_pixels
 from mask_dino.structures import Predictions, Queries
 
 
