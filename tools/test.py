@@ -3,23 +3,33 @@
 import argparse
 
 from mask_dino.cli import common, testing
+from mask_dino.cli.help import make_parser
 
 
 def arguments() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(description='Test a model of MMDetection or MMSegmentation')
+    parser = make_parser(
+        'Test a model of MMDetection or MMSegmentation on the test data of its config, with the '
+        'evaluators of the config.',
+        'python tools/test.py configs/maskdino/maskdino_tiny_shapes-panoptic.py work_dirs/demo/weights.pth',
+        'python tools/test.py configs/maskdino/maskdino_tiny_shapes-panoptic.py '
+        'work_dirs/demo/weights.pth --show-dir drawn',
+        exit_codes='0: done; 1: an error in the data, in the checkpoint or in the predictions, which the '
+        'last line names; 2: wrong arguments',
+    )
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file or URL')
     common.add_arguments(parser)
     parser.add_argument(
         '--out',
         help='where to save the predictions: a .pkl file for offline evaluation with MMDetection, '
-        'a directory for PNG files of class indices with MMSegmentation',
+        'a directory for PNG files of class indices with MMSegmentation (default: nowhere)',
     )
     parser.add_argument('--show', action='store_true', help='show the predictions in windows')
     parser.add_argument(
         '--show-dir',
-        help='directory to save the drawn predictions in; with MMDetection, a relative one lies in WORK_DIR/TIMESTAMP',
+        help='directory to save the drawn predictions in; with MMDetection, a relative one lies in WORK_DIR/TIMESTAMP '
+        '(default: nothing is drawn)',
     )
     parser.add_argument(
         '--wait-time', type=float, default=2, help='seconds to show each image (default: 2)'

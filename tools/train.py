@@ -3,11 +3,20 @@
 import argparse
 
 from mask_dino.cli import common, training
+from mask_dino.cli.help import make_parser
 
 
 def arguments() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(description='Train a model of MMDetection or MMSegmentation')
+    parser = make_parser(
+        'Train a model of MMDetection or MMSegmentation. Data, config and checkpoint are checked '
+        'before the first step. The first line of the output names the log file, which has '
+        'everything.',
+        'python tools/train.py configs/maskdino/maskdino_tiny_shapes.py --work-dir work_dirs/shapes',
+        'python tools/train.py my_configs/mine.py --amp --resume',
+        exit_codes='0: the training is complete; 1: an error in the data, in a checkpoint or on the disk, '
+        'which the last line names, or losses that are NaN; 2: wrong arguments',
+    )
     parser.add_argument('config', help='config file')
     common.add_arguments(parser)
     parser.add_argument(
@@ -16,14 +25,17 @@ def arguments() -> argparse.ArgumentParser:
         help='train in mixed precision: float16 with dynamic loss scaling on a GPU, bfloat16 on the CPU',
     )
     parser.add_argument(
-        '--auto-scale-lr', action='store_true', help='scale the learning rate with the batch size'
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate with the batch size: learning rate * batch size / base_batch_size of the config',
     )
     parser.add_argument(
         '--resume',
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='continue a training from CHECKPOINT or, without one, from the newest readable one in WORK_DIR',
+        help='continue a training from CHECKPOINT or, without one, from the newest readable one in WORK_DIR '
+        '(default: start a new training)',
     )
     return parser
 

@@ -100,7 +100,8 @@ def add_trust_argument(parser: argparse.ArgumentParser) -> None:
         action='append',
         default=[],
         metavar='PACKAGE',
-        help='package that the config in SRC may name besides the frameworks; can be given several times',
+        help='package that the config in SRC may name besides the frameworks; can be given several '
+        'times (default: none)',
     )
 
 

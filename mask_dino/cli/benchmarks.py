@@ -21,16 +21,20 @@ from .common import UsageError, add_config_options, merge_options
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments that the benchmarks share."""
     parser.add_argument(
-        '--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='cpu, cuda, cuda:1'
+        '--device',
+        default='cuda' if torch.cuda.is_available() else 'cpu',
+        help='cpu, cuda, cuda:1 (default: %(default)s)',
     )
-    parser.add_argument('--amp', choices=['bf16', 'fp16'], help='mixed precision; on a CPU, bf16')
+    parser.add_argument(
+        '--amp', choices=['bf16', 'fp16'], help='mixed precision; on a CPU, bf16 (default: float32)'
+    )
     parser.add_argument(
         '--threads', type=positive, help='threads of torch on the CPU (default: its own choice)'
     )
     parser.add_argument(
         '--out',
         type=Path,
-        help='JSON file for every single measurement, device, versions and commit',
+        help='JSON file for every single measurement, device, versions and commit (default: none)',
     )
     add_config_options(parser, 'settings of all configs')
 

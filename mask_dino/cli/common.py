@@ -51,7 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
         default='none',
-        help='what started the processes; dist_*.sh and slurm_*.sh set it. Without a GPU, pytorch works over gloo',
+        help='what started the processes; dist_*.sh and slurm_*.sh set it. Without a GPU, pytorch works over gloo '
+        '(default: none)',
     )
     # torch.distributed.launch passes one or the other.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)

@@ -69,7 +69,7 @@ def find_splits(folder: Path, panoptic: bool) -> dict[str, Split]:
     if 'val' not in named and 'test' in named:
         named['val'] = named['test']
     if not {'train', 'val'} <= named.keys():
-        raise DataError(_describe_missing_split(files, named))
+        raise DataError(_describe_missing_split(folder, files, named))
     return {
         split: _locate(folder, named[split], files[named[split]])
         for split in SPLITS
@@ -175,7 +175,9 @@ def _assign_splits(paths: Sequence[Path]) -> dict[str, Path]:
     return named
 
 
-def _describe_missing_split(files: Mapping[Path, Any], named: Mapping[str, Path]) -> str:
+def _describe_missing_split(
+    folder: Path, files: Mapping[Path, Any], named: Mapping[str, Path]
+) -> str:
     listed = first_few(files)
     if len(files) > 1 or named:
         return (
@@ -184,7 +186,7 @@ def _describe_missing_split(files: Mapping[Path, Any], named: Mapping[str, Path]
         )
     return (
         f'{listed} is the only COCO file. Split it into training and validation first: '
-        f'python tools/dataset_converters/split_coco.py FOLDER/{listed}'
+        f'python tools/dataset_converters/split_coco.py {folder / listed}'
     )
 
 

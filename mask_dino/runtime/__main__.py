@@ -27,6 +27,8 @@ def parse_arguments() -> argparse.Namespace:
         description='Detect and segment with a model that tools/deployment/export.py wrote. For each image it writes '
         'NAME.jpg, a picture of everything that was found; NAME.json, with boxes, classes and scores; and, where the '
         'model makes them, NAME.masks.png (one column of masks), NAME.panoptic.png and NAME.semantic.png (16 bits).',
+        epilog='example: python -m mask_dino.runtime model.onnx photo.jpg --out-dir results. '
+        'Exit codes: 0: done; 1: the model or an image cannot be read, which is named; 2: wrong arguments.',
     )
     parser.add_argument('model', type=Path, help='exported file, model.onnx')
     parser.add_argument(

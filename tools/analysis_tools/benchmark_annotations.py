@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 import mask_dino.det  # noqa: F401  registers the data set
 from mask_dino.cli.benchmarks import natural, positive
+from mask_dino.cli.help import make_parser
 from mask_dino.datasets.coco import check_annotation_file
 
 WIDTH, HEIGHT = 640, 480
@@ -28,8 +29,13 @@ PIPELINE = [dict(type='LoadAnnotations', with_bbox=True, with_mask=True)]
 
 def arguments() -> argparse.ArgumentParser:
     """Declare the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--images', type=positive, default=60_000, help='default: %(default)s')
+    parser = make_parser(
+        __doc__ or '',
+        'python tools/analysis_tools/benchmark_annotations.py --images 60000 --workers 4',
+    )
+    parser.add_argument(
+        '--images', type=positive, default=60_000, help='number of images (default: %(default)s)'
+    )
     parser.add_argument(
         '--objects', type=positive, default=8, help='objects of an image (default: %(default)s)'
     )
@@ -38,7 +44,10 @@ def arguments() -> argparse.ArgumentParser:
     )
     kinds = ['CheckedCocoDataset', 'CocoDataset']
     parser.add_argument(
-        '--dataset', choices=kinds, default=kinds[0], help='our data set, or the one of mmdet'
+        '--dataset',
+        choices=kinds,
+        default=kinds[0],
+        help='our data set, or the one of mmdet (default: %(default)s)',
     )
     parser.add_argument('--boxes', action='store_true', help='leave the polygons out')
     parser.add_argument(

@@ -16,6 +16,7 @@ import mask_dino.det  # noqa: F401  registers the metrics
 from mask_dino.benchmarks.measure import MEGABYTE
 from mask_dino.benchmarks.step import peak_memory
 from mask_dino.cli.benchmarks import positive
+from mask_dino.cli.help import make_parser
 
 HEIGHT, WIDTH = 480, 640
 CLASSES = tuple(f'class {number}' for number in range(80))
@@ -23,7 +24,10 @@ CLASSES = tuple(f'class {number}' for number in range(80))
 
 def arguments() -> argparse.ArgumentParser:
     """Declare the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(
+        __doc__ or '',
+        'python tools/analysis_tools/benchmark_average_precision.py --metric CocoMetric',
+    )
     parser.add_argument(
         '--images', type=positive, default=500, help='number of images (default: %(default)s)'
     )
@@ -35,7 +39,10 @@ def arguments() -> argparse.ArgumentParser:
     )
     metrics = ['CompleteCocoMetric', 'CocoMetric']
     parser.add_argument(
-        '--metric', choices=metrics, default=metrics[0], help='our metric, or the one of mmdet'
+        '--metric',
+        choices=metrics,
+        default=metrics[0],
+        help='our metric, or the one of mmdet (default: %(default)s)',
     )
     return parser
 

@@ -14,12 +14,16 @@ from mask_dino.benchmarks.measure import generate_batches, load_batches, measure
 from mask_dino.checkpoints import register
 from mask_dino.cli import benchmarks
 from mask_dino.cli.common import UsageError, check_checkpoint, run_tool
+from mask_dino.cli.help import make_parser
 from mask_dino.messages import format_table
 
 
 def arguments() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(
+        __doc__ or '',
+        'python tools/analysis_tools/benchmark_fps.py configs/maskdino/maskdino_r50_8xb2-lsj-50e_coco.py --images 5',
+    )
     parser.add_argument('config', help='config file, or a config of mmdet: mmdet::FOLDER/NAME.py')
     parser.add_argument(
         'checkpoint', nargs='?', help='weights (default: random weights; the speed hardly changes)'
@@ -36,7 +40,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         '--images',
         type=benchmarks.positive,
-        help='how many (default: 50 generated images, or all test data)',
+        help='number of images (default: 50 generated ones, or all test data)',
     )
     parser.add_argument(
         '--warmup',

@@ -18,6 +18,7 @@ from mask_dino.benchmarks.measure import save
 from mask_dino.benchmarks.timing import Spans
 from mask_dino.cli import benchmarks
 from mask_dino.cli.common import UsageError, run_tool
+from mask_dino.cli.help import make_parser
 from mask_dino.messages import format_table
 
 CORNERS = 40  # of a polygon
@@ -25,15 +26,24 @@ CORNERS = 40  # of a polygon
 
 def arguments() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(
+        __doc__ or '',
+        'python tools/analysis_tools/benchmark_loading.py '
+        'configs/maskdino/maskdino_r50_8xb2-lsj-50e_coco.py --threads 1',
+    )
     parser.add_argument('config', help='config file, or a config of mmdet: mmdet::FOLDER/NAME.py')
     parser.add_argument(
-        '--size', type=benchmarks.size, default=(480, 640), help='of the images (default: 480x640)'
+        '--size',
+        type=benchmarks.size,
+        default=(480, 640),
+        help='size of the images (default: 480x640)',
     )
     parser.add_argument(
-        '--objects', type=benchmarks.natural, default=7, help='per image (default: 7)'
+        '--objects', type=benchmarks.natural, default=7, help='objects of an image (default: 7)'
     )
-    parser.add_argument('--images', type=benchmarks.positive, default=50, help='(default: 50)')
+    parser.add_argument(
+        '--images', type=benchmarks.positive, default=50, help='number of images (default: 50)'
+    )
     benchmarks.add_arguments(parser)
     return parser
 

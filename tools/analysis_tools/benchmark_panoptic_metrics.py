@@ -12,6 +12,7 @@ from mmdet.datasets import CocoPanopticDataset
 from mmdet.evaluation.functional import INSTANCE_OFFSET
 
 from mask_dino.cli.benchmarks import positive
+from mask_dino.cli.help import make_parser
 from mask_dino.datasets.panoptic_png import write_ids
 from mask_dino.evaluation import PanopticIoUMetric, PanopticQualityMetric
 
@@ -22,7 +23,10 @@ SIZE = (480, 640)
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(
+        __doc__ or '',
+        'python tools/analysis_tools/benchmark_panoptic_metrics.py --images 200',
+    )
     parser.add_argument(
         '--images',
         type=positive,

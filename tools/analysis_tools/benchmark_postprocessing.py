@@ -24,6 +24,7 @@ from mask_dino.benchmarks.step import keep_as_usual, peak_memory
 from mask_dino.benchmarks.timing import Spans
 from mask_dino.cli import benchmarks
 from mask_dino.cli.common import UsageError
+from mask_dino.cli.help import make_parser
 from mask_dino.det.fusion_head import MaskDINOFusionHead
 from mask_dino.structures import QueryPredictions
 
@@ -41,11 +42,19 @@ class Guess(NamedTuple):
 
 def arguments() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        '--size', type=benchmarks.size, default=(800, 1333), help='of the image (default: 800x1333)'
+    parser = make_parser(
+        __doc__ or '',
+        'python tools/analysis_tools/benchmark_postprocessing.py --size 800x1333 --rounds 5',
     )
-    parser.add_argument('--queries', type=benchmarks.positive, default=300, help='(default: 300)')
+    parser.add_argument(
+        '--size',
+        type=benchmarks.size,
+        default=(800, 1333),
+        help='size of the image (default: 800x1333)',
+    )
+    parser.add_argument(
+        '--queries', type=benchmarks.positive, default=300, help='number of queries (default: 300)'
+    )
     parser.add_argument(
         '--found',
         type=benchmarks.natural,

@@ -16,11 +16,17 @@ from mask_dino.benchmarks.measure import Case, measure, save, step_tables
 from mask_dino.benchmarks.step import TEST, TRAIN, Subject
 from mask_dino.cli import benchmarks
 from mask_dino.cli.common import UsageError, run_tool
+from mask_dino.cli.help import make_parser
 
 
 def arguments() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(
+        __doc__ or '',
+        'python tools/analysis_tools/benchmark_step.py '
+        'configs/maskdino/maskdino_r50_8xb2-lsj-50e_coco.py '
+        'mmdet::dino/dino-4scale_r50_8xb2-12e_coco.py',
+    )
     parser.add_argument(
         'configs',
         nargs='+',
@@ -32,18 +38,24 @@ def arguments() -> argparse.ArgumentParser:
         nargs='+',
         type=benchmarks.size,
         default=[(512, 512)],
-        help='512 or 800x1333 (default: 512)',
+        help='sizes of the images, such as 512 or 800x1333 (default: 512)',
     )
     parser.add_argument(
         '--objects',
         nargs='+',
         type=benchmarks.natural,
         default=[10],
-        help='per image (default: 10)',
+        help='numbers of objects of an image (default: 10)',
     )
-    parser.add_argument('--batch', type=benchmarks.positive, default=1, help='images (default: 1)')
     parser.add_argument(
-        '--modes', nargs='+', choices=[TRAIN, TEST], default=[TRAIN, TEST], help='(default: both)'
+        '--batch', type=benchmarks.positive, default=1, help='images of a batch (default: 1)'
+    )
+    parser.add_argument(
+        '--modes',
+        nargs='+',
+        choices=[TRAIN, TEST],
+        default=[TRAIN, TEST],
+        help='steps to measure (default: both)',
     )
     parser.add_argument(
         '--rounds', type=benchmarks.positive, default=5, help='how often each is timed (default: 5)'

@@ -18,6 +18,7 @@ from mmengine.structures import BaseDataElement
 from mask_dino.checkpoints import CheckpointError
 from mask_dino.cli import benchmarks
 from mask_dino.cli.common import UsageError, add_config_options
+from mask_dino.cli.help import make_parser
 from mask_dino.compat import resolve_config
 from mask_dino.export.packages import ExportError
 from mask_dino.files import write_json, write_picture, write_whole
@@ -56,7 +57,11 @@ class Drawn(NamedTuple):
 
 def arguments() -> argparse.ArgumentParser:
     """Declare the command line."""
-    parser = argparse.ArgumentParser(description=DESCRIPTION)
+    parser = make_parser(
+        DESCRIPTION,
+        'python tools/analysis_tools/browse_predictions.py '
+        'configs/maskdino/maskdino_tiny_shapes-panoptic.py work_dirs/demo/weights.pth --count 8',
+    )
     parser.add_argument('config', help='config file of a Mask DINO')
     parser.add_argument('checkpoint', help='its weights')
     parser.add_argument(
@@ -78,7 +83,9 @@ def arguments() -> argparse.ArgumentParser:
         '--score-thr', type=float, default=0.3, help='lowest score of an instance (default: 0.3)'
     )
     parser.add_argument(
-        '--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='cpu, cuda, cuda:1'
+        '--device',
+        default='cuda' if torch.cuda.is_available() else 'cpu',
+        help='cpu, cuda, cuda:1 (default: %(default)s)',
     )
     add_config_options(parser)
     return parser

@@ -11,17 +11,21 @@ from mmengine.model import revert_sync_batchnorm
 
 from mask_dino.cli import benchmarks
 from mask_dino.cli.common import UsageError, add_config_options, run_tool
+from mask_dino.cli.help import make_parser
 
 
 def arguments() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(
+        __doc__ or '',
+        'python tools/analysis_tools/get_flops.py configs/maskdino/maskdino_tiny_shapes-panoptic.py --size 128',
+    )
     parser.add_argument('config', help='config file, or a config of mmdet: mmdet::FOLDER/NAME.py')
     parser.add_argument(
         '--size',
         type=benchmarks.size,
         default=(512, 512),
-        help='512 or 800x1333, a multiple of 32 (default: 512)',
+        help='size of the image, such as 512 or 800x1333; multiples of 32 (default: 512)',
     )
     add_config_options(parser)
     return parser

@@ -14,6 +14,7 @@ from mmengine.logging import MMLogger
 from mask_dino.checkpoints import CheckpointError
 from mask_dino.cli import benchmarks
 from mask_dino.cli.common import UsageError, add_config_options
+from mask_dino.cli.help import make_parser
 from mask_dino.compat import resolve_config
 from mask_dino.export.packages import ExportError
 from mask_dino.files import write_picture, write_whole
@@ -62,8 +63,11 @@ class Task(NamedTuple):
 
 def arguments() -> argparse.ArgumentParser:
     """Declare the command line."""
-    parser = argparse.ArgumentParser(
-        description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = make_parser(
+        DESCRIPTION,
+        'python tools/analysis_tools/inspect_layers.py '
+        'configs/maskdino/maskdino_tiny_shapes-panoptic.py work_dirs/demo/weights.pth '
+        'data/shapes/val/000001.jpg',
     )
     parser.add_argument('config', help='config file of a model of MMDetection or MMSegmentation')
     parser.add_argument('checkpoint', help='its weights')
@@ -74,18 +78,23 @@ def arguments() -> argparse.ArgumentParser:
         type=int,
         default=[],
         metavar='N',
-        help="numbers of images of the config's test data, which are annotated",
+        help="numbers of images of the config's test data, which are annotated (default: none)",
     )
     parser.add_argument(
         '--ann-file',
         type=Path,
-        help="annotations of the images, in the format of the config's test data; images are found by their names",
+        help="annotations of the images, in the format of the config's test data; images are found by "
+        'their names (default: none)',
     )
     parser.add_argument(
         '--top-k', type=int, default=3, help='number of queries without annotations (default: 3)'
     )
     parser.add_argument(
-        '--query', nargs='+', type=int, metavar='N', help='numbers of queries to draw instead'
+        '--query',
+        nargs='+',
+        type=int,
+        metavar='N',
+        help='numbers of queries to draw (default: the best ones)',
     )
     parser.add_argument(
         '--rows', type=int, default=6, help='objects in the picture, the largest first (default: 6)'
@@ -94,7 +103,8 @@ def arguments() -> argparse.ArgumentParser:
         '--beside',
         nargs=2,
         metavar=('CONFIG', 'CHECKPOINT'),
-        help='another model to draw and to measure: a Mask DINO, or Mask2Former of MMDetection or MMSegmentation',
+        help='another model to draw and to measure: a Mask DINO, or Mask2Former of MMDetection or '
+        'MMSegmentation (default: none)',
     )
     parser.add_argument(
         '--measure',
@@ -110,7 +120,9 @@ def arguments() -> argparse.ArgumentParser:
         '--tile', type=int, default=240, help='size of one picture in pixels (default: 240)'
     )
     parser.add_argument(
-        '--device', default='cuda' if torch.cuda.is_available() else 'cpu', help='cpu, cuda, cuda:1'
+        '--device',
+        default='cuda' if torch.cuda.is_available() else 'cpu',
+        help='cpu, cuda, cuda:1 (default: %(default)s)',
     )
     add_config_options(parser, 'settings of CONFIG to override')
     return parser

@@ -4,13 +4,19 @@ import argparse
 import time
 from pathlib import Path
 
+from mask_dino.cli.help import make_parser
 from mask_dino.datasets.shapes import World
 from mask_dino.datasets.shapes.write import write_shapes
 
 
 def parse_args() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(
+        __doc__ or '',
+        'python tools/dataset_converters/make_shapes.py data/shapes',
+        'python tools/dataset_converters/make_shapes.py data/mine --train 200 --val 40 --seed 7',
+        exit_codes='0: done, or up to date; 2: wrong arguments, or the folder cannot be written',
+    )
     parser.add_argument('folder', type=Path, help='folder to write, for example data/shapes')
     parser.add_argument(
         '--train', type=int, default=World.train, help='training images (default: %(default)s)'

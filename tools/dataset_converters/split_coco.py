@@ -7,13 +7,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mask_dino.cli.help import make_parser
 from mask_dino.datasets.split import COPIES, count_objects, read_splittable, split_content
 from mask_dino.messages import DataError, format_table, missing_file
 
 
 def arguments() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(
+        __doc__ or '',
+        'python tools/dataset_converters/split_coco.py data/unsplit/annotations/instances_default.json --val 0.2',
+        "python tools/dataset_converters/split_coco.py data/video/annotations.json --group '(.+)_frame\\d+\\.jpg'",
+    )
     parser.add_argument('file', type=Path, help='COCO file, instances or panoptic')
     parser.add_argument(
         '--val',

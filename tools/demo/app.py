@@ -8,6 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mask_dino.cli.help import make_parser
+
 if TYPE_CHECKING:
     from mask_dino.demo.predictors import Predictor
 
@@ -17,10 +19,13 @@ PACKAGES = dict(gradio='gradio', pycocotools='pycocotools', PIL='Pillow', onnxru
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description='Open a page in which anybody can try a model: drop an image, see instances, panoptic and '
+    parser = make_parser(
+        'Open a page in which anybody can try a model: drop an image, see instances, panoptic and '
         'semantic maps, download the picture and the results. An exported model needs no torch. docs/demo.md has a '
         'picture of the page.',
+        'python tools/demo/app.py configs/maskdino/maskdino_tiny_shapes-panoptic.py work_dirs/demo/weights.pth',
+        'python tools/demo/app.py model.onnx --port 7861',
+        exit_codes='0: stopped with Ctrl-C; 1: an error, which the last line names; 2: wrong arguments',
     )
     parser.add_argument(
         'model',
@@ -35,7 +40,10 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument('--port', type=int, default=7860, help='port (default: 7860)')
     parser.add_argument(
-        '--examples', type=Path, metavar='DIR', help='folder of images to choose from'
+        '--examples',
+        type=Path,
+        metavar='DIR',
+        help='folder of images to choose from (default: drawn pictures of Shapes)',
     )
     parser.add_argument(
         '--max-side',
@@ -45,7 +53,7 @@ def parse_arguments() -> argparse.Namespace:
         help='larger images are reduced to this length of their longer side (default: 2048)',
     )
     parser.add_argument(
-        '--device', default='cpu', help='device of a checkpoint: cpu (default), cuda, cuda:1'
+        '--device', default='cpu', help='device of a checkpoint: cpu, cuda, cuda:1 (default: cpu)'
     )
     args = parser.parse_args()
     is_exported = len(args.model) == 1 and args.model[0].endswith('.onnx')

@@ -3,7 +3,6 @@
 Everything after set-up takes about 12 minutes on two cores. A second run continues where the first one was stopped.
 """
 
-import argparse
 import contextlib
 import io
 import logging
@@ -17,6 +16,7 @@ from demo_page import write_page
 from mmengine.config import Config
 from mmengine.runner import Runner
 
+from mask_dino.cli.help import make_parser
 from mask_dino.datasets.shapes import World
 from mask_dino.datasets.shapes.write import write_shapes
 from mask_dino.hooks.losses import PREFIX
@@ -199,5 +199,10 @@ def say(step: str, text: str) -> None:
 
 
 if __name__ == '__main__':
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    make_parser(
+        __doc__ or '',
+        'make demo',
+        'python tools/demo/make_demo.py',
+        exit_codes='0: done; 1: an error, which the last line names',
+    ).parse_args()
     main()

@@ -11,16 +11,21 @@ from pathlib import Path
 from mask_dino.checkpoints import CheckpointError
 from mask_dino.cli import benchmarks
 from mask_dino.cli.common import UsageError, add_config_options
+from mask_dino.cli.help import make_parser
 from mask_dino.compat import resolve_config
 from mask_dino.export.packages import PACKAGES, ExportError, check_packages
 
 
 def arguments() -> argparse.ArgumentParser:
     """Declare the command line."""
-    parser = argparse.ArgumentParser(
-        description='Export a model of MMDetection or MMSegmentation to a file that runs without torch and without any '
-        'package of OpenMMLab. The file is compared with the model before it is put in its place: if they differ, the '
-        'command ends with status 1 and leaves no file. docs/deployment.md has examples.',
+    parser = make_parser(
+        'Export a model of MMDetection or MMSegmentation to a file that runs without torch and '
+        'without any package of OpenMMLab. The file is compared with the model before it is put '
+        'in its place. docs/deployment.md has more.',
+        'python tools/deployment/export.py configs/maskdino/maskdino_tiny_shapes-panoptic.py '
+        'work_dirs/demo/weights.pth model.onnx',
+        exit_codes='0: the file is written; 1: an error, or a larger difference than --tolerance, and no '
+        'file is left; 2: wrong arguments',
     )
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='its weights')
@@ -29,7 +34,9 @@ def arguments() -> argparse.ArgumentParser:
         type=Path,
         help='file to write: model.onnx, model.xml (OpenVINO) or model.pt2 (torch)',
     )
-    parser.add_argument('--format', choices=list(PACKAGES), default='onnx', help='default: onnx')
+    parser.add_argument(
+        '--format', choices=list(PACKAGES), default='onnx', help='form of the file (default: onnx)'
+    )
     parser.add_argument(
         '--task',
         nargs='+',

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mask_dino.cli import benchmarks
 from mask_dino.cli.common import UsageError, add_config_options
+from mask_dino.cli.help import make_parser
 from mask_dino.compat import resolve_config
 from mask_dino.export.evaluation import evaluate, open_model
 from mask_dino.export.packages import ExportError
@@ -15,9 +16,10 @@ from mask_dino.runtime import ModelFileError
 
 def arguments() -> argparse.ArgumentParser:
     """Declare the command line."""
-    parser = argparse.ArgumentParser(
-        description='Compute the figures of an exported file (AP, PQ, mIoU) on the test data of a config, with the '
-        "config's own evaluators. tools/test.py computes the same for a checkpoint.",
+    parser = make_parser(
+        'Compute the figures of an exported file (AP, PQ, mIoU) on the test data of a config, '
+        "with the config's own evaluators. tools/test.py computes the same for a checkpoint.",
+        'python tools/deployment/test.py configs/maskdino/maskdino_tiny_shapes-panoptic.py model.onnx',
     )
     parser.add_argument('config', help='config file that the file was exported with')
     parser.add_argument(
@@ -32,9 +34,11 @@ def arguments() -> argparse.ArgumentParser:
         '--precision',
         choices=['f32', 'bf16'],
         default='f32',
-        help='of the computation of an OpenVINO file (default: f32)',
+        help='precision in which an OpenVINO file computes (default: f32)',
     )
-    parser.add_argument('--out', type=Path, help='JSON file for the figures')
+    parser.add_argument(
+        '--out', type=Path, help='JSON file for the figures (default: they are only printed)'
+    )
     add_config_options(parser)
     return parser
 

@@ -6,7 +6,6 @@ call of a function by a function in another file. Later calls are no hops: the r
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import importlib.util
 import io
@@ -17,6 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType, FrameType, SimpleNamespace
 from typing import NamedTuple
+
+from mask_dino.cli.help import make_parser
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / 'mask_dino'
@@ -158,8 +159,10 @@ def name(code: CodeType) -> str:
 
 def main() -> None:
     """Run the journeys and print what was counted."""
-    parser = argparse.ArgumentParser(
-        description='Count how often a reader jumps between files along three journeys.'
+    parser = make_parser(
+        'Count how often a reader jumps between files along three journeys.',
+        'python tools/dev/count_hops.py --list',
+        exit_codes='0: done; 2: wrong arguments',
     )
     parser.add_argument(
         '--list', action='store_true', help='also print every hop: caller -> called'

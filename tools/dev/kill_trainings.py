@@ -1,7 +1,5 @@
 """Kill a training at random moments, resume it, and compare its end with a training that was not disturbed.
 
-python tools/dev/kill_trainings.py --kills 10
-
 The training has two weights, saves a checkpoint after every step and keeps only the newest one. After every kill, the
 script checks that the newest checkpoint can be read, that it is not older than the one before, and that no process of
 the training is left. It exits with 1 if anything is lost.
@@ -22,6 +20,7 @@ import torch
 
 from mask_dino.checkpoints import load_checkpoint_safely
 from mask_dino.checkpoints.trusted_names import VARIABLE
+from mask_dino.cli.help import make_parser
 from mask_dino.hooks.checkpoint_files import find_newest_checkpoint, read_progress
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,8 +32,10 @@ GRACE = 10.0
 
 def arguments() -> argparse.ArgumentParser:
     """Declare the command line."""
-    parser = argparse.ArgumentParser(
-        description='Kill and resume a small training, and check that nothing is lost'
+    parser = make_parser(
+        __doc__ or '',
+        'python tools/dev/kill_trainings.py --kills 10',
+        exit_codes='0: nothing was lost; 1: something was; 2: wrong arguments',
     )
     parser.add_argument(
         '--kills', type=int, default=10, help='how often to kill it (default: %(default)s)'

@@ -5,13 +5,14 @@ Everything is read from syntax trees; nothing is imported. `tests/test_style.py`
 
 from __future__ import annotations
 
-import argparse
 import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median, quantiles
 from typing import NamedTuple
+
+from mask_dino.cli.help import make_parser
 
 ROOT = Path(__file__).resolve().parents[2]
 CORE = ('mask_dino/models', 'mask_dino/structures.py', 'mask_dino/boxes.py')
@@ -148,11 +149,16 @@ def _spread(values: list[float], form: str) -> str:
 
 def main() -> None:
     """Print the figures of the package and of its core, or of what is named."""
-    parser = argparse.ArgumentParser(
-        description='Print lengths, density and documentation of Python code.'
+    parser = make_parser(
+        'Print lengths, density and documentation of Python code.',
+        'python tools/dev/measure_style.py mask_dino/models --dense',
+        exit_codes='0: done; 2: wrong arguments',
     )
     parser.add_argument(
-        'paths', nargs='*', type=Path, help='folders and files; default: the package, then its core'
+        'paths',
+        nargs='*',
+        type=Path,
+        help='folders and files (default: the package, then its core)',
     )
     parser.add_argument(
         '--dense', action='store_true', help='also list the functions above the limit of density'

@@ -1,4 +1,7 @@
-"""Check the data of a config before training: files, annotations, images, classes."""
+"""Check the data of a config before training: files, annotations, images, classes.
+
+Every finding is one line. An error would stop a training before its first step, and the line names the remedy.
+"""
 
 import argparse
 import contextlib
@@ -10,13 +13,18 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mask_dino.cli.common import UsageError, add_config_options, merge_options
+from mask_dino.cli.help import make_parser
 from mask_dino.datasets.checks.loaders import check_config
 from mask_dino.messages import error_messages, missing_file
 
 
 def parse_args() -> tuple[argparse.ArgumentParser, argparse.Namespace]:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(
+        __doc__ or '',
+        'python tools/misc/check_dataset.py my_configs/mine.py --images',
+        exit_codes='0: nothing would stop a training; 1: an error would; 2: wrong arguments',
+    )
     parser.add_argument('config', help='config file')
     parser.add_argument(
         '--images', action='store_true', help='also decode every image, which takes long'

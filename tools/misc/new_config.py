@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from mask_dino.checkpoints import CheckpointError
+from mask_dino.cli.help import make_parser
 from mask_dino.messages import DataError, missing_file
 from mask_dino.new_config.write import Request, make_config
 
@@ -18,7 +19,10 @@ COMMANDS = """What to run next:
 
 def arguments() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(
+        __doc__ or '',
+        'python tools/misc/new_config.py --data data/mine --task instance --from work_dirs/demo/weights.pth',
+    )
     parser.add_argument(
         '--data',
         type=Path,
@@ -26,19 +30,24 @@ def arguments() -> argparse.ArgumentParser:
         metavar='FOLDER',
         help='folder of images and annotations',
     )
-    parser.add_argument('--task', choices=['instance', 'panoptic', 'semantic'], default='instance')
+    parser.add_argument(
+        '--task',
+        choices=['instance', 'panoptic', 'semantic'],
+        default='instance',
+        help='what the model makes (default: instance)',
+    )
     parser.add_argument(
         '--from',
         dest='checkpoint',
         type=Path,
         metavar='CHECKPOINT',
-        help='checkpoint to start from; it also decides which network is used',
+        help='checkpoint to start from; it also decides which network is used (default: none; then --base is needed)',
     )
     parser.add_argument(
         '--base',
         type=Path,
         metavar='CONFIG',
-        help='config to inherit from, in place of the one that fits the checkpoint',
+        help='config to inherit from, which decides about the network (default: the one that fits the checkpoint)',
     )
     parser.add_argument(
         '--classes',

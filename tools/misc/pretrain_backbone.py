@@ -1,7 +1,5 @@
 """Train the backbone of a config to name the objects of its training data, before the detector is trained.
 
-    python tools/misc/pretrain_backbone.py CONFIG OUT
-
 A detector takes the result with model.backbone.init_cfg=dict(type='Pretrained', checkpoint='OUT') in its config.
 A second run continues where the first one was stopped.
 """
@@ -20,6 +18,7 @@ from mmengine.runner import Runner
 
 from mask_dino.checkpoints import register
 from mask_dino.cli import common, training
+from mask_dino.cli.help import make_parser
 from mask_dino.hooks.checkpoint_files import write_durably
 from mask_dino.messages import missing_file
 from mask_dino.pretraining.config import Schedule, make_config
@@ -29,8 +28,9 @@ PREFIX = 'backbone.'
 
 def arguments() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = make_parser(
+        __doc__ or '',
+        'python tools/misc/pretrain_backbone.py configs/maskdino/maskdino_tiny_shapes.py work_dirs/backbone.pth',
     )
     parser.add_argument('config', help='config of a detector whose training data has boxes')
     parser.add_argument('out', type=Path, help='checkpoint to write, for example backbone.pth')

@@ -21,15 +21,19 @@ from mask_dino.checkpoints.io import (
     write_checkpoint,
 )
 from mask_dino.checkpoints.select_config import choose_detector_config
+from mask_dino.cli.help import make_parser
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'maskdino'
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description='Start a Mask DINO from a DINO of MMDetection or of the original '
-        '(https://github.com/IDEA-Research/DINO); the mask branch is new and has to be trained'
+    parser = make_parser(
+        'Start a Mask DINO from a DINO of MMDetection or of the original '
+        '(https://github.com/IDEA-Research/DINO); the mask branch is new and has to be trained',
+        'python tools/model_converters/dino_to_maskdino.py dino-4scale_r50_8xb2-12e_coco.pth '
+        'checkpoints/maskdino_from_dino.pth',
+        exit_codes='0: the file is written; 1: an error, which the last line names; 2: wrong arguments',
     )
     parser.add_argument(
         'source',

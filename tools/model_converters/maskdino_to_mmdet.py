@@ -26,15 +26,18 @@ from mask_dino.checkpoints.select_config import (
     list_unseen_settings,
     read_architecture,
 )
+from mask_dino.cli.help import make_parser
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs' / 'maskdino'
 
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description='Convert a checkpoint of the original Mask DINO (https://github.com/IDEA-Research/MaskDINO), or of '
-        'detrex, for MMDetection or MMSegmentation'
+    parser = make_parser(
+        'Convert a checkpoint of the original Mask DINO (https://github.com/IDEA-Research/MaskDINO), or of '
+        'detrex, for MMDetection or MMSegmentation',
+        'python tools/model_converters/maskdino_to_mmdet.py RELEASED.pth checkpoints/maskdino_r50.pth --verify',
+        exit_codes='0: the file is written; 1: an error, which the last line names; 2: wrong arguments',
     )
     parser.add_argument(
         'source',

@@ -1,7 +1,5 @@
 """Time and peak memory of a model and of its exported files, side by side: each in a process of its own, in turns.
 
-python projects/mask_dino/benchmarks/deployment.py CONFIG CHECKPOINT model.onnx [model.xml] [--sizes 512x512 800x1333]
-
 Run it on a machine that does nothing else. It measures only the network, without reading and post-processing.
 """
 
@@ -18,6 +16,7 @@ from statistics import median
 
 import numpy as np
 
+from mask_dino.cli.help import make_parser
 from mask_dino.messages import missing_file
 
 REPEATS = 3
@@ -26,23 +25,30 @@ REPEATS = 3
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = make_parser(
+        __doc__ or '',
+        'python projects/mask_dino/benchmarks/deployment.py CONFIG CHECKPOINT model.onnx model.xml --sizes 512x512',
     )
-    parser.add_argument('config')
-    parser.add_argument('checkpoint')
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='its weights')
     parser.add_argument('files', nargs='+', help='exported files: .onnx, .xml or .pt2')
     parser.add_argument(
         '--sizes',
         nargs='+',
         type=size,
         default=['512x512', '800x1333'],
-        help='HEIGHTxWIDTH, before padding',
+        help='HEIGHTxWIDTH, before padding (default: 512x512 800x1333)',
     )
-    parser.add_argument('--threads', type=positive, default=1)
+    parser.add_argument(
+        '--threads', type=positive, default=1, help='threads of each process (default: 1)'
+    )
     parser.add_argument('--bf16', action='store_true', help='also run .xml files in bfloat16')
-    parser.add_argument('--rounds', type=positive, default=3, help='processes of each candidate')
-    parser.add_argument('--out', type=Path, help='JSON file for every single measurement')
+    parser.add_argument(
+        '--rounds', type=positive, default=3, help='processes of each candidate (default: 3)'
+    )
+    parser.add_argument(
+        '--out', type=Path, help='JSON file for every single measurement (default: none)'
+    )
     parser.add_argument('--one', help=argparse.SUPPRESS)  # what a process of its own measures
     args = parser.parse_args()
     if problem := find_problem(args):

@@ -1,14 +1,12 @@
-"""Collect box and mask AP over the steps of run.sh.
-
-python curves.py WORK_DIR OUT
-"""
+"""Collect box and mask AP over the steps of the trainings of run.sh."""
 
 import json
-import sys
 from importlib.metadata import version
 from pathlib import Path
 
 from mmengine.config import Config
+
+from mask_dino.cli.help import make_parser
 
 BOX, MASK = 'coco/bbox_mAP', 'coco/segm_mAP'
 
@@ -32,7 +30,14 @@ def evaluations(folder: Path) -> list[dict]:
 
 
 def main() -> None:
-    work, out = map(Path, sys.argv[1:])
+    parser = make_parser(
+        __doc__ or '',
+        'python projects/mask_dino/from_dino/curves.py work_dirs/from_dino projects/mask_dino/from_dino/curves.json',
+    )
+    parser.add_argument('work', type=Path, metavar='WORK_DIR', help='folder that run.sh wrote')
+    parser.add_argument('out', type=Path, help='JSON file to write')
+    args = parser.parse_args()
+    work, out = args.work, args.out
     measured = {
         name: evaluations(work / name)
         for name in ('dino', 'converted', 'from_dino', 'from_scratch')

@@ -1,8 +1,5 @@
 """Train Mask DINO without its parts, and its peers, on Shapes: several trainings at a time, resumed where they stopped.
 
-    python projects/mask_dino/trials/run.py --backbone backbone.pth --cuda-jobs 12
-    python projects/mask_dino/trials/run.py --backbone backbone.pth --cpu-jobs 2
-
 Every training writes RESULTS/NAME-SEED.json. A second run skips what is complete. `summarise.py` draws the results.
 """
 
@@ -13,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
+
+from mask_dino.cli.help import make_parser
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
@@ -65,23 +64,72 @@ class Job(NamedTuple):
 
 def arguments() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    parser = make_parser(
+        __doc__ or '',
+        'python projects/mask_dino/trials/run.py --backbone backbone.pth --cuda-jobs 12',
+        'python projects/mask_dino/trials/run.py --backbone backbone.pth --cpu-jobs 2',
+        exit_codes='0: all trainings are complete; 1: one of them failed; 2: wrong arguments',
     )
-    parser.add_argument('--backbone', type=Path, help='from tools/misc/pretrain_backbone.py')
-    parser.add_argument('--cuda-jobs', type=int, default=0, help='trainings at a time on the GPU')
-    parser.add_argument('--cpu-jobs', type=int, default=0, help='the same on the CPU')
-    parser.add_argument('--steps', type=int, default=1200)
-    parser.add_argument('--points', type=int, default=6, help='validations in a training')
-    parser.add_argument('--seeds', type=int, default=3, help='of the ablation; peers have one')
-    parser.add_argument('--only', nargs='+', choices=list(TRIALS), help='names of trials')
-    parser.add_argument('--results', type=Path, default=HERE / 'results')
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/trials'))
-    parser.add_argument('--data', type=Path, default=Path('data/shapes'))
     parser.add_argument(
-        '--minutes', type=float, default=1e9, help='start no training after so long'
+        '--backbone',
+        type=Path,
+        help='checkpoint that tools/misc/pretrain_backbone.py wrote (default: random weights)',
     )
-    parser.add_argument('--job', nargs=2, metavar=('NAME', 'SEED'), help='run this one, here')
+    parser.add_argument(
+        '--cuda-jobs', type=int, default=0, help='trainings at a time on the GPU (default: 0)'
+    )
+    parser.add_argument(
+        '--cpu-jobs',
+        type=int,
+        default=0,
+        help='trainings at a time on the CPU (default: 0; 1 if both are 0)',
+    )
+    parser.add_argument(
+        '--steps', type=int, default=1200, help='steps of a training (default: 1200)'
+    )
+    parser.add_argument(
+        '--points', type=int, default=6, help='validations in a training (default: 6)'
+    )
+    parser.add_argument(
+        '--seeds', type=int, default=3, help='seeds of each variant (default: 3); peers have one'
+    )
+    parser.add_argument(
+        '--only',
+        nargs='+',
+        choices=list(TRIALS),
+        metavar='NAME',
+        help='trials to run: ' + ', '.join(TRIALS) + ' (default: all)',
+    )
+    parser.add_argument(
+        '--results',
+        type=Path,
+        default=HERE / 'results',
+        help='folder of the figures (default: results beside this file)',
+    )
+    parser.add_argument(
+        '--work-dir',
+        type=Path,
+        default=Path('work_dirs/trials'),
+        help='folder of logs and checkpoints (default: work_dirs/trials)',
+    )
+    parser.add_argument(
+        '--data',
+        type=Path,
+        default=Path('data/shapes'),
+        help='folder of Shapes, made if it is missing (default: data/shapes)',
+    )
+    parser.add_argument(
+        '--minutes',
+        type=float,
+        default=1e9,
+        help='start no training after so many minutes (default: no limit)',
+    )
+    parser.add_argument(
+        '--job',
+        nargs=2,
+        metavar=('NAME', 'SEED'),
+        help='run one training in this process (default: all, in processes of their own)',
+    )
     return parser
 
 

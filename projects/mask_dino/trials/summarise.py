@@ -1,8 +1,7 @@
-"""Draw the results of run.py: python projects/mask_dino/trials/summarise.py [RESULTS]."""
+"""Draw the results of run.py: tables on the screen, docs/ablation.png, and peers.png in the folder of this file."""
 
 import json
 import statistics
-import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +12,7 @@ matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 from run import ABLATION, HERE, PEERS
 
+from mask_dino.cli.help import make_parser
 from mask_dino.messages import format_table
 
 BOX, MASK = 'coco/bbox_mAP', 'coco/segm_mAP'
@@ -42,9 +42,16 @@ Curve = list[dict]
 
 
 def main() -> None:
-    """Write the tables to the screen, ablation.png into docs, and peers.png into the folder of this file."""
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / 'results'
-    curves = read_curves(folder)
+    """Write tables and pictures."""
+    parser = make_parser(__doc__ or '', 'python projects/mask_dino/trials/summarise.py')
+    parser.add_argument(
+        'results',
+        nargs='?',
+        type=Path,
+        default=HERE / 'results',
+        help='folder that run.py wrote (default: results beside this file)',
+    )
+    curves = read_curves(parser.parse_args().results)
     print(tabulate_ablation(curves))
     print()
     print(tabulate_peers(curves))

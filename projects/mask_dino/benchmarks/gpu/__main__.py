@@ -1,9 +1,5 @@
-"""Run one part of ``gpu.sh`` and write its rows, or write the tables of all parts.
+"""Run one part of gpu.sh and write its rows, or write the tables of all parts."""
 
-Usage: ``python -m gpu PART --out FOLDER [--device cuda|cpu] [--small]``, with PART one of the parts or ``table``.
-"""
-
-import argparse
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -20,6 +16,7 @@ from gpu.waits import wait_rows
 from mask_dino.benchmarks.measure import environment
 from mask_dino.cli.benchmarks import find_device
 from mask_dino.cli.common import UsageError
+from mask_dino.cli.help import make_parser
 from mask_dino.messages import format_table
 
 PARTS: dict[str, Callable[[torch.device, bool], Iterable[dict]]] = dict(
@@ -37,10 +34,14 @@ PARTS: dict[str, Callable[[torch.device, bool], Iterable[dict]]] = dict(
 
 def main() -> None:
     """Run what the command line asks for."""
-    parser = argparse.ArgumentParser(prog='python -m gpu', description=__doc__)
-    parser.add_argument('part', choices=[*PARTS, 'table'])
+    parser = make_parser(
+        __doc__ or '', 'python -m gpu step --out gpu_results --device cuda', prog='python -m gpu'
+    )
+    parser.add_argument(
+        'part', choices=[*PARTS, 'table'], help='what to measure, or the tables of all'
+    )
     parser.add_argument('--out', type=Path, required=True, help='folder of the results')
-    parser.add_argument('--device', default='cuda', help='cuda or cpu')
+    parser.add_argument('--device', default='cuda', help='cuda or cpu (default: cuda)')
     parser.add_argument('--small', action='store_true', help='tiny models and images')
     args = parser.parse_args()
     try:

@@ -1,0 +1,53 @@
+"""The help of the command-line tools: what a tool does, its arguments, an example, its exit codes."""
+
+import argparse
+import shutil
+import textwrap
+
+EXIT_CODES = '0: done; 1: an error, which the last line names; 2: wrong arguments'
+"""What the exit codes of most tools mean."""
+WIDEST = 100
+
+
+class _KeepLines(argparse.RawDescriptionHelpFormatter):
+    """Keeps the lines of the text above and below the arguments, and uses the whole terminal."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=_find_width())
+
+
+def make_parser(
+    description: str, *examples: str, exit_codes: str = EXIT_CODES, prog: str | None = None
+) -> argparse.ArgumentParser:
+    """Return the parser of a tool.
+
+    Args:
+        description: What the tool does; paragraphs are wrapped, and indented ones keep their lines.
+        examples: Commands that work as they stand, apart from names of files.
+        exit_codes: What the exit codes mean.
+        prog: How the tool is called; None takes the name of its file.
+    """
+    paragraphs = [_wrap(paragraph) for paragraph in description.strip('\n').split('\n\n')]
+    lines = [
+        'examples:' if len(examples) > 1 else 'example:',
+        *(f'  {example}' for example in examples),
+        '',
+        _wrap(f'exit codes: {exit_codes}'),
+    ]
+    return argparse.ArgumentParser(
+        prog=prog,
+        description='\n\n'.join(paragraphs),
+        epilog='\n'.join(lines),
+        formatter_class=_KeepLines,
+    )
+
+
+def _wrap(paragraph: str) -> str:
+    """Return a paragraph in lines of the terminal; an indented one, such as a command, stays as it is."""
+    if paragraph.startswith(' '):
+        return paragraph
+    return textwrap.fill(' '.join(paragraph.split()), _find_width(), break_on_hyphens=False)
+
+
+def _find_width() -> int:
+    return min(shutil.get_terminal_size().columns - 2, WIDEST)
