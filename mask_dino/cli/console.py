@@ -25,11 +25,17 @@ DETAILS = (
     '"HardDiskBackend" is the alias',
     'The prefix is not set in metric class',
     'Resumed iteration number is not divisible',  # the gradients that it says are lost are in the checkpoint
+    'Exp name: ',
+    'bbox, at most',  # the line of the validation or test has the same figures
+    'segm, at most',
+    'proposal, at most',
 )
-"""Beginnings of messages of mmengine for which the log file is enough."""
+"""Beginnings of messages for which the log file is enough."""
 FRAMEWORKS = {'mmcv', 'mmdet', 'mmengine', 'mmseg'}
 """Folders of the packages whose Python warnings are only for their developers."""
 show_on_console = warnings.showwarning
+SAME_RATES = re.compile(r'base_lr: (\S+) (?=lr: \1\s)')
+"""In a line of a training, the base learning rate if the learning rate equals it."""
 PARTIAL_LOSSES = re.compile(r'\s+(?:\w+\.)?(?:d\d+\.\w+|(?:enc|dn|aux)_[\w.]*): \S+')
 """In a line of a training, the losses of single layers; the total and the losses of the last layer stay."""
 
@@ -42,7 +48,7 @@ class Writer(Protocol):
 
 
 class ConsoleFormatter(logging.Formatter):
-    """Another formatter, without the losses of single layers.
+    """Another formatter, without the losses of single layers and a learning rate that is there twice.
 
     Args:
         formatter: The formatter that makes the text.
@@ -55,15 +61,27 @@ class ConsoleFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the text of a record."""
         text = self.formatter.format(record)
-        return PARTIAL_LOSSES.sub('', text) if 'Iter(train)' in text or '(train)' in text else text
+        if '(train)' not in text:
+            return text
+        return SAME_RATES.sub('', PARTIAL_LOSSES.sub('', text))
 
 
-def is_for_console(record: logging.LogRecord) -> bool:
-    """Return whether the console shows a record: warnings and errors, and what is not a known detail."""
-    if record.levelno >= logging.ERROR:
+class ConsoleFilter(logging.Filter):
+    """Lets errors pass, and once each what is neither a known detail nor only for the file."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether the console shows a record."""
+        if record.levelno >= logging.ERROR:
+            return True
+        message = record.getMessage()
+        if message.startswith(DETAILS) or FILE_ONLY in vars(record) or message in self.shown:
+            return False
+        self.shown.add(message)
         return True
-    is_detail = record.getMessage().startswith(DETAILS)
-    return not is_detail and FILE_ONLY not in vars(record)
 
 
 def quiet_console(logger: MMLogger) -> None:
@@ -72,7 +90,7 @@ def quiet_console(logger: MMLogger) -> None:
         is_console = type(handler) is logging.StreamHandler
         if not is_console or isinstance(handler.formatter, ConsoleFormatter):
             continue
-        handler.addFilter(is_for_console)
+        handler.addFilter(ConsoleFilter())
         handler.setFormatter(ConsoleFormatter(handler.formatter or logging.Formatter()))
     warnings.showwarning = functools.partial(show_warning, logger)
     files = [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]

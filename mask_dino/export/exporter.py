@@ -218,7 +218,7 @@ def check_parity(
             outputs = {name: value[index] for name, value in file.items()}
             differences = compare_outputs(outputs, model)
             listed = ', '.join(f'{name} {value:.1e}' for name, value in differences.items())
-            say(f'largest differences for an input of {_size(batch)}: {listed}')
+            say(f'largest differences, image {index + 1} of an input of {_size(batch)}: {listed}')
             problems += [name for name, value in differences.items() if not value <= tolerance]
     if problems:
         raise ParityError(

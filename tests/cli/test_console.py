@@ -50,6 +50,26 @@ def test_everything_else_is_in_both(level, tmp_path, capsys):
     assert '80 images' in file
 
 
+def test_an_equal_message_is_shown_once_unless_it_is_an_error(tmp_path, capsys):
+    logger = make_logger(tmp_path)
+    for _ in range(3):
+        logger.info('left out: bbox_mAP_l')
+        logger.error('the disk is full')
+    console, file = written(tmp_path, capsys)
+    assert console.count('left out: bbox_mAP_l') == 1
+    assert console.count('the disk is full') == file.count('left out: bbox_mAP_l') == 3
+
+
+@pytest.mark.parametrize(('rates', 'shown'), [('1e-4 lr: 1e-4', ''), ('1e-4 lr: 1e-5', 'base_lr')])
+def test_equal_learning_rates_are_shown_once(rates, shown, tmp_path, capsys):
+    logger = make_logger(tmp_path)
+    logger.info(f'Iter(train) [10/40]  base_lr: {rates}  loss: 3.0')
+    console, file = written(tmp_path, capsys)
+    assert ('base_lr' in console) == bool(shown)
+    assert 'lr: 1e-' in console
+    assert f'base_lr: {rates}' in file
+
+
 def test_a_line_of_training_has_the_total_and_the_last_layer(tmp_path, capsys):
     logger = make_logger(tmp_path)
     logger.info(LINE)

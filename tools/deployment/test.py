@@ -5,6 +5,8 @@ import json
 import sys
 from pathlib import Path
 
+from mmengine.logging import MMLogger
+
 from mask_dino.cli import benchmarks
 from mask_dino.cli.common import UsageError, add_config_options
 from mask_dino.cli.help import make_parser
@@ -47,6 +49,8 @@ def main() -> None:
     """Test, or say what is wrong."""
     parser = arguments()
     args = parser.parse_args()
+    # The figures are printed once, below; warnings are shown.
+    MMLogger.get_current_instance().setLevel('WARNING')
     try:
         config = benchmarks.read_config(resolve_config(args.config), args.cfg_options)
         segmenter = open_model(args.model, args.threads, args.precision)
