@@ -53,6 +53,19 @@ def test_a_table_has_the_options_and_defaults_of_the_class(name, text):
         assert table_of(text) == options_of(name)
 
 
+def test_every_setting_of_a_config_is_read_or_set():
+    """The settings at the top level are names of the configs, or names that the tools look up."""
+    text = PAGE.read_text().partition('## Settings of a config')[2].partition('\n## ')[0]
+    names = re.findall(r'^\| (`.+?`) \|', text, re.MULTILINE)
+    settings = {word.partition('.')[0] for row in names for word in re.findall(r'`([\w.]+)`', row)}
+    root = PAGE.parents[2]
+    config = '\n'.join(path.read_text() for path in (root / 'configs').rglob('*.py'))
+    tools = ''.join(path.read_text() for path in (root / 'mask_dino/cli').glob('*.py'))
+    assert len(settings) > 10
+    for name in settings:
+        assert re.search(rf'^{name} = ', config, re.MULTILINE) or f"'{name}'" in tools, name
+
+
 def test_the_page_has_every_class_of_the_models():
     ours = {
         name

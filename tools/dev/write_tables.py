@@ -1,11 +1,13 @@
-"""Write the tables of published figures into the pages: python tools/dev/write_tables.py.
+"""Write the tables of figures into the pages: python tools/dev/write_tables.py.
 
-The figures come from projects/mask_dino/metafile.yml. A page has a table between the comments `<!-- table: NAME -->`
-and `<!-- end of table -->`; NAME is instance, panoptic, semantic, released or zoo.
+Published figures come from projects/mask_dino/metafile.yml, figures measured here from the files of their trainings. A
+page has a table between the comments `<!-- table: NAME -->` and `<!-- end of table -->`; NAME is instance, panoptic,
+semantic, trained, released or zoo.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -16,6 +18,10 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 METAFILE = ROOT / 'projects' / 'mask_dino' / 'metafile.yml'
 DOCS = ROOT / 'docs'
+TRIALS = ROOT / 'projects' / 'mask_dino' / 'trials' / 'recipes.json'
+FROM_DINO = ROOT / 'projects' / 'mask_dino' / 'from_dino' / 'curves.json'
+DEMO = 'J1'
+"""Name of the training of `make demo` in the file of trials."""
 PAGES = [
     ROOT / 'README.md',
     ROOT / 'projects' / 'mask_dino' / 'README.md',
@@ -85,7 +91,7 @@ def make_figures(name: str, page: Path) -> list[list[str]]:
     """Return the rows of a table of figures, the header first."""
     task, columns = METRICS[name]
     models = [model for model in read_models() if task_of(model) == task]
-    rows = [['Config', 'Backbone', 'Training', *columns, 'Notes', 'Weights']]
+    rows = [['Config', 'Backbone', 'Training', *columns, 'Notes', 'Figures are', 'Weights are']]
     for model in models:
         metrics, metadata = metrics_of(model), model['Metadata']
         figures = [f'{metrics[column]:.1f}' if column in metrics else '-' for column in columns]
@@ -93,7 +99,7 @@ def make_figures(name: str, page: Path) -> list[list[str]]:
         notes = metadata.get('Notes') or ('' if data == ['COCO'] else ', '.join(data))
         weights = 'converted' if 'Released File' in metadata else 'none released'
         settings = [link_config(model, page), describe_backbone(model), describe_schedule(model)]
-        rows.append([*settings, *figures, notes, weights])
+        rows.append([*settings, *figures, notes, 'published', weights])
     return rows
 
 
@@ -106,8 +112,39 @@ def make_released(page: Path) -> list[list[str]]:
     return [['Released file', 'Config'], *rows]
 
 
+def make_trained(page: Path) -> list[list[str]]:
+    """Return the rows of the models that were trained here, the header first."""
+    [demo] = [trial for trial in json.loads(TRIALS.read_text()) if trial['name'] == DEMO]
+    figures = demo['figures'][-1]
+    reached = (
+        f'box AP {100 * figures["coco/bbox_mAP"]:.0f}, mask AP {100 * figures["coco/segm_mAP"]:.0f}, '
+        f'PQ {figures["coco_panoptic/PQ"]:.0f}, mIoU {figures["coco_semantic/mIoU"]:.0f}'
+    )
+    detector = json.loads(FROM_DINO.read_text())['from_dino'][-1]
+    origin = ['measured here', 'trained here']
+    config = dict(Config='configs/maskdino/maskdino_tiny_shapes-panoptic.py')
+    other = dict(Config='projects/mask_dino/from_dino/maskdino_shapes.py')
+    return [
+        ['Config', 'Task', 'Figures', 'Figures are', 'Weights are'],
+        [
+            link_config(config, page),
+            'panoptic, Shapes',
+            reached,
+            origin[0],
+            f'{origin[1]}, by `make demo`',
+        ],
+        [
+            link_config(other, page),
+            'instance, Shapes',
+            f'box AP {100 * detector["box"]:.1f}, mask AP {100 * detector["mask"]:.1f}',
+            origin[0],
+            f'{origin[1]}, from a DINO',
+        ],
+    ]
+
+
 def make_zoo(page: Path) -> list[list[str]]:
-    """Return the rows of the short table of models with released weights, the header first."""
+    """Return the rows of the short table: models with released weights, and the model of the demo."""
     rows = [['Config', 'Task', 'Figures', 'Figures are', 'Weights are']]
     for model in read_models():
         if 'Released File' not in model['Metadata']:
@@ -118,12 +155,13 @@ def make_zoo(page: Path) -> list[list[str]]:
         rows.append(
             [link_config(model, page), f'{task}, {data}', metrics, 'published', 'converted']
         )
-    return rows
+    demo = make_trained(page)[1]
+    return [*rows, demo]
 
 
 def make_table(name: str, page: Path) -> str:
     """Return a table as Markdown."""
-    others = {'zoo': make_zoo, 'released': make_released}
+    others = {'zoo': make_zoo, 'released': make_released, 'trained': make_trained}
     if name in others:
         make_rows = others[name]
         rows = make_rows(page)
