@@ -31,6 +31,7 @@ SOURCES = (
     'LICENSE',
     'requirements.txt',
 )
+REPOSITORY = 'https://example.org/owner/mask_dino'
 FOLDERS = ('mask_dino', 'configs', 'tools', 'requirements')
 SCRIPT = """
 from mmengine.config import Config
@@ -52,6 +53,9 @@ def site(tmp_path_factory):
     source, target = tmp_path_factory.mktemp('source'), tmp_path_factory.mktemp('site')
     for name in (*SOURCES, 'model-index.yml'):
         shutil.copy(ROOT / name, source)
+    project = (source / 'pyproject.toml').read_text()
+    urls = f'[project.urls]\nRepository = "{REPOSITORY}"\n'
+    (source / 'pyproject.toml').write_text(project.replace('[project.urls]\n', urls))
     for name in FOLDERS:
         shutil.copytree(
             ROOT / name, source / name, ignore=shutil.ignore_patterns('__pycache__', '.mim')
@@ -101,6 +105,17 @@ def test_a_wheel_carries_configs_tools_and_metafiles(site):
     ]
     assert models == META['Models']
     assert all((carried / model['Config']).is_file() for model in models)
+
+
+def test_links_and_pictures_of_the_long_description_are_absolute(site):
+    [metadata] = site.glob('mask_dino-*.dist-info/METADATA')
+    text = re.sub(r'```.*?```', '', metadata.read_text(), flags=re.DOTALL)
+    links = re.findall(r'\]\(([^)\s]+)\)', text)
+    assert len(links) > 20
+    assert all(link.startswith('https://') for link in links)
+    assert f']({REPOSITORY}/raw/HEAD/docs/predictions.jpg)' in text
+    linked = [link.partition('/HEAD/')[2] for link in links if link.startswith(REPOSITORY)]
+    assert all((ROOT / path.partition('#')[0]).exists() for path in linked)
 
 
 def test_the_prefix_in_an_installed_package(site, tmp_path):
