@@ -18,6 +18,7 @@ from mmengine.runner import Runner
 from ..checkpoints import CheckpointError, register
 from ..compat import register_config_prefix, resolve_config
 from ..datasets.checks.config import check_resumable, config_problems
+from ..datasets.checks.training import check_training
 from ..hooks.checkpoint_files import DISK_ERRORS, StorageError, storage_error
 from ..hooks.losses import LossError
 from ..image_size import find_unused_image_size, set_image_size
@@ -146,7 +147,7 @@ def build_runner(config: Config, *loaders: str) -> Runner:
     """
     problems = config_problems(config, loaders)
     if 'train_dataloader' in loaders:
-        problems += error_messages(check_resumable(config))
+        problems += error_messages([*check_training(config), *check_resumable(config)])
     if problems:
         raise DataError(*problems)
     prepare_work_dir(Path(config.work_dir))

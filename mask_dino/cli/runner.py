@@ -4,7 +4,8 @@ import ctypes
 import functools
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +25,8 @@ from ..hooks.checkpoint_files import (
     find_newest_checkpoint,
     load_lazily,
 )
-from ..messages import is_url
+from ..hooks.resume_state import ResumeState, first_iteration
+from ..messages import DataError, is_url
 from ..ops.transformer_layers import compile_layers
 from .console import log_prints, quiet_console
 from .seeded_batches import SeededBatchSampler, SkippingIterator, seed_batches
@@ -38,6 +40,8 @@ class Start(NamedTuple):
 
     iteration: int
     seed: int | None
+    epoch: int = 0
+    steps_per_epoch: int = 0  # of the checkpoint; 0 if not known
 
 
 @RUNNERS.register_module()
@@ -87,6 +91,24 @@ class ResumableRunner(Runner):
         trained: nn.Module = super().train()
         return trained
 
+    def build_optim_wrapper(self, optim_wrapper: Any) -> Any:
+        """Build the optimiser.
+
+        Raises:
+            DataError: torch or mmengine refuse its settings.
+        """
+        with naming_settings('optim_wrapper'):
+            return super().build_optim_wrapper(optim_wrapper)
+
+    def build_param_scheduler(self, scheduler: Any) -> Any:
+        """Build the schedules.
+
+        Raises:
+            DataError: mmengine refuses their settings.
+        """
+        with naming_settings('param_scheduler'):
+            return super().build_param_scheduler(scheduler)
+
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """Build the training loop, which starts where the checkpoint to be resumed was saved.
 
@@ -97,12 +119,15 @@ class ResumableRunner(Runner):
         self.is_building_training = True
         train_loop: BaseLoop = super().build_train_loop(loop)
         self.is_building_training = False
-        check_end(self.start, train_loop)
-        seeded = isinstance(train_loop.dataloader.batch_sampler, SeededBatchSampler)
-        if seeded and isinstance(train_loop, IterBasedTrainLoop):
-            train_loop.dataloader_iterator = SkippingIterator(
-                train_loop.dataloader_iterator, self.start.iteration
-            )
+        _, _, epoch, steps = self.start
+        iteration = first_iteration(self.start.iteration, epoch, steps, train_loop)
+        check_end(iteration, train_loop)
+        batch_sampler = train_loop.dataloader.batch_sampler
+        if isinstance(batch_sampler, SeededBatchSampler):
+            batch_sampler.num_to_skip = iteration
+            if isinstance(train_loop, IterBasedTrainLoop):
+                batches = train_loop.dataloader_iterator
+                train_loop.dataloader_iterator = SkippingIterator(batches, iteration)
         return train_loop
 
     def build_dataloader(
@@ -114,7 +139,7 @@ class ResumableRunner(Runner):
         with log_prints(self.logger):
             loader: DataLoader = super().build_dataloader(dataloader, seed, diff_rank_seed)
         if self.is_building_training and isinstance(dataloader, dict):
-            loader = seed_batches(loader, seed or 0, self.start.iteration)
+            loader = seed_batches(loader, seed or 0)
         # Its own generator: then starting the loader processes draws no random number of the training.
         loader.generator = torch.Generator()
         configured = loader.worker_init_fn
@@ -137,10 +162,11 @@ def read_start(config: Config) -> Start:
     checkpoint = load_lazily(Path(path))  # the weights are read once, later
     check_training_state(checkpoint, path)
     meta = checkpoint['meta']
-    return Start(meta['iter'], meta.get('seed'))
+    steps = ResumeState.from_checkpoint(checkpoint).steps_per_epoch
+    return Start(meta['iter'], meta.get('seed'), meta['epoch'], steps)
 
 
-def check_end(start: Start, loop: BaseLoop) -> None:
+def check_end(iteration: int, loop: BaseLoop) -> None:
     """Refuse to resume a training behind its end, before its iterations are counted again one by one.
 
     Raises:
@@ -148,12 +174,25 @@ def check_end(start: Start, loop: BaseLoop) -> None:
     """
     if not isinstance(loop, (IterBasedTrainLoop, EpochBasedTrainLoop)):
         return
-    if start.iteration > loop.max_iters:
+    if iteration > loop.max_iters:
         raise CheckpointError(
-            f'the checkpoint was saved at iteration {start.iteration}, and the training of the config ends at '
+            f'the checkpoint was saved at iteration {iteration}, and the training of the config ends at '
             f'{loop.max_iters}: nothing is left to train. Raise max_iters or max_epochs of train_cfg, or start a new '
             'training from these weights: load_from=CHECKPOINT, resume=False'
         )
+
+
+@contextmanager
+def naming_settings(section: str) -> Iterator[None]:
+    """Name the section of the config whose settings are refused in the body of the statement.
+
+    Raises:
+        DataError: The body refuses the settings.
+    """
+    try:
+        yield
+    except (AssertionError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f'{section} of the config cannot be used: {error}') from error
 
 
 def start_worker(worker_id: int, following: Callable[[int], None] | None) -> None:

@@ -13,8 +13,9 @@ from mmengine.dist import is_main_process
 
 from ..messages import DataError, Finding, error_messages
 from .checks.annotations import Usage
-from .checks.coco_file import check_coco, no_garbage_collection, read_coco
+from .checks.coco_file import check_coco
 from .checks.images import file_problem, image_problem, size_problem
+from .checks.json_file import no_garbage_collection, read_coco
 from .checks.masks import usable_mask
 
 LOADING_ERRORS = (

@@ -8,7 +8,7 @@ from mmdet.datasets import ADE20KPanopticDataset, CityscapesDataset, CocoPanopti
 from mmdet.registry import DATASETS
 
 from ..messages import DataError, Finding, error, first_few, plural, spread_evenly
-from .checks.coco_file import read_coco
+from .checks.json_file import read_coco
 from .checks.panoptic import check_panoptic
 from .coco import NamedFailures
 from .panoptic_png import Segment, read_map

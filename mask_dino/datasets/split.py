@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ..messages import DataError, plural
-from .checks.coco_file import read_coco
+from .checks.json_file import read_coco
 
 COPIES = r'(.+)_(?:jpe?g|png|bmp)\.rf\.[0-9a-f]+\.\w+'
 """Names of augmented copies, as annotation services write them: group 1 is the name of the original image."""

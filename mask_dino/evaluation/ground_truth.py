@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from mmdet.structures.mask import BitmapMasks, encode_mask_results
 
-from ..datasets.checks.coco_file import read_coco
+from ..datasets.checks.json_file import read_coco
 from ..datasets.panoptic import PanopticImage, parse_images
 from ..datasets.panoptic_png import SegmentMap, read_map, write_ids
 from ..files import write_whole

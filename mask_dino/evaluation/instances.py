@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from pycocotools import mask as coco_masks
 
-from ..datasets.checks.coco_file import read_coco
+from ..datasets.checks.json_file import read_coco
 from ..datasets.checks.masks import NO_PIXEL, mask_problem
 from ..messages import DataError, first_few
 from .average_precision import Objects

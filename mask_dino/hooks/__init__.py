@@ -2,7 +2,7 @@
 
 from .check_checkpoint import CheckCheckpointHook
 from .check_data import CheckDataHook
-from .losses import CheckLossHook, PlainHistoryHook, ProgressHook
+from .losses import CheckLossHook, PlainHistoryHook, ProgressHook, ResumableEarlyStoppingHook
 from .save_checkpoint import DurableCheckpointHook
 
 __all__ = [
@@ -12,4 +12,5 @@ __all__ = [
     'DurableCheckpointHook',
     'PlainHistoryHook',
     'ProgressHook',
+    'ResumableEarlyStoppingHook',
 ]

@@ -1,4 +1,4 @@
-"""Hooks for losses: they end a training of NaN losses, print its progress, and save its history."""
+"""Hooks for losses and figures: they end a training in time, print its progress, and save its history."""
 
 import math
 import time
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.dist import master_only
-from mmengine.hooks import Hook
+from mmengine.hooks import EarlyStoppingHook, Hook
 from mmengine.logging import HistoryBuffer
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
@@ -97,6 +97,34 @@ def check_weights(runner: Runner) -> None:
             f'step {runner.iter + 1}: {plural(len(broken), "tensor")} of weights are NaN or infinite '
             f'({first_few(broken, limit=3)}); they are not saved. Remedies: {REMEDIES}'
         )
+
+
+EARLY_STOPPING = 'early_stopping'
+"""The key of a checkpoint for the state of `ResumableEarlyStoppingHook`."""
+
+
+@HOOKS.register_module(name='EarlyStoppingHook', force=True)
+class ResumableEarlyStoppingHook(EarlyStoppingHook):
+    """mmengine's EarlyStoppingHook, which a resumed training does not start anew.
+
+    It takes the place of mmengine's under the same name, so that every config has it. The arguments are the same.
+    A checkpoint is saved before the validation of its iteration. If that validation brings no improvement, a training
+    that is resumed from this checkpoint does not count it.
+    """
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Save the best figure, and the number of validations since then."""
+        states = checkpoint.setdefault(EARLY_STOPPING, {})
+        states[self.monitor] = (float(self.best_score), self.wait_count)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Go on with the best figure of the checkpoint, if the training is resumed."""
+        states = checkpoint.get(EARLY_STOPPING)
+        if not runner.cfg.get('resume') or not isinstance(states, dict):
+            return
+        match states.get(self.monitor):
+            case (float() as score, int() as count):
+                self.best_score, self.wait_count = score, count
 
 
 PREFIX = 'progress:'

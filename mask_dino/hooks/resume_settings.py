@@ -5,10 +5,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from mmengine.optim import OptimWrapper
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from ..messages import DataError, first_few, plural
-from .resume_state import ResumeState, accumulative_counts, total_batch_size
+from .resume_state import (
+    ResumeState,
+    accumulative_counts,
+    annotation_files,
+    first_iteration,
+    total_batch_size,
+)
 
 NO_SETTINGS = {'base_values', 'last_step', '_global_step', '_last_value', 'verbose'}
 """State of a scheduler that counts, or that repeats a setting of the optimiser."""
@@ -16,6 +22,20 @@ REMEDY = 'to train with the setting of the config, start a new training from the
 
 Differences = dict[str, tuple[Any, Any]]
 """Settings by name, each with its saved and its configured value."""
+
+
+def prepare_to_resume(checkpoint: dict[str, Any], runner: Runner) -> None:
+    """Compare a config with a checkpoint, log what differs, and set the iteration at which the training goes on.
+
+    Raises:
+        DataError: The optimiser has other groups of parameters.
+    """
+    check_groups(checkpoint, runner)
+    for message in compare_settings(checkpoint, runner):
+        runner.logger.warning(message)
+    steps = ResumeState.from_checkpoint(checkpoint).steps_per_epoch
+    meta = checkpoint['meta']
+    meta['iter'] = first_iteration(meta['iter'], meta['epoch'], steps, runner.train_loop)
 
 
 def compare_settings(checkpoint: dict[str, Any], runner: Runner) -> Iterator[str]:
@@ -30,6 +50,7 @@ def compare_settings(checkpoint: dict[str, Any], runner: Runner) -> Iterator[str
     for name, (saved, configured) in differences.items():
         yield f'{name} = {configured} of the config has no effect: the checkpoint goes on with {saved}; {remedy}'
     yield from (f'{problem}; {remedy}' for problem in compare_batches(checkpoint, runner))
+    yield from compare_data(checkpoint, runner)
 
 
 def compare_batches(checkpoint: dict[str, Any], runner: Runner) -> Iterator[str]:
@@ -46,6 +67,31 @@ def compare_batches(checkpoint: dict[str, Any], runner: Runner) -> Iterator[str]
         yield (
             f'the gradients of {plural(counts, "step")} are added up (optim_wrapper.accumulative_counts), but the '
             f'learning rate of the checkpoint is for {saved_counts}'
+        )
+
+
+def compare_data(checkpoint: dict[str, Any], runner: Runner) -> Iterator[str]:
+    """Say that the training data are not those of a checkpoint; the training goes on with the new data."""
+    saved = ResumeState.from_checkpoint(checkpoint)
+    loader = runner.train_loop.dataloader
+    files = annotation_files(loader.dataset)
+    if saved.annotation_files and list(saved.annotation_files) != files:
+        yield (
+            f'the training data are {first_few(files)}, and the data of the checkpoint were '
+            f'{first_few(saved.annotation_files)}: the training goes on with the new data'
+        )
+    if saved.num_images not in (0, len(loader.dataset)):
+        yield (
+            f'the training data have {plural(len(loader.dataset), "image")}, and the data of the checkpoint had '
+            f'{saved.num_images}: the order of images differs from a training that was not interrupted'
+        )
+    by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
+    if by_epoch and saved.steps_per_epoch not in (0, len(loader)):
+        epoch = checkpoint['meta']['epoch']
+        yield (
+            f'an epoch has {plural(len(loader), "step")}, and an epoch of the checkpoint had {saved.steps_per_epoch}: '
+            f'the training goes on at the start of epoch {epoch + 1}, which is iteration {epoch * len(loader)}. '
+            'Schedules that count iterations go on as saved; those with by_epoch=True fit'
         )
 
 

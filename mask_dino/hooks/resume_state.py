@@ -8,13 +8,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from mmengine.dataset import BaseDataset
 from mmengine.dist import all_gather_object, all_reduce, get_rank, get_world_size
 from mmengine.fileio import join_path
 from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner
 from torch import Tensor
 
+from ..datasets.checks.config import leaf_datasets
 from .check_data import unwrap
 
 
@@ -77,6 +79,9 @@ class ResumeState(NamedTuple):
     random_states: Sequence[dict[str, Any]] = ()  # of every process
     batch_size: int = 0  # of all processes together
     accumulative_counts: int = 0  # 0 if not known
+    num_images: int = 0  # of the training data; 0 if not known
+    steps_per_epoch: int = 0  # 0 if not known
+    annotation_files: Sequence[str] = ()  # names without folders, which can have moved
     gradients: Sequence[
         tuple[str, Tensor]
     ] = ()  # by parameter, of the steps since the weights changed
@@ -96,6 +101,9 @@ class ResumeState(NamedTuple):
             random_states=all_gather_object(RandomState.capture()._asdict()),
             batch_size=total_batch_size(runner),
             accumulative_counts=accumulative_counts(runner),
+            num_images=len(runner.train_loop.dataloader.dataset),
+            steps_per_epoch=len(runner.train_loop.dataloader),
+            annotation_files=annotation_files(runner.train_loop.dataloader.dataset),
             gradients=capture_gradients(runner),
         )
 
@@ -139,6 +147,30 @@ def total_batch_size(runner: Runner) -> int:
 def accumulative_counts(runner: Runner) -> int:
     """Return the number of steps whose gradients are added up before the weights change."""
     return int(runner.cfg.get('optim_wrapper', {}).get('accumulative_counts', 1))
+
+
+def annotation_files(dataset: Any) -> list[str]:
+    """Return the names of the annotation files of a data set, which can be joined from several."""
+    parts = [part for part in leaf_datasets(dataset) if isinstance(part, BaseDataset)]
+    return [PurePath(part.ann_file).name for part in parts if part.ann_file]
+
+
+def first_iteration(iteration: int, epoch: int, saved_steps: int, loop: BaseLoop) -> int:
+    """Return the iteration at which a resumed training starts.
+
+    It is the iteration of the checkpoint. But where an epoch has got another number of steps, a training in epochs
+    starts with the first step of the epoch of the checkpoint, so that it still has all steps of the epochs that follow.
+
+    Args:
+        iteration: Of the checkpoint.
+        epoch: Of the checkpoint.
+        saved_steps: Number of steps of an epoch of the checkpoint; 0 if not known.
+        loop: The loop of the resumed training.
+    """
+    steps = len(loop.dataloader)
+    if not isinstance(loop, EpochBasedTrainLoop) or saved_steps in (0, steps):
+        return iteration
+    return epoch * steps
 
 
 def capture_gradients(runner: Runner) -> list[tuple[str, Tensor]]:

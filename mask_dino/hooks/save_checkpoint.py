@@ -26,7 +26,7 @@ from .checkpoint_files import (
     write_durably,
 )
 from .losses import check_weights
-from .resume_settings import check_groups, compare_settings
+from .resume_settings import prepare_to_resume
 from .resume_state import RESUME_STATE, ResumeState, is_checkpoint_name, keep_own_files
 
 LAST_CHECKPOINT = 'last_checkpoint'
@@ -152,9 +152,7 @@ class DurableCheckpointHook(CheckpointHook):
         """
         self.resumed = ResumeState.from_checkpoint(checkpoint)
         if runner.cfg.get('resume') and isinstance(runner.optim_wrapper, OptimWrapper):
-            check_groups(checkpoint, runner)
-            for message in compare_settings(checkpoint, runner):
-                runner.logger.warning(message)
+            prepare_to_resume(checkpoint, runner)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
         """Let the random numbers of a resumed training go on where they were."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..datasets.checks.coco_file import read_coco
+from ..datasets.checks.json_file import read_coco
 from ..messages import DataError, first_few, plural, spread_evenly
 
 SPLITS = {

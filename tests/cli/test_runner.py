@@ -127,6 +127,28 @@ def test_a_training_in_epochs_is_resumed_at_an_epoch_or_in_the_middle_of_one(
     assert_same(whole / f'{last}.pth', parts / f'{last}.pth')
 
 
+@pytest.mark.parametrize(('count', 'steps'), [(12, 6), (4, 2)])
+@pytest.mark.parametrize('interval', [None, 3])
+def test_epochs_of_another_length_are_whole(tmp_path, monkeypatch, count, steps, interval):
+    """Their first two had four steps; images were added or removed."""
+    ResumableRunner.from_cfg(in_epochs(tmp_path, 2, 0, interval)).train()
+    if interval:
+        (tmp_path / 'iter_8.pth').unlink()  # iteration 6 is in the second epoch
+    resumed = in_epochs(tmp_path, 3, 0, interval)
+    resumed.resume = True
+    resumed.train_dataloader.dataset.count = count
+    read: list[int] = []
+    original = NoisyPoints.__getitem__
+    monkeypatch.setattr(
+        NoisyPoints, '__getitem__', lambda self, index: read.append(index) or original(self, index)
+    )
+    runner = ResumableRunner.from_cfg(resumed)
+    runner.train()
+    num_epochs = 2 if interval else 1
+    assert runner.iter == 3 * steps
+    assert sorted(index for index in read) == sorted([*range(count)] * num_epochs)
+
+
 def test_the_seed_need_not_be_in_the_config(tmp_path):
     options = dict(sampler='InfiniteSampler', workers=0, randomness=dict(seed=None))
     ResumableRunner.from_cfg(config(tmp_path, 3, **options)).train()
@@ -183,12 +205,12 @@ def test_random_numbers_of_data_do_not_depend_on_loader_processes(workers):
     loader = DataLoader(Noise(), batch_size=2, num_workers=workers, collate_fn=list)
     expected = [
         item
-        for batch in seed_batches(DataLoader(Noise(), batch_size=2, collate_fn=list), 5, 0)
+        for batch in seed_batches(DataLoader(Noise(), batch_size=2, collate_fn=list), 5)
         for item in batch
     ]
     seed_generators([1])
     state = RandomState.capture()
-    seeded = seed_batches(loader, 5, 0)
+    seeded = seed_batches(loader, 5)
     seeded.generator = torch.Generator()
     items = [item for batch in seeded for item in batch]
     assert items == expected and len({noise for _, *noises in items for noise in noises}) == 3 * 8

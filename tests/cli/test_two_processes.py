@@ -1,5 +1,6 @@
 """A training of two processes that is stopped and resumed ends with the bits of one that was not."""
 
+import itertools
 import os
 import shutil
 import time
@@ -17,10 +18,14 @@ from mask_dino.cli.common import run_tool
 from mask_dino.cli.runner import ResumableRunner
 
 STEPS, STOP = 4, 2
+COUNTS = 1, 3
 
 
 def train(rank: int, folder: Path) -> None:
-    """Train as one of two processes: straight on, and then again from a checkpoint in the middle."""
+    """Train as one of two processes: straight on, and then again from a checkpoint in the middle.
+
+    Once with a step for every batch, and once with the gradients of three batches added up.
+    """
     torch.set_num_threads(1)
     os.environ['LOCAL_RANK'] = str(rank)
     dist.init_process_group(
@@ -30,31 +35,39 @@ def train(rank: int, folder: Path) -> None:
     options = dict(model=dict(type='NoisyLine'), train_dataloader=loader, launcher='pytorch')
     wrapper = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False)
     with patch('mmengine.runner.runner.collect_env', dict):
-        for name in ('straight', 'resumed'):
-            config = line_config(folder / name, STEPS, resume=name == 'resumed', **options)
+        for counts, name in itertools.product(COUNTS, ('straight', 'resumed')):
+            work_dir = folder / str(counts) / name
+            config = line_config(work_dir, STEPS, resume=name == 'resumed', **options)
+            config.optim_wrapper.accumulative_counts = counts
             config.model_wrapper_cfg = wrapper
             ResumableRunner.from_cfg(config).train()
             if rank == 0 and name == 'straight':
-                (folder / 'resumed').mkdir()
-                middle = folder / f'straight/iter_{STOP}.pth'
-                shutil.copy(middle, folder / 'resumed')
+                work_dir.with_name('resumed').mkdir()
+                middle = work_dir / f'iter_{STOP}.pth'
+                shutil.copy(middle, work_dir.with_name('resumed'))
             dist.barrier()
     dist.destroy_process_group()
 
 
 def test_two_processes_resume_to_the_bit(tmp_path: Path):
     mp.spawn(train, args=(tmp_path,), nprocs=2)
-    first, second = (
-        load_checkpoint_safely(tmp_path / name / f'iter_{STEPS}.pth')
-        for name in ('straight', 'resumed')
-    )
-    assert sorted(path.name for path in (tmp_path / 'resumed').glob('iter_*.pth')) == [
-        f'iter_{step}.pth' for step in range(STOP, STEPS + 1)
-    ]
-    for part in ('state_dict', 'ema_state_dict'):
-        for name, value in first[part].items():
-            assert torch.equal(second[part][name], value), name
-    assert len(first['resume_state']['random_states']) == 2
+    for counts in COUNTS:
+        first, second = (
+            load_checkpoint_safely(tmp_path / str(counts) / name / f'iter_{STEPS}.pth')
+            for name in ('straight', 'resumed')
+        )
+        resumed = tmp_path / str(counts) / 'resumed'
+        assert sorted(path.name for path in resumed.glob('iter_*.pth')) == [
+            f'iter_{step}.pth' for step in range(STOP, STEPS + 1)
+        ]
+        # Gradients that wait are saved as the mean of the processes, and the order of a sum decides about its last bit.
+        tolerance = 0 if counts == 1 else 1e-6
+        for part in ('state_dict', 'ema_state_dict'):
+            for name, value in first[part].items():
+                torch.testing.assert_close(
+                    second[part][name], value, rtol=tolerance, atol=tolerance, msg=name
+                )
+        assert len(first['resume_state']['random_states']) == 2
 
 
 TIMEOUT = timedelta(seconds=1)

@@ -8,7 +8,7 @@ import pycocotools.mask as coco_mask
 import pytest
 from helpers.coco_folder import HEIGHT, PIPELINE, WIDTH, build_dataset, coco_content, write_coco
 
-from mask_dino.datasets.checks.coco_file import read_coco
+from mask_dino.datasets.checks.json_file import read_coco
 from mask_dino.datasets.checks.loaders import check_loaders
 from mask_dino.datasets.coco import comparing_all_masks
 from mask_dino.messages import DataError

@@ -25,8 +25,11 @@ def tell_of_process_group():
 class Points(Dataset):
     metainfo: ClassVar = {'classes': ('a', 'b'), 'palette': [(1, 2, 3), (4, 5, 6)]}
 
+    def __init__(self, count=8):
+        self.count = count
+
     def __len__(self):
-        return 8
+        return self.count
 
     def __getitem__(self, index):
         return {'points': torch.tensor([index / 8, 1.0])}

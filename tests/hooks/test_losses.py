@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.line import Line, line_config
+from helpers.line import Height, Line, line_config
 from mmengine.runner import Runner
 
 from mask_dino.hooks.checkpoint_files import find_newest_checkpoint
@@ -90,3 +90,14 @@ def test_weights_that_are_no_numbers_do_not_replace_a_good_checkpoint(train, tmp
     ):
         train({}, steps=9, max_steps=9, interval=1)
     assert find_newest_checkpoint(tmp_path) == (tmp_path / 'iter_3.pth', [])
+
+
+def test_a_resumed_training_counts_the_validations_without_improvement_on(tmp_path, monkeypatch):
+    figures = iter([5.0, 4.0, 3.0, 2.0, 1.0, 0.0])
+    monkeypatch.setattr(Height, 'compute_metrics', lambda self, results: dict(height=next(figures)))
+    hook = dict(type='EarlyStoppingHook', monitor='line/height', rule='greater', patience=4)
+    Runner.from_cfg(line_config(tmp_path, 3, custom_hooks=[hook])).train()
+    resumed = Runner.from_cfg(line_config(tmp_path, 10, custom_hooks=[hook], resume=True))
+    resumed.train()
+    stopped_at = 6  # the validation of iteration 3 came after its checkpoint
+    assert resumed.iter == stopped_at

@@ -5,13 +5,18 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.line import line_config
+from mmengine.dataset import BaseDataset, ConcatDataset
 from mmengine.runner import Runner
 
-from mask_dino.hooks.resume_state import RandomState
+from mask_dino.checkpoints import load_checkpoint_safely
+from mask_dino.hooks.resume_state import RandomState, annotation_files
 from mask_dino.messages import DataError
 
 END = {'param_scheduler.1.end': 100}
 """Without it, mmengine lets a schedule end with the training, so that a longer training has another schedule."""
+
+START = ('the training data', 'the checkpoint was saved by', 'an epoch has')
+"""How warnings begin that name no setting."""
 
 
 @pytest.fixture
@@ -27,7 +32,9 @@ def warnings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             runner.logger, 'warning', lambda message, *args: logged.append(str(message))
         )
         runner.train()
-        return [message for message in logged if 'load_from=' in message]
+        return [
+            message for message in logged if message.startswith(START) or 'load_from=' in message
+        ]
 
     return run
 
@@ -78,6 +85,41 @@ def test_another_batch_size_does_not_change_the_learning_rate(warnings):
 def test_adding_up_other_numbers_of_gradients_does_not_change_the_learning_rate(warnings):
     [message] = warnings(resume=True, optim_wrapper=dict(accumulative_counts=2))
     assert 'the gradients of 2 steps are added up' in message and 'is for 1;' in message
+
+
+def change_state(path: Path, **values: object) -> None:
+    """Let a checkpoint say that it was saved under other circumstances."""
+    checkpoint = load_checkpoint_safely(path)
+    checkpoint['resume_state'].update(values)
+    torch.save(checkpoint, path)
+
+
+def test_other_training_data_are_named(warnings, tmp_path):
+    more = dict(dataset=dict(type='Points', count=12))
+    [message] = warnings(resume=True, train_dataloader=more)
+    assert 'have 12 images, and the data of the checkpoint had 8' in message
+    change_state(tmp_path / 'iter_3.pth', annotation_files=['old.json'], num_images=12)
+    [file_message] = warnings(resume=True, load_from=str(tmp_path / 'iter_3.pth'))[:1]
+    assert 'the data of the checkpoint were old.json' in file_message
+
+
+def test_annotation_files_are_compared_by_name():
+    parts = [
+        BaseDataset(ann_file=f'{name}.json', data_root='data/moved', lazy_init=True)
+        for name in ('first', 'second')
+    ]
+    both = ConcatDataset(parts, lazy_init=True)
+    assert annotation_files(both) == ['first.json', 'second.json']
+    assert annotation_files([1, 2]) == []
+
+
+def test_another_number_of_processes_is_named(warnings, tmp_path):
+    path = tmp_path / 'iter_2.pth'
+    states = load_checkpoint_safely(path)['resume_state']['random_states']
+    change_state(path, random_states=states * 2, batch_size=4)
+    batch, order = warnings(resume=True)
+    assert 'the batch size is 2, but the learning rate of the checkpoint is for 4 images' in batch
+    assert 'saved by 2 processes, and 1 go on' in order
 
 
 def test_another_schedule_is_named(warnings):

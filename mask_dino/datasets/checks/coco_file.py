@@ -1,15 +1,11 @@
-"""Reading a COCO annotation file, and reporting what is wrong with it."""
+"""What is wrong with the content of a COCO annotation file."""
 
-import gc
 import posixpath
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
-from mmengine.fileio import get, load
-
-from ...messages import DataError, Finding, error, first_few, is_url, plural, warning
+from ...messages import Finding, error, first_few, is_url, plural, warning
 from .annotations import ERROR, Defect, Ids, Usage, find_defects
 from .box_forms import check_box_form
 from .categories import check_categories, find_repeated, is_id
@@ -24,50 +20,6 @@ FEW_CROWDS = 2
 """So many crowds are never too many, even in a small file."""
 SHOWN = 40
 """Characters of a value that a message repeats."""
-START = 200
-"""Bytes of a file by which its format is told."""
-NOT_JSON = {
-    b'\x1f\x8b': 'it is compressed: unpack it with gunzip',
-    b'PK': 'it is compressed: unpack it with unzip',
-    b'\xef\xbb\xbf': 'save it as UTF-8 without a byte order mark',
-    b'\xff\xfe': 'it is UTF-16: save it as UTF-8 without a byte order mark',
-    b'\xfe\xff': 'it is UTF-16: save it as UTF-8 without a byte order mark',
-    b'version https://git-lfs': 'it is a placeholder of Git LFS: fetch the file with git lfs pull',
-    b'<': 'it is XML or a web page: export the annotations as COCO, or download the file again',
-}
-"""Beginnings of files in other formats, with the remedy."""
-
-
-def read_coco(path: str, backend_args: dict | None = None) -> Any:
-    """Return the content of a JSON file.
-
-    Raises:
-        DataError: If it does not exist or is not such a file.
-    """
-    try:
-        with no_garbage_collection():
-            return load(path, file_format='json', backend_args=backend_args)
-    except FileNotFoundError as reason:
-        raise DataError(
-            f'{path} does not exist; correct data_root or ann_file in the config'
-        ) from reason
-    except ValueError as reason:
-        start = get(path, backend_args=backend_args)[:START]
-        raise DataError(f'{path} is not a JSON file ({reason}); {_json_remedy(start)}') from reason
-
-
-def _json_remedy(start: bytes) -> str:
-    """Return what to do with a file that is not JSON, by its first bytes."""
-    if not start.strip():
-        return 'it is empty: export it again'
-    for beginning, remedy in NOT_JSON.items():
-        if start.lstrip().startswith(beginning):
-            return remedy
-    try:
-        start[:-4].decode()  # the last character can be cut
-    except UnicodeDecodeError:
-        return 'save it as UTF-8'
-    return 'it may be cut short, or have one object a line, or single quotes: export it again'
 
 
 def check_coco(
@@ -104,8 +56,8 @@ def _check_kind(content: Any, file: str) -> list[Finding]:
     return [error(message + remedy)]
 
 
-def check_structure(content: Any, file: str) -> list[Finding]:
-    """Report what makes a file unreadable: lists that are missing, images without a size, ids that are not unique."""
+def check_lists(content: Any, file: str) -> list[Finding]:
+    """Report a file that has no lists of images, annotations and categories."""
     for name in LISTS:
         entries = content.get(name) if isinstance(content, dict) else None
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
@@ -113,6 +65,13 @@ def check_structure(content: Any, file: str) -> list[Finding]:
                 f"{file} has no list '{name}' of objects: it is not in COCO's format for instances."
             )
             return [error(f'{problem} {_describe_content(content, name)}')]
+    return []
+
+
+def check_structure(content: Any, file: str) -> list[Finding]:
+    """Report what makes a file unreadable: lists that are missing, images without a size, ids that are not unique."""
+    if problems := check_lists(content, file):
+        return problems
     findings = []
     if broken := [image for image in content['images'] if not _is_image(image)]:
         count = plural(len(broken), 'image')
@@ -139,7 +98,8 @@ def _describe_content(content: Any, name: str) -> str:
         return f'It is {content!r:.{SHOWN}}. Export it again.'
     if name in content:
         return f"Its '{name}' is {content[name]!r:.{SHOWN}}. Write [{{...}}, {{...}}]."
-    return f'It has {first_few(content, 5)}. Export it again, and choose COCO (instances or segmentation).'
+    held = first_few(content, 5) or 'nothing'
+    return f'It has {held}. Export it again, and choose COCO (instances or segmentation).'
 
 
 def _check_file_names(images: Sequence[dict], file: str) -> list[Finding]:
@@ -234,15 +194,3 @@ def _report(
     if fate == ERROR:
         return error(f'{message}. {defect.remedy}.')
     return warning(f'{message}: {fate}. {defect.remedy}.')
-
-
-@contextmanager
-def no_garbage_collection() -> Iterator[None]:
-    """Parse without searching for garbage, which would take most of the time with millions of small lists."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()

@@ -127,6 +127,9 @@ def _loader_problems(loader: Mapping, scope: str | None) -> Iterator[str]:
     batch_size = loader.get('batch_size', 1)
     if not isinstance(batch_size, int) or batch_size < 1:
         yield f'batch_size is {batch_size!r}. Write a whole number of images, 1 or more.'
+    num_workers = loader.get('num_workers', 0)
+    if not isinstance(num_workers, int) or num_workers < 0:
+        yield f'num_workers is {num_workers!r}. Write a whole number of processes, 0 or more.'
     for name in ('samples_per_gpu', 'workers_per_gpu'):
         if name in loader:
             yield f'{name} is an argument of old versions. Write {OLD_ARGUMENTS[name]}.'

@@ -11,7 +11,8 @@ from ...messages import DataError, Finding, error, error_messages, first_few, pl
 from ..coco import NamedFailures
 from .annotations import Usage
 from .categories import check_categories
-from .coco_file import check_annotations, check_structure, read_coco
+from .coco_file import check_annotations, check_lists, check_structure
+from .json_file import read_coco
 
 SAME_FILE = 'Name the same file in both.'
 MOST = 0.5
@@ -33,7 +34,9 @@ def check_evaluator_file(
         return []
     try:
         return _compare_file(field, metric, leaves, by_name)
-    except (DataError, LookupError, TypeError) as reason:
+    except DataError as reason:
+        return [error(f'{field}: {reason}')]
+    except (LookupError, TypeError) as reason:
         return [error(f'{field}: {file} cannot be read: {reason}')]
 
 
@@ -41,7 +44,7 @@ def _compare_file(
     field: str, metric: Mapping, leaves: Sequence[BaseDataset], by_name: bool
 ) -> list[Finding]:
     file, dataset = metric['ann_file'], leaves[0]
-    content = dict(annotations=[]) | read_coco(file)
+    content = read_lists(file)
     images = {image['id']: image for image in content['images']}
     infos = [leaf.get_data_info(index) for leaf in leaves for index in range(len(leaf))]
     findings = _compare_images(field, file, infos, images, dataset.ann_file)
@@ -49,6 +52,22 @@ def _compare_file(
     if not by_name:
         findings += _check_objects(field, content, metric)
     return findings or _compare_objects(field, content, infos, dataset)
+
+
+def read_lists(file: str) -> dict:
+    """Read the file of a metric, which has lists of images, annotations and categories.
+
+    Raises:
+        DataError: The file cannot be read, or has no such lists.
+    """
+    content = read_coco(file)
+    if isinstance(content, dict):
+        content = dict(annotations=[]) | content
+    # Annotations of panoptic files have no ids.
+    problems = check_lists(content, file) or check_structure(dict(content, annotations=[]), file)
+    if problems:
+        raise DataError(*error_messages(problems))
+    return content
 
 
 def _compare_classes(

@@ -55,9 +55,20 @@ def file_problem(path: str) -> str | None:
     if not os.path.getsize(path):
         return f'{path} is empty; {COPY_AGAIN}'
     if not cv2.haveImageReader(path):
-        return f'{path} is not an image that OpenCV can read; {COPY_AGAIN}'
+        return f'{path} is {_describe_other(path)}; {COPY_AGAIN}'
     cut_format = find_cut_format(path)
     return f'{path} is a {cut_format} that was cut short; {COPY_AGAIN}' if cut_format else None
+
+
+def _describe_other(path: str) -> str:
+    """Say what a file is that is not an image."""
+    with open(path, 'rb') as file:
+        start = file.read(20).lstrip()
+    if start.startswith(b'version https://git'):
+        return 'a placeholder of Git LFS: fetch the images with git lfs pull'
+    if start.startswith(b'<'):
+        return 'a web page or XML, and not an image'
+    return 'not an image that OpenCV can read'
 
 
 def size_problem(path: str, size: tuple[int, int] | None, stated: tuple[int, int]) -> str | None:

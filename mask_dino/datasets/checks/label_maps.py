@@ -145,7 +145,8 @@ def read_map(info: Mapping, codes: LabelCodes) -> MapReport:
     try:
         labels = np.squeeze(mmcv.imread(path, 'unchanged', backend='pillow'))
     except (OSError, ValueError, SyntaxError) as reason:
-        return MapReport(path, f'{path} cannot be decoded ({reason}); {COPY_AGAIN}', none)
+        problem = file_problem(path) or f'{path} cannot be decoded ({reason}); {COPY_AGAIN}'
+        return MapReport(path, problem, none)
     if problem := _shape_problem(path, labels, info['img_path']):
         return MapReport(path, problem, none)
     values, counts = np.unique(labels, return_counts=True)

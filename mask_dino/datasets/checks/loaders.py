@@ -22,6 +22,7 @@ from .label_maps import check_label_maps, reads_label_maps
 from .loops import loop_problems
 from .pipelines import check_narrow_images, check_pipelines, check_train_and_test_sizes
 from .statistics import check_images, check_objects, survey
+from .training import check_batches, check_training
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 HEADS = ('panoptic_head', 'panoptic_fusion_head', *SEMANTIC_HEADS)
@@ -90,6 +91,8 @@ def check_loaders(
     findings += check_pipelines(config)
     if 'train_dataloader' in datasets:
         findings += check_resumable(config)
+        findings += check_training(config)
+        findings += check_batches(config, datasets['train_dataloader'])
         findings += check_save_best(config, datasets.get('val_dataloader'))
     return list(dict.fromkeys(findings))  # data sets can share a file, and so its faults
 

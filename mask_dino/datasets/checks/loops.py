@@ -26,7 +26,7 @@ def loop_problems(config: Mapping, loaders: Iterable[str]) -> list[str]:
     """
     problems = []
     for loader in loaders:
-        is_endless = _is_infinite(config[loader].get('sampler'), config.get('default_scope'))
+        is_endless = is_infinite(config[loader].get('sampler'), config.get('default_scope'))
         needs_end = 'train' not in loader or _by_epoch(config)
         if is_endless and needs_end:
             loop = 'an epoch of training' if 'train' in loader else 'the evaluation'
@@ -76,7 +76,7 @@ def _by_epoch(config: Mapping) -> bool:
     return name == 'EpochBasedTrainLoop' or loop.get('by_epoch') is True
 
 
-def _is_infinite(sampler: Any, scope: str | None) -> bool:
+def is_infinite(sampler: Any, scope: str | None) -> bool:
     """Tell whether a sampler, given by its config, never ends."""
     kind = type(sampler)
     if isinstance(sampler, Mapping):

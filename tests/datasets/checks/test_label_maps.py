@@ -1,5 +1,6 @@
 """Label maps that would ruin a training are named before it."""
 
+import gzip
 import re
 from logging import INFO, WARNING
 from pathlib import Path
@@ -77,10 +78,28 @@ def test_bad_maps_are_named(folder, values, message):
 def test_damaged_and_missing_maps_are_named(folder):
     path = folder / 'maps/2.png'
     path.write_bytes(path.read_bytes()[:50])
-    assert '2.png cannot be decoded' in problems(folder)[0]
+    assert '2.png is a PNG that was cut short' in problems(folder)[0]
     path.unlink()
     (found,) = problems(folder)
     assert '2.png' in found and 'missing' in found
+
+
+@pytest.mark.parametrize(
+    ('content', 'word'),
+    [
+        (b'', 'empty'),
+        (b'version https://git-lfs.github.com/spec/v1\n', 'git lfs pull'),
+        (b'<!DOCTYPE html>', 'is a web page'),
+        (b'{"shapes": []}', 'is not an image'),
+        (gzip.compress(b'map'), 'is not an image'),
+    ],
+)
+@pytest.mark.parametrize('place', ['images/2.jpg', 'maps/2.png'])
+def test_files_of_other_kinds_are_named(folder, place, content, word):
+    (folder / place).write_bytes(content)
+    [found] = problems(folder)
+    assert Path(place).name in found and word in found
+    assert 'copy or download it again' in found
 
 
 def test_damaged_images_are_named(folder):
