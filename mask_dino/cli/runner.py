@@ -123,11 +123,13 @@ class ResumableRunner(Runner):
         iteration = first_iteration(self.start.iteration, epoch, steps, train_loop)
         check_end(iteration, train_loop)
         batch_sampler = train_loop.dataloader.batch_sampler
-        if isinstance(batch_sampler, SeededBatchSampler):
+        if not isinstance(batch_sampler, SeededBatchSampler):
+            return train_loop
+        if isinstance(train_loop, IterBasedTrainLoop):
+            batches = train_loop.dataloader_iterator  # loads already
+            train_loop.dataloader_iterator = SkippingIterator(batches, iteration)
+        else:
             batch_sampler.num_to_skip = iteration
-            if isinstance(train_loop, IterBasedTrainLoop):
-                batches = train_loop.dataloader_iterator
-                train_loop.dataloader_iterator = SkippingIterator(batches, iteration)
         return train_loop
 
     def build_dataloader(
@@ -139,7 +141,7 @@ class ResumableRunner(Runner):
         with log_prints(self.logger):
             loader: DataLoader = super().build_dataloader(dataloader, seed, diff_rank_seed)
         if self.is_building_training and isinstance(dataloader, dict):
-            loader = seed_batches(loader, seed or 0)
+            loader = seed_batches(loader, seed or 0, self.start.iteration)
         # Its own generator: then starting the loader processes draws no random number of the training.
         loader.generator = torch.Generator()
         configured = loader.worker_init_fn

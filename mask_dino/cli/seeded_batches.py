@@ -107,12 +107,12 @@ class SeededBatchSampler(BatchSampler):
         return batches
 
 
-def seed_batches(loader: DataLoader, seed: int) -> DataLoader:
+def seed_batches(loader: DataLoader, seed: int, num_seen: int) -> DataLoader:
     """Return the same loader with a `SeededBatchSampler`."""
     batch_sampler: Any = loader.batch_sampler
     return DataLoader(
         loader.dataset,
-        batch_sampler=SeededBatchSampler(batch_sampler, seed),
+        batch_sampler=SeededBatchSampler(batch_sampler, seed, num_seen),
         num_workers=loader.num_workers,
         collate_fn=loader.collate_fn,
         pin_memory=loader.pin_memory,

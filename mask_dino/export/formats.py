@@ -138,6 +138,8 @@ class OpenVINONetwork:
 class TorchNetwork:
     """A program of torch.export in a file, for a :class:`~mask_dino.runtime.Segmenter`; it needs torch only.
 
+    The file is a program, which can do anything: open only files that you or someone you trust has exported.
+
     Raises:
         ModelFileError: If the file is missing, damaged or another program's.
     """

@@ -116,14 +116,26 @@ def test_runner(bad, tmp_path):
     [
         *('train', 'test', 'mmdet_to_maskdino', 'maskdino_to_mmdet', 'dino_to_maskdino'),
         *('export', 'inspect_layers', 'browse_predictions', 'benchmark_fps'),
+        *('train_auto', 'pretrain_backbone'),
     ],
 )
 def test_tools(monkeypatch, tmp_path, attack, tool, capsys):
     bad = write_checkpoint(
-        tmp_path / 'bad.pth', attack, 'cfg', state_dict={'linear.weight': torch.ones(1, 2)}
+        tmp_path / 'bad_training/bad.pth',
+        attack,
+        'cfg',
+        state_dict={'linear.weight': torch.ones(1, 2)},
+        optimizer=dict(state={}, param_groups=[]),
     )
     arguments = {
         'train': ['train.py', LINE, '--work-dir', tmp_path / 'work', '--resume', bad],
+        'train_auto': ['train.py', LINE, '--work-dir', bad.parent, '--resume'],
+        'pretrain_backbone': [
+            'misc/pretrain_backbone.py',
+            TINY,
+            tmp_path / 'bad.pth',
+            '--processes=1',
+        ],
         'test': ['test.py', LINE, bad, '--work-dir', tmp_path / 'work'],
         'export': ['deployment/export.py', TINY, bad, tmp_path / 'model.onnx'],
         'inspect_layers': ['analysis_tools/inspect_layers.py', TINY, bad, tmp_path / 'image.png'],

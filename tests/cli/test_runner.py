@@ -205,12 +205,12 @@ def test_random_numbers_of_data_do_not_depend_on_loader_processes(workers):
     loader = DataLoader(Noise(), batch_size=2, num_workers=workers, collate_fn=list)
     expected = [
         item
-        for batch in seed_batches(DataLoader(Noise(), batch_size=2, collate_fn=list), 5)
+        for batch in seed_batches(DataLoader(Noise(), batch_size=2, collate_fn=list), 5, 0)
         for item in batch
     ]
     seed_generators([1])
     state = RandomState.capture()
-    seeded = seed_batches(loader, 5)
+    seeded = seed_batches(loader, 5, 0)
     seeded.generator = torch.Generator()
     items = [item for batch in seeded for item in batch]
     assert items == expected and len({noise for _, *noises in items for noise in noises}) == 3 * 8

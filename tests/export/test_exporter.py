@@ -164,14 +164,18 @@ def test_entries_that_contradict_themselves_are_refused(trained, path, value, me
         read_info(replaced(fields, path, value), 'model.onnx')
 
 
-def test_damaged_and_newer_entries_are_refused(trained):
+def test_damaged_and_newer_entries_are_refused_and_never_run(trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     info = EagerNetwork(trained).info
     text = info.to_json()
-    for damaged in (text[:50], '{}', '[]', '5', 'null'):
+    python = "__import__('os').system('touch trace')"
+    yaml = '!!python/object/apply:os.system [touch trace]'
+    for damaged in (text[:50], '{}', '[]', '5', 'null', python, yaml):
         with pytest.raises(ModelFileError, match='damaged'):
             read_info(damaged, 'model.onnx')
     with pytest.raises(ModelFileError, match='newer'):
         read_info(info._replace(format=99).to_json(), 'model.onnx')
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize('options', [dict(), dict(raw=True), dict(tasks=('instance',))])

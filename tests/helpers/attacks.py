@@ -92,5 +92,6 @@ def write_checkpoint(path: Path, text: object, place: str, **content: object) ->
         hub['runtime_info']['cfg'] = text
     else:
         meta[place] = text
+    path.parent.mkdir(exist_ok=True)
     torch.save(dict(meta=meta, message_hub=hub, state_dict={}) | content, path)
     return path
