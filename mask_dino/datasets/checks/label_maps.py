@@ -145,8 +145,8 @@ def read_map(info: Mapping, codes: LabelCodes) -> MapReport:
     try:
         labels = np.squeeze(mmcv.imread(path, 'unchanged', backend='pillow'))
     except (OSError, ValueError, SyntaxError) as reason:
-        problem = file_problem(path) or f'{path} cannot be decoded ({reason}); {COPY_AGAIN}'
-        return MapReport(path, problem, none)
+        undecoded = f'{path} cannot be decoded ({reason}); {COPY_AGAIN}'
+        return MapReport(path, file_problem(path) or undecoded, none)
     if problem := _shape_problem(path, labels, info['img_path']):
         return MapReport(path, problem, none)
     values, counts = np.unique(labels, return_counts=True)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, TypeGuard
 
 from mmengine.dist import get_world_size
 from mmengine.registry import OPTIMIZERS, PARAM_SCHEDULERS, Registry
@@ -69,7 +69,7 @@ def look_up(config: Mapping, place: str) -> Any:
     return value
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[int | float]:
     """Tell whether a setting is a number; True and False are none."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
