@@ -1,12 +1,14 @@
 """The exported network: padded images in, arrays out."""
 
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import onnxruntime
 
 from .metadata import KEY, ModelFileError, ModelInfo, read_info
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 Outputs = dict[str, np.ndarray]
 
@@ -29,7 +31,7 @@ class OnnxNetwork:
         threads: Threads of onnxruntime; by default, one for each core.
 
     Raises:
-        ModelFileError: If there is no such file, or if it is damaged or another program's.
+        ModelFileError: If there is no such file, if it is damaged or another program's, or if onnxruntime is missing.
     """
 
     def __init__(self, path: str | Path, threads: int | None = None) -> None:
@@ -56,7 +58,13 @@ class OnnxNetwork:
         return dict(zip(names, values, strict=True))
 
 
-def _open(path: Path, threads: int | None) -> onnxruntime.InferenceSession:
+def _open(path: Path, threads: int | None) -> 'onnxruntime.InferenceSession':
+    try:
+        import onnxruntime
+    except ModuleNotFoundError as error:
+        raise ModelFileError(
+            'onnxruntime, which runs the model, is missing: pip install onnxruntime'
+        ) from error
     if not path.is_file():
         problem = 'is a folder, not a file' if path.is_dir() else 'does not exist'
         raise ModelFileError(f'model file {path} {problem}; relative paths start at {Path.cwd()}')

@@ -44,6 +44,15 @@ def test_a_model_that_is_no_file_is_named(monkeypatch, tmp_path, name, problem):
     assert not (tmp_path / 'results').exists()
 
 
+def test_a_missing_onnxruntime_is_named_with_the_command_that_installs_it(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, 'onnxruntime', None)
+    monkeypatch.setattr(sys, 'argv', ['runtime', 'model.onnx', 'a.jpg', '--out-dir', str(tmp_path)])
+    with pytest.raises(
+        SystemExit, match='^error: onnxruntime.* is missing: pip install onnxruntime'
+    ):
+        main()
+
+
 def test_a_file_that_cannot_be_written_is_named_and_none_is_left(tmp_path):
     (tmp_path / 'image.semantic.png').mkdir()
     with pytest.raises(OSError, match=r'image\.semantic\.png cannot be written: .*choose another'):
