@@ -48,7 +48,7 @@ def test_a_missing_onnxruntime_is_named_with_the_command_that_installs_it(monkey
     monkeypatch.setitem(sys.modules, 'onnxruntime', None)
     monkeypatch.setattr(sys, 'argv', ['runtime', 'model.onnx', 'a.jpg', '--out-dir', str(tmp_path)])
     with pytest.raises(
-        SystemExit, match='^error: onnxruntime.* is missing: pip install onnxruntime'
+        SystemExit, match=r'^error: onnxruntime.* is missing: pip install onnxruntime'
     ):
         main()
 
