@@ -38,7 +38,9 @@ def trace(network: ExportedNetwork, example: Tensor, file_format: str) -> Export
     """
     axes = None if network.rule.static else (open_axes(network.rule),)
     operations = nullcontext() if file_format == 'torch' else single_operations()
-    with torch.no_grad(), operations:
+    # Entries of the cache of shapes are computed from symbols, which takes longer than what they save.
+    uncached = torch._dynamo.config.patch(fake_tensor_cache_enabled=False)
+    with torch.no_grad(), operations, uncached:
         return torch.export.export(network, (example,), dynamic_shapes=axes, strict=False)
 
 

@@ -5,6 +5,8 @@ With sizes that are symbols, this takes several times as long as the export itse
 operation has a translation, and programs that run ONNX files rewrite the graph themselves.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import onnx_ir.passes.common as passes
@@ -25,7 +27,35 @@ MAX_BYTES = 2**31
 
 aten = torch.ops.aten
 
-READ_NO_VALUE = (aten.sym_size.int, aten._assert_tensor_metadata.default)
+ASSERTIONS = (
+    aten._assert_tensor_metadata.default,
+    aten._assert_scalar.default,
+    aten._assert_async.default,
+    aten._assert_async.msg,
+    aten.sym_constrain_range_for_size.default,
+)
+"""Operations that only check their input, for which ONNX has no operator."""
+
+ARITHMETIC = (
+    aten.add.Tensor,
+    aten.sub.Tensor,
+    aten.mul.Tensor,
+    aten.div.Tensor,
+    aten.sum.dim_IntList,
+)
+"""Operations that convert their inputs to the type of their result."""
+
+SEVERAL_TYPES = (
+    aten.masked_fill.Scalar,
+    aten.gather.default,
+    aten.where.self,
+    aten.where.ScalarOther,
+    aten.to.device,
+    aten.to.dtype,
+    aten.to.dtype_layout,
+    torch.ops.mask_dino.select_highest.default,
+)
+"""Operations with inputs or a result of different types, as in their translations."""
 
 
 def write_onnx(
@@ -60,14 +90,85 @@ def translate(
     program: ExportedProgram, example: Tensor, info: ModelInfo, opset: int
 ) -> torch.onnx.ONNXProgram:
     """Translate a program operation by operation; only where one has no translation, let torch.onnx decompose all."""
+    remove_assertions(program)
+    convert_types(program)
     if replace_mutations(program):
-        decompose = program.run_decompositions
-        program.run_decompositions = lambda table=None: program  # type: ignore[method-assign]
-        try:
+        with suppress(torch.onnx.OnnxExporterError), _without_decomposition(program):
             return _export(program, example, info, opset)
-        except torch.onnx.OnnxExporterError:
-            program.run_decompositions = decompose  # type: ignore[method-assign]
     return _export(program, example, info, opset)
+
+
+@contextmanager
+def _without_decomposition(program: ExportedProgram) -> Iterator[None]:
+    """Keep torch.onnx from computing all sizes of a program again, which takes as long as the trace.
+
+    It does so once to decompose operations, and once to find operations of different types of numbers.
+    """
+    graph = program.graph_module
+    program.run_decompositions = lambda table=None: program  # type: ignore[method-assign]
+    if not mixes_types(program):
+        graph.modules = lambda: iter(())
+    try:
+        yield
+    finally:
+        del program.run_decompositions
+        graph.__dict__.pop('modules', None)
+
+
+def convert_types(program: ExportedProgram) -> None:
+    """Convert the inputs of arithmetic to the type of its result, because operators of ONNX never do."""
+    graph = program.graph_module.graph
+    arithmetic = [node for node in graph.nodes if node.target in ARITHMETIC]
+    for node in arithmetic:
+        inputs = node.all_input_nodes
+        others = [value for value in inputs if _type(value, length=torch.int64) != _type(node)]
+        for value in others:
+            node.replace_input_with(value, _insert_cast(value, node))
+    program.graph_module.recompile()
+
+
+def _insert_cast(value: fx.Node, before: fx.Node) -> fx.Node:
+    """Return a node that converts a value to the type of the node before which it is inserted."""
+    graph, result = before.graph, before.meta['val']
+    with graph.inserting_before(before):
+        cast = graph.call_function(aten.to.dtype, (value, result.dtype))
+    tensor = value.meta['val']
+    is_tensor = isinstance(tensor, Tensor)
+    converted = tensor.to(result.dtype) if is_tensor else result.new_empty(())
+    cast.meta = {**before.meta, 'val': converted}
+    return cast
+
+
+def mixes_types(program: ExportedProgram) -> bool:
+    """Tell whether an operation may need values of another type than it is given.
+
+    Operations that are known to take or return several types do not count.
+    """
+    return any(_mixes_types(node) for node in program.graph_module.graph.nodes)
+
+
+def _mixes_types(node: fx.Node) -> bool:
+    if not isinstance(node.target, OpOverload) or node.target in SEVERAL_TYPES:
+        return False
+    inputs = {_type(value) for value in node.all_input_nodes} - {None}
+    outputs = {_type(node)} - {None, torch.bool}
+    return len(inputs) > 1 or bool(inputs and outputs - inputs)
+
+
+def _type(node: fx.Node, length: torch.dtype | None = None) -> torch.dtype | None:
+    """Return the type of a tensor; ``length`` for lengths, and None for other values."""
+    value = node.meta.get('val')
+    if isinstance(value, (int, torch.SymInt)):
+        return length
+    return value.dtype if isinstance(value, Tensor) else None
+
+
+def remove_assertions(program: ExportedProgram) -> None:
+    """Remove operations that only check their input."""
+    graph = program.graph_module.graph
+    for node in graph.nodes:
+        if node.target in ASSERTIONS:
+            graph.erase_node(node)
 
 
 def _export(
@@ -117,7 +218,7 @@ def _is_only_use(node: fx.Node) -> bool:
     if not isinstance(node.target, OpOverload):
         return False
     is_view = any(value.alias_info is not None for value in node.target._schema.returns)
-    readers = [user for user in node.users if user.target not in READ_NO_VALUE]
+    readers = [user for user in node.users if user.target is not aten.sym_size.int]
     return not is_view and len(readers) == 1
 
 

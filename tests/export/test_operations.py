@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from mask_dino.export.onnx_file import replace_mutations, translate
+from mask_dino.export.onnx_file import convert_types, mixes_types, replace_mutations, translate
 from mask_dino.export.translations import TRANSLATIONS
 from mask_dino.ops.exported import sample_levels_once, select_highest_once
 from mask_dino.ops.grid_sampling import sample_grid
@@ -78,6 +78,16 @@ class Mutating(nn.Module):
         return torch.special.xlog1py(view, view)
 
 
+class Mixing(nn.Module):
+    """Mixes whole numbers, floats, truth values and lengths."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        whole = values.long()
+        inside = values > 0
+        count = inside.sum(1, dtype=torch.int32)
+        return (whole + 0.5) / values.shape[1] * inside + count[:, None] / whole.abs().add(1)
+
+
 class Plain(nn.Module):
     """Changes a tensor that nothing else reads."""
 
@@ -85,13 +95,32 @@ class Plain(nn.Module):
         return (values * 2).relu_()
 
 
-@pytest.mark.parametrize(('network', 'simple'), [(Mutating(), False), (Plain(), True)])
-def test_tensors_that_share_memory_are_not_taken_apart(network, simple):
-    values = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
-    program = torch.export.export(network, (values,), strict=False)
-    assert replace_mutations(program) is simple
+def translated(network, program, values):
+    """Return what the translation of a program computes, and what the network computes."""
     info = SimpleNamespace(input=SimpleNamespace(name='values'), outputs=[])
     exported = translate(program, values, info, opset=18)
     session = onnxruntime.InferenceSession(exported.model_proto.SerializeToString())
     result = session.run(None, {'values': values.numpy()})[0]
-    torch.testing.assert_close(torch.from_numpy(result), network(values))
+    return torch.from_numpy(result), network(values)
+
+
+def random_values():
+    return torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(('network', 'simple'), [(Mutating(), False), (Plain(), True)])
+def test_tensors_that_share_memory_are_not_taken_apart(network, simple):
+    values = random_values()
+    program = torch.export.export(network, (values,), strict=False)
+    assert replace_mutations(program) is simple
+    torch.testing.assert_close(*translated(network, program, values))
+
+
+def test_types_of_numbers_are_converted_as_torch_does():
+    values = random_values()
+    axes = ({0: Dim.DYNAMIC, 1: Dim.DYNAMIC},)
+    program = torch.export.export(Mixing(), (values,), dynamic_shapes=axes, strict=False)
+    assert mixes_types(program)
+    convert_types(program)
+    assert not mixes_types(program)
+    torch.testing.assert_close(*translated(Mixing(), program, values))
