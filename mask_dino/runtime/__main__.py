@@ -16,6 +16,8 @@ from . import ImageError, ModelFileError, Result, Segmenter
 
 SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff'}
 
+MAX_THREADS = 1024
+
 MAX_SIDE = 65500
 """Pixels of a side that a JPEG file has at most; a wider picture is reduced."""
 
@@ -44,25 +46,25 @@ def parse_arguments() -> argparse.Namespace:
         help='score from which instances count (default: 0.3)',
     )
     parser.add_argument(
-        '--threads', type=positive, help='threads of onnxruntime (default: one for each core)'
+        '--threads', type=thread_count, help='threads of onnxruntime (default: one for each core)'
     )
     return parser.parse_args()
 
 
 def score(text: str) -> float:
     """Read a score."""
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f'{text} is no score: scores go from 0 to 1')
-    return value
+    with suppress(ValueError):
+        value = float(text)
+        if 0 <= value <= 1:
+            return value
+    raise argparse.ArgumentTypeError(f'{text} is no score: scores go from 0 to 1')
 
 
-def positive(text: str) -> int:
-    """Read a number that is 1 or more."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f'{text} must be 1 or more')
-    return value
+def thread_count(text: str) -> int:
+    """Read a number of threads."""
+    if text.isdecimal() and 1 <= int(text) <= MAX_THREADS:
+        return int(text)
+    raise argparse.ArgumentTypeError(f'{text} is no whole number from 1 to {MAX_THREADS}')
 
 
 def main() -> None:
@@ -81,7 +83,7 @@ def main() -> None:
     for number, path in enumerate(paths, 1):
         try:
             text = write_result(segmenter(path), args.out_dir / path.stem, args.score_thr)
-        except (ImageError, OSError) as error:
+        except (ImageError, ModelFileError, MemoryError, OSError) as error:
             failed += 1
             text = f'error: {error}'
         print(f'{number}/{len(paths)} {path}: {text}', flush=True)

@@ -1,5 +1,6 @@
 """From an image to what the network takes: reading, resizing, normalising, padding."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from .metadata import InputRule, PaddingRule, ResizeRule
 
-ImageLike = str | Path | np.ndarray | Image.Image
+ImageLike = str | os.PathLike[str] | np.ndarray | Image.Image
 
 SCALED = ('I;16', 'I;16B', 'I;16L', 'I;16N')
 """Modes of Pillow for grey values from 0 to 65535."""
@@ -44,12 +45,16 @@ def load_image(image: ImageLike) -> np.ndarray:
         image: Path of a file; an image of Pillow; or an array (H, W, 3) uint8 RGB.
 
     Raises:
-        ImageError: If the file is missing or damaged, or the array has another type or shape.
+        ImageError: If the file is missing or damaged, or if the image has another type or shape.
     """
     if isinstance(image, np.ndarray):
         return _check_array(image)
     if isinstance(image, Image.Image):
         return _to_rgb(image, 'an image')
+    if not isinstance(image, (str, os.PathLike)):
+        raise ImageError(
+            f'an image has the type {type(image).__name__}: give a path, an array or an image of Pillow'
+        )
     path = Path(image).expanduser()
     if not path.is_file():
         problem = 'is a folder, not a file' if path.is_dir() else 'does not exist'
@@ -80,6 +85,8 @@ def _check_array(image: np.ndarray) -> np.ndarray:
 
 def _to_rgb(image: Image.Image, name: str) -> np.ndarray:
     """Return the pixels (H, W, 3) uint8 that OpenCV reads from the same file."""
+    if min(image.size) < 1:
+        raise ImageError(f'{name} has no pixels: its size is {image.width} x {image.height}')
     upright = ImageOps.exif_transpose(image)
     mode = upright.mode
     # Before version 12, Pillow had this mode for 16-bit PNG files; it still has it for 16-bit PGM files.

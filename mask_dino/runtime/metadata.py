@@ -1,8 +1,10 @@
 """What an exported file says of itself: everything that is needed to prepare images and to read the outputs."""
 
 import json
-from types import NoneType
-from typing import Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
+from math import isfinite
+from typing import NamedTuple
+
+from .parsing import parse_fields
 
 KEY = 'mask_dino'
 """Name of the entry in the file's metadata; its value is the JSON text of a :class:`ModelInfo`."""
@@ -10,7 +12,20 @@ KEY = 'mask_dino'
 FORMAT = 1
 """Version of the entry; a file with a higher one was written by a newer package."""
 
-TASKS = ('detection', 'instance', 'panoptic', 'semantic')
+_PAIRS = ('scores', 'labels', 'boxes', 'mask_index', 'masks')
+
+OUTPUTS_OF_TASKS = dict(
+    detection=_PAIRS,
+    instance=_PAIRS,
+    panoptic=('query_scores', 'probabilities', 'masks'),
+    semantic=('probabilities', 'masks'),
+)
+"""The tasks, and the outputs of the network that their results are made of."""
+
+TASKS = tuple(OUTPUTS_OF_TASKS)
+
+MAX_LENGTH = 2**16
+"""Pixels of a side, at most."""
 
 
 class ModelFileError(ValueError):
@@ -118,7 +133,7 @@ def read_info(text: str | None, path: object) -> ModelInfo:
     try:
         fields = json.loads(text)
         _check_version(fields, path)
-        info = _parse(fields, ModelInfo, 'it')
+        info = parse_fields(fields, ModelInfo, 'it')
         _check_values(info)
     except ModelFileError:
         raise
@@ -138,63 +153,65 @@ def _check_version(fields: object, path: object) -> None:
 
 
 def _check_values(info: ModelInfo) -> None:
-    """Find values that contradict each other."""
+    """Find values that contradict each other, or that no exported file has."""
+    count = len(info.classes)
     unknown = set(info.tasks) - set(TASKS)
-    if unknown:
-        raise ValueError(f'it.tasks has unknown {", ".join(sorted(unknown))}')
-    if len(info.palette) != len(info.classes) or info.num_things > len(info.classes):
-        raise ValueError(f'it.palette and it.num_things do not fit {len(info.classes)} classes')
-    if info.input.channel_order not in ('RGB', 'BGR'):
-        raise ValueError(f'it.input.channel_order is {info.input.channel_order!r}, not RGB or BGR')
-    if len(info.input.mean) != 3 or len(info.input.std) != 3:
+    if unknown or len(set(info.tasks)) < len(info.tasks):
+        raise ValueError(f'it.tasks has unknown {", ".join(sorted(unknown)) or "repetitions"}')
+    if len(info.palette) != count or not 0 <= info.num_things <= count:
+        raise ValueError(f'it.palette and it.num_things do not fit {count} classes')
+    if not all(0 <= value <= 255 for colour in info.palette for value in colour):
+        raise ValueError('it.palette must have values from 0 to 255')
+    lacking = _needed_outputs(info.tasks) - {output.name for output in info.outputs}
+    if info.window and info.tasks not in ((), ('semantic',)):
+        raise ValueError('it.window is for semantic maps only')
+    if info.format < 1:
+        raise ValueError(f'it.format is {info.format}, but formats begin with 1')
+    if lacking or not info.outputs:
+        raise ValueError(f'it.outputs lacks {", ".join(sorted(lacking)) or "all outputs"}')
+    _check_input(info.input)
+    _check_lengths(info)
+
+
+def _needed_outputs(tasks: tuple[str, ...]) -> set[str]:
+    """Return the outputs that results for these tasks are made of."""
+    needed: set[str] = set()
+    for task in tasks:
+        needed |= set(OUTPUTS_OF_TASKS[task])
+    return needed
+
+
+def _check_input(rule: InputRule) -> None:
+    """Find values of the channels that cannot be."""
+    if rule.channel_order not in ('RGB', 'BGR'):
+        raise ValueError(f'it.input.channel_order is {rule.channel_order!r}, not RGB or BGR')
+    if len(rule.mean) != 3 or len(rule.std) != 3:
         raise ValueError('it.input.mean and it.input.std must have a value for each of 3 channels')
+    if not all(isfinite(value) for value in (*rule.mean, *rule.std, rule.padding.value)):
+        raise ValueError('it.input.mean, it.input.std and it.input.padding.value must be finite')
+    if not all(value > 0 for value in rule.std):
+        raise ValueError('it.input.std must be more than 0')
 
 
-Fields = TypeVar('Fields', bound=tuple)
-
-
-def _parse(fields: object, kind: type[Fields], place: str) -> Fields:
-    """Return the named tuple of a type, which must have exactly its fields, with values of their types."""
-    hints = get_type_hints(kind)
-    if not isinstance(fields, dict):
-        raise TypeError(f'{place} must have the fields {", ".join(hints)}, not be {fields!r}')
-    for problem, names in (
-        ('lacks', hints.keys() - fields),
-        ('has unknown', fields.keys() - hints),
-    ):
-        if names:
-            raise TypeError(f'{place} {problem} {", ".join(sorted(names))}')
-    return kind(
-        **{name: _convert(fields[name], hint, f'{place}.{name}') for name, hint in hints.items()}
+def _check_lengths(info: ModelInfo) -> None:
+    """Find sizes in pixels, and factors of sizes, that are too small or too large."""
+    resize, padding = info.input.resize, info.input.padding
+    window = info.window or Window((1, 1), (1, 1))
+    lengths = dict(
+        resize_scale=resize.scale,
+        resize_factor=resize.factor,
+        resize_edges=(resize.shortest_edge or 1, resize.max_size or 1),
+        padding_divisor=(padding.divisor,),
+        padding_size=padding.size,
+        static=info.input.static,
+        window=(*window.crop, *window.stride),
     )
-
-
-def _convert(value: object, hint: Any, place: str) -> object:
-    """Return a value of JSON as the type that a field is declared with."""
-    kinds = get_args(hint)
-    if NoneType in kinds:
-        return None if value is None else _convert(value, kinds[0], place)
-    if get_origin(hint) is tuple:
-        return _convert_list(value, kinds, place)
-    if issubclass(hint, tuple):
-        return _parse(value, hint, place)
-    # In JSON, 1.0 may have become 1; a bool is an int in Python only.
-    known = (float, int) if hint is float else (hint,)
-    if type(value) not in known:
-        raise TypeError(f'{place} must be {hint.__name__}, not {value!r}')
-    return value
-
-
-def _convert_list(value: object, kinds: tuple, place: str) -> tuple:
-    """Return a list of JSON as a tuple, of any length where ``kinds`` ends in an ellipsis."""
-    if not isinstance(value, list):
-        raise TypeError(f'{place} must be a list, not {value!r}')
-    if kinds[-1] is Ellipsis:
-        kinds = kinds[:1] * len(value)
-    if len(value) != len(kinds):
-        raise TypeError(f'{place} must have {len(kinds)} values, not {value!r}')
-    items = zip(value, kinds, strict=True)
-    return tuple(_convert(item, kind, place) for item, kind in items)
+    for name, values in lengths.items():
+        if not all(0 < value <= MAX_LENGTH for value in values or ()):
+            raise ValueError(f'it.{name} must be more than 0 and at most {MAX_LENGTH}')
+    steps = zip(window.crop, window.stride, strict=True)
+    if any(stride > crop for crop, stride in steps):
+        raise ValueError('it.window has a larger stride than crop')
 
 
 def _plain(value: object) -> object:

@@ -35,26 +35,56 @@ class OnnxNetwork:
     """
 
     def __init__(self, path: str | Path, threads: int | None = None) -> None:
+        self.path = path
         self.session = _open(Path(path).expanduser(), threads)
         metadata = self.session.get_modelmeta().custom_metadata_map
         self.info = read_info(metadata.get(KEY), path)
-        self._check_names(path)
+        self._check_names()
+        self._check_shapes()
 
-    def _check_names(self, path: str | Path) -> None:
+    def _check_names(self) -> None:
         """Compare the inputs and outputs of the graph with what the metadata say of them."""
         inputs = {entry.name for entry in self.session.get_inputs()}
         outputs = {entry.name for entry in self.session.get_outputs()}
         missing = {output.name for output in self.info.outputs} - outputs
         if missing or inputs != {self.info.input.name}:
             raise ModelFileError(
-                f'{path} has the inputs {sorted(inputs)} and the outputs {sorted(outputs)}, but its metadata name '
+                f'{self.path} has the inputs {sorted(inputs)} and the outputs {sorted(outputs)}, but its metadata name '
                 f'others ({self.info.input.name}; {", ".join(sorted(missing))}): export it again'
             )
 
+    def _check_shapes(self) -> None:
+        """Compare the input and the number of classes with what the metadata say of them."""
+        (images,) = self.session.get_inputs()
+        probabilities = [e for e in self.session.get_outputs() if e.name == 'probabilities']
+        classes = [entry.shape[-1] for entry in probabilities]
+        expected = 'tensor(uint8)' if self.info.input.embedded else 'tensor(float)'
+        static = self.info.input.static
+        if images.type != expected or (static and [static[0], 3, *static[1:]] != images.shape):
+            raise ModelFileError(
+                f'{self.path} takes {images.type} of the shape {images.shape}, but its metadata say {expected} and '
+                f'the size {static or "of any image"}: export it again'
+            )
+        if any(count != len(self.info.classes) for count in classes):
+            raise ModelFileError(
+                f'{self.path} has probabilities of {classes[0]} classes, but its metadata name '
+                f'{len(self.info.classes)}: export it again'
+            )
+
     def run(self, images: np.ndarray) -> Outputs:
-        """Return the outputs, by name, for a batch (B, 3, H, W), or (B, H, W, 3) if ``info.input`` is embedded."""
+        """Return the outputs, by name, for a batch (B, 3, H, W), or (B, H, W, 3) if ``info.input`` is embedded.
+
+        Raises:
+            ModelFileError: If onnxruntime cannot compute them.
+        """
         names = [output.name for output in self.info.outputs]
-        values = self.session.run(names, {self.info.input.name: images})
+        try:
+            values = self.session.run(names, {self.info.input.name: images})
+        except Exception as error:  # onnxruntime has many kinds, without a common parent
+            raise ModelFileError(
+                f'{self.path} cannot be run on images of the shape {images.shape}: it was changed after the export, '
+                f'or the memory is too small. The error was {type(error).__name__}: {error}'
+            ) from error
         return dict(zip(names, values, strict=True))
 
 
@@ -69,7 +99,7 @@ def _open(path: Path, threads: int | None) -> 'onnxruntime.InferenceSession':
         problem = 'is a folder, not a file' if path.is_dir() else 'does not exist'
         raise ModelFileError(f'model file {path} {problem}; relative paths start at {Path.cwd()}')
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # errors only
+    options.log_severity_level = 4  # errors are raised, too
     # A plan of the memory is made for one size of images, and takes half as much again at its peak.
     options.enable_mem_pattern = False
     if threads:

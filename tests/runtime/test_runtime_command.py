@@ -27,7 +27,16 @@ def semantic_result(height, width):
 
 
 @pytest.mark.parametrize(
-    'option', [('--threads', 0), ('--threads', -1), ('--score-thr', 'nan'), ('--score-thr', 1.5)]
+    'option',
+    [
+        ('--threads', 0),
+        ('--threads', -1),
+        ('--threads', 1.5),
+        ('--threads', 10**15),
+        ('--score-thr', 'nan'),
+        ('--score-thr', 1.5),
+        ('--score-thr', 'high'),
+    ],
 )
 def test_options_outside_of_their_range_are_refused(monkeypatch, capsys, option):
     assert run(monkeypatch, 'model.onnx', 'a.png', '--out-dir', 'results', *option) == '2'

@@ -151,6 +151,14 @@ def test_arrays_of_another_kind_are_refused_with_the_remedy(array):
         load_image(array)
 
 
+def test_what_is_no_image_is_refused():
+    for value in (None, 5, b'bytes', [], Image):
+        with pytest.raises(ImageError, match='give a path, an array or an image of Pillow'):
+            load_image(value)
+    with pytest.raises(ImageError, match='has no pixels: its size is 0 x 5'):
+        load_image(Image.new('RGB', (0, 5)))
+
+
 def test_bad_files_are_named(tmp_path):
     whole = write_image(tmp_path / 'whole.jpg', 64, 64)
     cut = tmp_path / 'cut.jpg'

@@ -23,6 +23,7 @@ from helpers.exported import (
 
 from mask_dino.export.formats import OpenVINONetwork, write_openvino
 from mask_dino.runtime import ModelFileError, OnnxNetwork, Segmenter
+from mask_dino.runtime.metadata import read_info
 
 TOOL = 'tools/deployment/export.py'
 # The smallest network that has every part.
@@ -228,6 +229,29 @@ def test_graphs_that_their_metadata_do_not_fit_are_refused(folder, tmp_path):
         ModelFileError, match=r'fewer\.onnx has .*\(images; masks\): export it again'
     ):
         Segmenter(tmp_path / 'fewer.onnx')
+
+
+def test_metadata_that_were_changed_by_hand_are_refused(folder, tmp_path):
+    model = onnx.load(folder / 'model.onnx')
+    (entry,) = (entry for entry in model.metadata_props if entry.key == 'mask_dino')
+    info = read_info(entry.value, 'model.onnx')
+    fewer = info._replace(classes=info.classes[:5], palette=info.palette[:5])
+    changed = (
+        (fewer, 'probabilities of 8 classes, but its metadata name 5'),
+        (info._replace(input=info.input._replace(embedded=True)), 'takes tensor.float. of'),
+        (info._replace(input=info.input._replace(static=(1, 64, 96))), 'the size .1, 64, 96.'),
+    )
+    for other, message in changed:
+        entry.value = other.to_json()
+        onnx.save(model, tmp_path / 'changed.onnx')
+        with pytest.raises(ModelFileError, match=message):
+            Segmenter(tmp_path / 'changed.onnx')
+
+
+def test_inputs_that_the_graph_refuses_are_named(folder):
+    network = OnnxNetwork(folder / 'model.onnx')
+    with pytest.raises(ModelFileError, match=r'model\.onnx cannot be run on images of the shape'):
+        network.run(np.zeros((1, 3, 50, 70), np.float32))
 
 
 def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path, config):
