@@ -79,12 +79,20 @@ def secure_checkpoint(
         CheckpointError: A config could run code, or an entry that has to be a dictionary is none.
     """
     for key in DICTIONARIES:
-        value = checkpoint.get(key)
-        if not isinstance(value, (dict, NoneType)):
+        value = checkpoint.get(key, {})
+        kinds = (dict,) if key == 'state_dict' else (dict, NoneType)
+        if not isinstance(value, kinds):
             raise CheckpointError(
                 f'checkpoint {source} holds a {type(value).__name__} under {key!r} instead of a dictionary: it is no '
                 'checkpoint of OpenMMLab, or it is damaged'
             )
+    names = checkpoint.get('state_dict', checkpoint)
+    others = [name for name in names if not isinstance(name, str)]
+    if others:
+        raise CheckpointError(
+            f'checkpoint {source} has tensors with names that are no text, such as {others[0]!r}: it is no checkpoint '
+            'of OpenMMLab, or it is damaged'
+        )
     try:
         secure_configs(checkpoint, trusted_packages)
     except UntrustedError as error:

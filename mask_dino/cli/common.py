@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config, DictAction
@@ -59,6 +60,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
 
 
+class SettingsAction(DictAction):
+    """Reads ``KEY=VALUE``, and says so where something else is given."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Store the settings."""
+        others = [text for text in values if '=' not in text]
+        if others:
+            parser.error(f'argument {option_string}: {others[0]}: write KEY=VALUE')
+        super().__call__(parser, namespace, values, option_string)
+
+
 def add_config_options(
     parser: argparse.ArgumentParser, description: str = 'settings to override'
 ) -> None:
@@ -66,7 +84,7 @@ def add_config_options(
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=SettingsAction,
         default={},
         metavar='KEY=VALUE',
         help=description,

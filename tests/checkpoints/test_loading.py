@@ -333,6 +333,13 @@ def test_entries_that_are_no_dictionaries_are_named(tmp_path, key, value):
         load_checkpoint_safely(tmp_path / 'odd.pth')
 
 
+def test_states_without_names_are_refused(tmp_path):
+    for content in ({1: torch.ones(2)}, {'state_dict': {1: torch.ones(2)}}, {'state_dict': None}):
+        torch.save(content, tmp_path / 'weights.pth')
+        with pytest.raises(CheckpointError, match=r'names that are no text, such as 1|a NoneType'):
+            load_checkpoint_safely(tmp_path / 'weights.pth')
+
+
 def test_registering_again_changes_nothing():
     register()
     before = set(torch.serialization.get_safe_globals())

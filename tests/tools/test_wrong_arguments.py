@@ -35,6 +35,11 @@ def run(name, options, monkeypatch, capsys):
     ('tool', 'options', 'message'),
     [
         ('benchmark_step', [TINY, '--rounds', '0'], '--rounds: 0: give 1 or more'),
+        (
+            'benchmark_step',
+            [TINY, '--cfg-options', 'model'],
+            '--cfg-options: model: write KEY=VALUE',
+        ),
         ('benchmark_step', [TINY, '--objects', '-3'], '--objects: -3: give 0 or more'),
         ('benchmark_step', [TINY, '--sizes', '0x64'], '--sizes: 0x64: write a size in pixels'),
         ('benchmark_step', [TINY, '--device', 'abacus'], '--device abacus: use cpu'),
