@@ -1,6 +1,5 @@
 """From a trained model to a file that was compared with it."""
 
-import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +20,10 @@ from .packages import ExportError
 from .parity import compare_outputs
 
 Say = Callable[[str], None]
+
+
+MAX_TRACED = 2**13
+"""Pixels of a side of the images of a trace, which the model also has to compute."""
 
 
 class Options(NamedTuple):
@@ -54,9 +57,12 @@ def check_options(options: Options, path: Path) -> None:
         raise ExportError(f'{path} is a folder; give the name of a file')
     if path.parent.exists() and not path.parent.is_dir():
         raise ExportError(f'{path}: {path.parent} is a file, not a folder; choose another place')
-    if min(options.size) < 1:
-        height, width = options.size
-        raise ExportError(f'--size {height}x{width}: height and width must be 1 pixel or more')
+    height, width = options.size
+    if min(options.size) < 1 or max(options.size) > MAX_TRACED:
+        raise ExportError(
+            f'--size {height}x{width}: height and width must be 1 to {MAX_TRACED} pixels; larger images need no '
+            'larger trace'
+        )
     if not MIN_OPSET <= options.opset <= MAX_OPSET:
         raise ExportError(
             f'--opset {options.opset}: choose {MIN_OPSET} to {MAX_OPSET}; torch writes no older ones, and the sampling '
@@ -130,10 +136,9 @@ def export(trained: TrainedModel, path: Path, options: Options, say: Say = print
     network = build_network(trained, options)
     info = describe(network, trained)
     images = example_images(network.rule, options)
-    make_folder(path.parent)
-    say(f'tracing the network at {options.size[0]} x {options.size[1]}')
-    program = trace(network, torch.from_numpy(images[0]), options.format)
-    with tempfile.TemporaryDirectory(prefix=f'.{path.name}.', dir=path.parent) as folder:
+    with make_folder(path) as folder:
+        say(f'tracing the network at {options.size[0]} x {options.size[1]}')
+        program = trace(network, torch.from_numpy(images[0]), options.format)
         part = Path(folder) / path.name
         say(f'writing {options.format}')
         target = Target(part, options.format, options.opset)
@@ -149,18 +154,17 @@ def export(trained: TrainedModel, path: Path, options: Options, say: Say = print
     return info
 
 
-def make_folder(folder: Path) -> None:
-    """Make the folder of a file, before the time of a trace is spent.
+def make_folder(path: Path) -> tempfile.TemporaryDirectory:
+    """Make a hidden folder beside a file that will be written, before the time of a trace is spent.
 
     Raises:
-        OSError: If it cannot be made, or if nothing can be written there.
+        OSError: If it cannot be made.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(prefix=f'.{path.name}.', dir=path.parent)
     except OSError as error:
-        raise OSError(_unwritable(folder, error)) from error
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(f'{folder} is write-protected; choose another place')
+        raise OSError(_unwritable(path, error)) from error
 
 
 def _unwritable(path: Path, error: OSError) -> str:

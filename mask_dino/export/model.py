@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from mmengine.config import Config
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import DATASETS, init_default_scope
-from torch import nn
+from torch import Tensor, nn
 
 from ..checkpoints import CheckpointError, load_checkpoint_safely
 from ..checkpoints.io import build_model
@@ -51,7 +52,8 @@ def load_weights(config: Config, checkpoint: str | Path) -> tuple[nn.Module, dic
 
     Raises:
         FileNotFoundError: If there is no such checkpoint.
-        CheckpointError: If it is damaged, or if any tensor of the model is missing in it or has another shape.
+        CheckpointError: If it is damaged, or if any tensor of the model is missing in it, has another shape or is not
+            finite.
     """
     stored = load_checkpoint_safely(checkpoint)
     state = stored.get('state_dict', stored)
@@ -65,7 +67,22 @@ def load_weights(config: Config, checkpoint: str | Path) -> tuple[nn.Module, dic
     if not is_complete(comparison):
         raise CheckpointError(describe_incomplete(str(checkpoint), comparison, training=False))
     model.load_state_dict(state, strict=False)
+    check_finite(model.state_dict(), checkpoint)
     return model, stored
+
+
+def check_finite(state: dict[str, Tensor], path: str | Path) -> None:
+    """Refuse weights with which every result is NaN.
+
+    Raises:
+        CheckpointError: If there are any.
+    """
+    broken = [name for name, value in state.items() if not torch.isfinite(value).all()]
+    if broken:
+        raise CheckpointError(
+            f'checkpoint {path} has NaN or infinite values in {len(broken)} tensors, such as {broken[0]}: its training '
+            'failed; take an earlier checkpoint'
+        )
 
 
 def find_head(model: nn.Module, config: Config) -> MaskDINOHead:

@@ -7,9 +7,10 @@ import torch
 
 pytest.importorskip('onnxruntime')
 
-from helpers.exported import PANOPTIC, SEMANTIC, EagerNetwork, load, read_config
+from helpers.exported import PANOPTIC, SEMANTIC, EagerNetwork, load, read_config, save_weights
 
-from mask_dino.export import rules
+from mask_dino.checkpoints import CheckpointError
+from mask_dino.export import exporter, rules
 from mask_dino.export.exporter import (
     Options,
     ParityError,
@@ -20,6 +21,7 @@ from mask_dino.export.exporter import (
     export,
 )
 from mask_dino.export.formats import write_torch
+from mask_dino.export.model import load_model
 from mask_dino.export.packages import ExportError
 from mask_dino.export.parity import compare_outputs
 from mask_dino.runtime.metadata import ModelFileError, ResizeRule, read_info
@@ -35,6 +37,7 @@ def trained(tmp_path_factory):
     [
         (dict(opset=11), 'model.onnx', r'--opset 11: choose 18'),
         (dict(size=(0, 64), static=True), 'model.onnx', r'--size 0x64'),
+        (dict(size=(10**20, 64)), 'model.onnx', r'1 to 8192 pixels'),
         (dict(), 'model.pt2', r'ends in \.onnx'),
         (dict(format='torch'), 'model.onnx', r'ends in \.pt2'),
         (dict(tolerance=float('nan')), 'model.onnx', '--tolerance nan: choose'),
@@ -45,6 +48,15 @@ def trained(tmp_path_factory):
 def test_options_that_exclude_each_other_are_refused(tmp_path, options, file, message):
     with pytest.raises(ExportError, match=message):
         check_options(Options(**options), tmp_path / file)
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path):
+    config = read_config(PANOPTIC)
+    weights = torch.load(save_weights(config, tmp_path / 'weights.pth'))
+    weights['state_dict']['panoptic_head.prediction.class_embed.bias'][0] = float('nan')
+    torch.save(weights, tmp_path / 'weights.pth')
+    with pytest.raises(CheckpointError, match=r'in 1 tensors, such as panoptic_head\.prediction'):
+        load_model(config, tmp_path / 'weights.pth')
 
 
 def test_a_static_size_must_be_a_multiple_of_the_padding(trained):
@@ -66,9 +78,23 @@ def test_a_file_is_no_folder_to_write_to(tmp_path):
 def test_a_folder_that_cannot_be_made_is_named_before_the_trace(tmp_path, trained):
     (tmp_path / 'file').write_text('')
     lines = []
-    with pytest.raises(OSError, match=r'file.inner cannot be written: .*choose another place'):
-        export(trained, tmp_path / 'file' / 'inner' / 'model.onnx', Options(), lines.append)
+    for name in ('file/inner/model.onnx', 'm' * 250 + '.onnx'):
+        with pytest.raises(OSError, match=r'\.onnx cannot be written: .*choose another place'):
+            export(trained, tmp_path / name, Options(), lines.append)
     assert lines == []
+
+
+@pytest.mark.parametrize('error', [KeyboardInterrupt, ParityError('other numbers')])
+def test_nothing_is_left_of_an_export_that_ends_early(tmp_path, trained, monkeypatch, error):
+    def write_half(program, example, info, target):
+        target.path.write_bytes(b'half')
+        raise error
+
+    monkeypatch.setattr(exporter, 'trace', lambda *arguments: None)
+    monkeypatch.setattr(exporter, 'write_file', write_half)
+    with pytest.raises((KeyboardInterrupt, ParityError)):
+        export(trained, tmp_path / 'model.onnx', Options(), lambda text: None)
+    assert list(tmp_path.iterdir()) == []
 
 
 FULL = Path('/dev/full')
@@ -155,6 +181,17 @@ def test_entries_that_lack_any_field_or_have_another_type_are_refused(trained):
         (('input', 'mean'), [1.0], 'each of 3 channels'),
         (('input', 'embedded'), 1, 'must be bool'),
         (('num_things',), 5.0, 'must be int'),
+        (('num_things',), -1, 'do not fit 8 classes'),
+        (('palette', 0), [300, 0, 0], 'from 0 to 255'),
+        (('tasks',), ['semantic', 'semantic'], 'repetitions'),
+        (('outputs',), [], 'lacks boxes'),
+        (('input', 'std'), [1.0, 1.0, 0.0], 'more than 0'),
+        (('input', 'mean'), [1.0, 1.0, float('nan')], 'must be finite'),
+        (('input', 'padding', 'divisor'), 0, 'padding_divisor must be more than 0'),
+        (('input', 'resize', 'scale'), [-128, 128], 'resize_scale must be more than 0'),
+        (('input', 'static'), [1, 64, 2**20], 'static must be .* at most'),
+        (('window',), dict(crop=[64, 64], stride=[0, 0]), 'for semantic maps only'),
+        (('format',), 0, 'begin with 1'),
         (('new',), 5, 'it has unknown new'),
     ],
 )
@@ -162,6 +199,17 @@ def test_entries_that_contradict_themselves_are_refused(trained, path, value, me
     fields = json.loads(EagerNetwork(trained).info.to_json())
     with pytest.raises(ModelFileError, match=message):
         read_info(replaced(fields, path, value), 'model.onnx')
+
+
+@pytest.mark.parametrize(
+    ('stride', 'message'), [([0, 64], 'window must be more than 0'), ([96, 64], 'larger stride')]
+)
+def test_windows_that_do_not_cover_the_image_are_refused(trained, stride, message):
+    info = EagerNetwork(trained, tasks=('semantic',)).info
+    fields = json.loads(info.to_json())
+    window = dict(crop=[64, 64], stride=stride)
+    with pytest.raises(ModelFileError, match=message):
+        read_info(replaced(fields, ('window',), window), 'model.onnx')
 
 
 def test_damaged_and_newer_entries_are_refused_and_never_run(trained, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import argparse
 import logging
 import os
+import signal
 import sys
 import time
 import warnings
@@ -86,6 +87,7 @@ def run(args: argparse.Namespace) -> None:
     """Export, saying what is being done.
 
     Raises:
+        UsageError: The config cannot be read, or its parts do not exist or do not fit together.
         ExportError: The options or the config ask for what cannot be exported.
         ParityError: The file computes something else than the model.
         CheckpointError: The checkpoint is damaged or does not fit the config.
@@ -114,7 +116,9 @@ def run(args: argparse.Namespace) -> None:
 
     config = benchmarks.read_config(resolve_config(args.config), args.cfg_options)
     say(f'loading {args.checkpoint}')
-    info = export(load_model(config, args.checkpoint), args.output, options, say)
+    with benchmarks.naming_config(args.config):
+        trained = load_model(config, args.checkpoint)
+    info = export(trained, args.output, options, say)
     made = ', '.join(info.tasks) or 'raw predictions'
     say(
         f'wrote {args.output}, {args.output.stat().st_size / 1e6:.1f} MB: {made} of {len(info.classes)} classes'
@@ -129,11 +133,17 @@ def quieten() -> None:
     os.environ.setdefault('TORCH_LOGS', '-all')
 
 
+def stop(*_: object) -> None:
+    """End as Ctrl-C does, so that nothing half-written is left."""
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """Export, or say what is wrong."""
     parser = arguments()
     args = parser.parse_args()
     quieten()
+    signal.signal(signal.SIGTERM, stop)
     try:
         check_packages(args.format)
         from mask_dino.export.exporter import ParityError
