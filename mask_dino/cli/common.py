@@ -63,18 +63,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 class SettingsAction(DictAction):
     """Reads ``KEY=VALUE``, and says so where something else is given."""
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
+    def __call__(self, parser: argparse.ArgumentParser, *others: Any) -> None:
         """Store the settings."""
-        others = [text for text in values if '=' not in text]
-        if others:
-            parser.error(f'argument {option_string}: {others[0]}: write KEY=VALUE')
-        super().__call__(parser, namespace, values, option_string)
+        _, texts, option = others
+        wrong = [text for text in texts if '=' not in text]
+        if wrong:
+            parser.error(f'argument {option}: {wrong[0]}: write KEY=VALUE')
+        super().__call__(parser, *others)
 
 
 def add_config_options(
