@@ -192,7 +192,7 @@ def reads_coco(dataset: Any) -> bool:
     return dataset.COCOAPI is CocoDataset.COCOAPI and type(dataset).load_data_list in own
 
 
-def loads_masks(dataset: CocoDataset) -> bool:
+def loads_masks(dataset: BaseDataset) -> bool:
     """Tell whether the pipeline of a data set reads masks."""
     return any(getattr(transform, 'with_mask', False) for transform in dataset.pipeline.transforms)
 

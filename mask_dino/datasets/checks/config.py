@@ -11,6 +11,7 @@ from mmengine.registry import DATASETS, TRANSFORMS
 from ...checkpoints.config_text import find_unreadable
 from ...checkpoints.trusted_names import UntrustedError, check_settings
 from ...messages import Finding, error, first_few, is_url, plural, warning
+from .components import dataset_problems, pipeline_problems, sampler_problems
 from .loops import find_class, loop_problems
 
 OLD_SECTIONS = dict(
@@ -64,7 +65,9 @@ def config_problems(config: Mapping, loaders: Iterable[str]) -> list[str]:
     if not any('_dataloader' in name for name in config):
         problems += old_sections(config)
     for loader in present:
-        loader_problems = _loader_problems(config[loader], scope)
+        loader_problems = [*_loader_problems(config[loader], scope)]
+        for dataset in _leaf_configs(config[loader]):
+            loader_problems += pipeline_problems(loader, dataset, config)
         problems += [f'{loader}: {problem}' for problem in loader_problems]
     return problems + loop_problems(config, present)
 
@@ -106,6 +109,12 @@ def leaf_datasets(dataset: Any) -> Iterator[Any]:
         yield from leaf_datasets(part)
 
 
+def _leaf_configs(loader: Mapping) -> list[Mapping]:
+    """Return the configs of the data sets of a loader; data sets can also be objects."""
+    leaves = leaf_datasets(loader.get('dataset'))
+    return [leaf for leaf in leaves if isinstance(leaf, Mapping)]
+
+
 def read_metainfo(dataset: Any) -> Mapping[str, Any]:
     """Return the meta information of a data set; of parts that differ in it, the first part's."""
     metainfo = getattr(dataset, 'metainfo', {})  # data sets of plain torch have none
@@ -133,17 +142,16 @@ def _loader_problems(loader: Mapping, scope: str | None) -> Iterator[str]:
     for name in ('samples_per_gpu', 'workers_per_gpu'):
         if name in loader:
             yield f'{name} is an argument of old versions. Write {OLD_ARGUMENTS[name]}.'
-    for dataset in leaf_datasets(loader.get('dataset')):
-        if not isinstance(dataset, Mapping):
-            continue
+    yield from sampler_problems(loader, scope)
+    for dataset in _leaf_configs(loader):
         kind = find_class(dataset, DATASETS, scope)
         problems = argument_problems('dataset', dataset, kind)
         problems = [*problems, *prefix_problems(dataset, kind)]
         yield from problems
         if not problems and (problem := folder_problem(dataset, kind)):
             yield problem
-        pipeline = dataset.get('pipeline') or ()
-        yield from _transform_problems(pipeline, scope)
+        outdated = list(_transform_problems(dataset.get('pipeline') or (), scope))
+        yield from outdated or dataset_problems(dataset, scope)
 
 
 def _transform_problems(pipeline: Iterable[Any], scope: str | None) -> Iterator[str]:

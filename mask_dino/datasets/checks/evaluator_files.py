@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.dataset import BaseDataset
 
 from ...messages import DataError, Finding, error, error_messages, first_few, plural, warning
-from ..coco import NamedFailures
+from ..coco import NamedFailures, loads_masks
 from .annotations import Usage
 from .categories import check_categories
 from .coco_file import check_annotations, check_lists, check_structure
@@ -30,9 +30,13 @@ def check_evaluator_file(
         by_name: Whether the metric finds the classes of its file by name.
     """
     file = metric['ann_file']
-    if all(os.path.realpath(file) == os.path.realpath(leaf.ann_file) for leaf in leaves):
+    is_same = all(os.path.realpath(file) == os.path.realpath(leaf.ann_file) for leaf in leaves)
+    has_seen_masks = 'segm' not in metric.get('metric', ()) or any(map(loads_masks, leaves))
+    if is_same and (by_name or has_seen_masks):
         return []
     try:
+        if is_same:
+            return _check_objects(field, read_lists(file), metric)
         return _compare_file(field, metric, leaves, by_name)
     except DataError as reason:
         return [error(f'{field}: {reason}')]

@@ -88,7 +88,7 @@ def _check_options(
 
 
 def check_save_best(config: Mapping, dataset: Any) -> list[Finding]:
-    """Report figures of ``save_best`` that no validation gives.
+    """Report figures of ``save_best`` and of EarlyStoppingHook that no validation gives.
 
     mmengine would end in a KeyError after the first validation.
 
@@ -97,10 +97,10 @@ def check_save_best(config: Mapping, dataset: Any) -> list[Finding]:
     """
     hook = (config.get('default_hooks') or {}).get('checkpoint') or {}
     chosen = hook.get('save_best')
+    monitors = _find_monitors(config)
     metrics = list(_comparing_metrics(config.get('val_evaluator')))
-    if not chosen or not metrics or not isinstance(dataset, BaseDataset):
+    if not (chosen or monitors) or not metrics or not isinstance(dataset, BaseDataset):
         return []
-    field = 'default_hooks.checkpoint.save_best'
     try:
         figures = list_figures(metrics, dataset.metainfo, config.get('default_scope'))
     except DataError as reason:
@@ -110,6 +110,31 @@ def check_save_best(config: Mapping, dataset: Any) -> list[Finding]:
     if not figures:
         return []
     listed = f'The validation gives {first_few(figures, 40)}.'
+    unknown = [
+        error(
+            f'custom_hooks: EarlyStoppingHook waits for the figure {name}, which there will not be. {listed}'
+        )
+        for name in monitors
+        if name not in figures
+    ]
+    return unknown + _check_chosen(chosen, hook, figures, listed)
+
+
+def _find_monitors(config: Mapping) -> list[str]:
+    """Return the figures that decide when a training stops."""
+    hooks = [hook for hook in config.get('custom_hooks') or () if isinstance(hook, Mapping)]
+    return [
+        str(hook.get('monitor'))
+        for hook in hooks
+        if str(hook.get('type')).endswith('EarlyStoppingHook')
+    ]
+
+
+def _check_chosen(chosen: Any, hook: Mapping, figures: Sequence[str], listed: str) -> list[Finding]:
+    """Report figures of ``save_best`` that are not among the figures of the validation."""
+    field = 'default_hooks.checkpoint.save_best'
+    if not chosen:
+        return []
     if chosen in ('auto', ['auto']):
         return (
             [] if _has_rule(figures[0], hook) else [error(f'{field}={chosen!r} {NO_RULE} {listed}')]

@@ -36,6 +36,8 @@ def read_coco(path: str, backend_args: dict | None = None) -> Any:
     Raises:
         DataError: If it does not exist or is not such a file.
     """
+    if not path:
+        raise DataError('ann_file is empty; name the annotation file in the config')
     try:
         with no_garbage_collection():
             return load(path, file_format='json', backend_args=backend_args)

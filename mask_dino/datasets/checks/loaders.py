@@ -1,8 +1,9 @@
 """All checks of data and classes before the first step, together."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from typing import Any
 
+from mmdet.datasets import CocoDataset
 from mmdet.registry import DATASETS
 from mmengine.dataset import BaseDataset
 
@@ -21,10 +22,11 @@ from .evaluators import check_evaluator, check_save_best, compares_results
 from .label_maps import check_label_maps, reads_label_maps
 from .loops import loop_problems
 from .pipelines import check_narrow_images, check_pipelines, check_train_and_test_sizes
-from .statistics import check_images, check_objects, survey
+from .statistics import check_images, check_objects, check_overlap, check_samples, survey
 from .training import check_batches, check_training
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+NO_TEST_MODE = 'the dataset is not in test mode, and would leave out or replace images. Write test_mode=True in it.'
 HEADS = ('panoptic_head', 'panoptic_fusion_head', *SEMANTIC_HEADS)
 
 
@@ -84,7 +86,7 @@ def check_loaders(
             findings += check_heads(heads, metainfos[loader])
         checked.append(dataset)
         findings += check_evaluator(loader, dataset, evaluators, scope)
-    findings += check_same_classes(metainfos)
+    findings += check_same_classes(metainfos) + check_overlap(datasets)
     for loader, dataset in datasets.items():
         findings += check_parts(loader, dataset)
     findings += check_train_and_test_sizes(datasets)
@@ -113,7 +115,14 @@ def check_leaves(loader: str, dataset: Any, is_compared: bool, decode: bool) -> 
         decode: Whether to decode all images and maps; otherwise some, evenly spread.
     """
     findings = []
-    for leaf in leaf_datasets(dataset):
+    leaves = list(leaf_datasets(dataset))
+    if leaves != [dataset] and isinstance(dataset, Sized) and not len(dataset):
+        return [
+            error(
+                f'{loader}: the data set has no image. Correct times or indices of {type(dataset).__name__}.'
+            )
+        ]
+    for leaf in leaves:
         findings += check_dataset(loader, leaf, is_compared, decode)
     return findings
 
@@ -121,6 +130,8 @@ def check_leaves(loader: str, dataset: Any, is_compared: bool, decode: bool) -> 
 def check_dataset(loader: str, dataset: Any, is_compared: bool, decode: bool) -> list[Finding]:
     """Check the file and the images of one data set; data sets of unknown kinds are not checked."""
     findings = check_file(dataset)
+    if isinstance(dataset, CocoDataset) and 'train' not in loader and not dataset.test_mode:
+        findings.append(warning(f'{loader}: {NO_TEST_MODE}'))
     if isinstance(dataset, BaseDataset) and not len(dataset):
         return [*findings, error(f'{loader}: {NO_IMAGE_LEFT.format(dataset.ann_file)}')]
     if not is_surveyed(dataset) or error_messages(findings):
@@ -132,9 +143,9 @@ def check_dataset(loader: str, dataset: Any, is_compared: bool, decode: bool) ->
         findings += check_maps(dataset, decode)
     if reads_label_maps(dataset) and not error_messages(findings):
         findings += check_label_maps(loader, dataset, decode)
-    return findings + (
-        check_objects(loader, dataset, summary, is_compared) if reads_file(dataset) else []
-    )
+    if reads_file(dataset):
+        findings += check_objects(loader, dataset, summary, is_compared)
+    return findings if error_messages(findings) else findings + check_samples(loader, dataset)
 
 
 def check_file(dataset: Any) -> list[Finding]:

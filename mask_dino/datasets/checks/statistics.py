@@ -1,11 +1,28 @@
 """Counts the images and the objects of a data set, and checks its image files."""
 
+import os
+import random
 from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import numpy as np
+import torch
 from mmengine.dataset import BaseDataset
 
-from ...messages import Finding, error, first_few, is_url, note, plural, spread_evenly, warning
+from ...messages import (
+    DataError,
+    Finding,
+    error,
+    first_few,
+    is_url,
+    note,
+    plural,
+    spread_evenly,
+    warning,
+)
+from .config import leaf_datasets
 from .images import check_depth, check_presence, image_problem
 
 HEADERS = 2000
@@ -108,3 +125,67 @@ def check_objects(loader: str, dataset: Any, summary: Survey, is_compared: bool)
         message = f'{loader}: {file} has no object of {first_few(absent)}: such classes will not be learnt'
         findings.append(warning(message))
     return findings
+
+
+SAMPLES = 20
+"""Images of a data set, evenly spread, of which one must pass the pipeline."""
+
+
+@contextmanager
+def keeping_random_state() -> Iterator[None]:
+    """Draw random numbers in the body of the statement without an effect on those that follow."""
+    python, numpy, torch_cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+        torch.set_rng_state(torch_cpu)
+
+
+def check_samples(loader: str, dataset: BaseDataset) -> list[Finding]:
+    """Load images until one passes the pipeline; report a pipeline that fails, or that leaves all images out."""
+    indices = spread_evenly(len(dataset), SAMPLES)
+    try:
+        with keeping_random_state():
+            is_usable = any(dataset.prepare_data(index) is not None for index in indices)
+    except Exception as reason:  # a pipeline of any kind may fail in any way
+        described = (
+            str(reason) if isinstance(reason, DataError) else f'{type(reason).__name__}: {reason}'
+        )
+        remedy = 'Correct the order or the options of its transforms.'
+        return [error(f'{loader}: the pipeline fails. {described}. {remedy}')]
+    if is_usable:
+        return []
+    count = plural(len(indices), 'image')
+    remedy = 'FilterAnnotations or a crop removes all of their objects: correct its options, or write keep_empty=False.'
+    return [error(f'{loader}: the pipeline leaves out each of {count} looked at. {remedy}')]
+
+
+def check_overlap(datasets: Mapping[str, Any]) -> list[Finding]:
+    """Report images of validation and testing from which the model also learns."""
+    if 'train_dataloader' not in datasets:
+        return []
+    known = _image_paths(datasets['train_dataloader'])
+    findings = []
+    for loader, dataset in datasets.items():
+        paths = _image_paths(dataset)
+        if loader == 'train_dataloader' or known.isdisjoint(paths):
+            continue
+        shared = sorted(known & paths)
+        message = (
+            f'{loader}: {len(shared)} of {plural(len(paths), "image")} are also training images: '
+        )
+        remedy = 'The figures will be better than on new images. Use other images, unless this is intended.'
+        findings.append(warning(f'{message}{first_few(shared, 2)}. {remedy}'))
+    return findings
+
+
+def _image_paths(dataset: Any) -> set[str]:
+    """Return the files of a data set, as absolute paths; data sets of unknown kinds have none."""
+    paths: set[str] = set()
+    for leaf in leaf_datasets(dataset):
+        if isinstance(leaf, BaseDataset):
+            infos = (leaf.get_data_info(index) for index in range(len(leaf)))
+            paths.update(os.path.abspath(info['img_path']) for info in infos if 'img_path' in info)
+    return paths

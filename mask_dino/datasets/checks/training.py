@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
 from typing import Any, TypeGuard
 
 from mmengine.dist import get_world_size
-from mmengine.registry import OPTIMIZERS, PARAM_SCHEDULERS, Registry
+from mmengine.registry import OPTIMIZERS, PARAM_SCHEDULERS
 
-from ...messages import Finding, error, first_few, plural, warning
-from .loops import find_class, is_infinite
+from ...messages import Finding, error, plural, warning
+from .components import type_problems
+from .loops import is_infinite
 
 COUNTS = {
     'train_cfg.max_iters': 1,
@@ -91,7 +91,7 @@ def _optimizer_problems(wrapper: Mapping, scope: str | None) -> Iterator[str]:
     optimizer = wrapper.get('optimizer')
     if not isinstance(optimizer, Mapping):
         return
-    yield from _type_problems('optim_wrapper.optimizer', optimizer, OPTIMIZERS, scope)
+    yield from type_problems('optim_wrapper.optimizer', optimizer, OPTIMIZERS, scope)
     for name in filter(optimizer.__contains__, RATES):
         value = optimizer[name]
         if not is_number(value) or not 0 <= value <= MAX_RATE:
@@ -134,7 +134,7 @@ def _schedule_problems(config: Mapping) -> Iterator[str]:
             continue
         place = f'param_scheduler[{index}]'
         scope = config.get('default_scope')
-        yield from _type_problems(place, scheduler, PARAM_SCHEDULERS, scope)
+        yield from type_problems(place, scheduler, PARAM_SCHEDULERS, scope)
         yield from _factor_problems(place, scheduler, SCHEDULE_FACTORS)
         if scheduler.get('start_factor') == 0:
             yield f'{place}.start_factor is 0. Write a number above 0, such as 0.001.'
@@ -146,15 +146,3 @@ def _factor_problems(place: str, settings: Mapping, names: Iterable[str]) -> Ite
         is_factor = is_number(value) and math.isfinite(value) and value >= 0
         if value is not None and not is_factor:
             yield f'{place}.{name} is {value!r}. Write a number, 0 or more.'
-
-
-def _type_problems(
-    place: str, settings: Mapping, root: Registry, scope: str | None
-) -> Iterator[str]:
-    """Yield the type of an optimiser or a schedule that is not registered, with names that are similar."""
-    name = settings.get('type')
-    if find_class(settings, root, scope) is not None:
-        return
-    similar = get_close_matches(str(name), root.module_dict)
-    remedy = f'Did you mean {first_few(similar)}?' if similar else 'Correct the name.'
-    yield f'{place}.type is {name!r}, which is not registered. {remedy}'
