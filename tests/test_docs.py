@@ -156,6 +156,21 @@ def test_the_site_lists_every_page():
     assert yaml.safe_load(text)['site_name']
 
 
+def test_readme_is_one_page():
+    lines = (ROOT / 'README.md').read_text().splitlines()
+    assert len(lines) <= 200
+    assert [line for line in lines[:10] if line.startswith('![')]  # a picture on the first screen
+
+
+def test_the_newest_version_has_a_date_and_the_kinds_of_changes():
+    changelog = (ROOT / 'CHANGELOG.md').read_text()
+    citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text())
+    heading = f'## [{mask_dino.__version__}] - {citation["date-released"]}\n'
+    assert heading in changelog
+    section = changelog.partition(heading)[2].partition('\n## ')[0]
+    assert re.findall(r'^### (\w+)$', section, re.MULTILINE) == ['Added', 'Changed', 'Fixed']
+
+
 def test_the_version_is_the_same_everywhere():
     citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text())
     assert citation['version'] == mask_dino.__version__
