@@ -11,7 +11,7 @@ class Schedule(NamedTuple):
     """How long and how fast a backbone learns."""
 
     steps: int = 2000
-    images: int = 4  # in one step, over all processes
+    images: int = 10  # in one step, over all processes
     lr: float = 2e-3
     size: int = 48  # side of the crops in pixels
     smallest: float = 0.7  # factor between an object and its crop
@@ -93,7 +93,6 @@ def make_train_loader(detector: Config, schedule: Schedule, num_processes: int) 
     dataset = make_crops(detector, schedule) | dict(
         dataset=detector.train_dataloader.dataset,
         scales=(schedule.smallest, schedule.largest),
-        views=2,
     )
     return dict(
         batch_size=max(schedule.images // num_processes, 1),

@@ -47,8 +47,8 @@ class ObjectCrops(Dataset):
         num_classes: Classes of objects; labels from here on are left out.
         size: Side S of the crops in pixels.
         scales: Smallest and largest factor between the size of an object in the image and in its crop.
-        views: Crops of each object, each with a factor of its own: reading an image takes longer than cutting crops.
-        max_objects: Most objects of an image in one step; which ones is random.
+        max_objects: Most objects of an image in one step; which ones is random. A batch of a few objects of many images
+            teaches more than a batch of all objects of a few images.
         fill: Value of the pixels outside of the image, in its order of channels.
         is_test: Whether to take all objects at their size, without a random number.
     """
@@ -59,8 +59,7 @@ class ObjectCrops(Dataset):
         num_classes: int,
         size: int,
         scales: tuple[float, float] = (1.0, 1.0),
-        views: int = 1,
-        max_objects: int = 8,
+        max_objects: int = 2,
         fill: Sequence[float] = (0, 0, 0),
         is_test: bool = False,
     ) -> None:
@@ -69,7 +68,6 @@ class ObjectCrops(Dataset):
         self.num_classes = num_classes
         self.size = size
         self.scales = scales
-        self.views = views
         self.max_objects = max_objects
         self.fill = tuple(fill)
         self.is_test = is_test
@@ -81,7 +79,7 @@ class ObjectCrops(Dataset):
         """Return the crops of one image, (0, 3, S, S) if it has no objects."""
         objects = self.read_objects(index)
         crops, labels = self.crop_objects(objects)
-        for _ in range(0 if self.is_test else self.views):
+        if not self.is_test:
             background = self.crop_background(objects)
             crops += background
             labels += [self.num_classes] * len(background)
@@ -122,7 +120,6 @@ class ObjectCrops(Dataset):
         order = np.arange(len(objects.labels))
         if not self.is_test:
             order = np.random.permutation(order)[: self.max_objects]
-            order = np.tile(order, self.views)
         crops = []
         for box in objects.boxes[order]:
             side = (box[2:] - box[:2]).max()

@@ -23,18 +23,18 @@ def build(tmp_path):
     return build
 
 
-def test_every_object_has_its_views_and_its_label(build):
-    crops = build(views=3)
+def test_every_object_has_a_crop_and_its_label(build):
+    crops = build()
     for index in range(len(crops)):
         images, labels = crops[index]
         assert images.shape[1:] == (3, SIZE, SIZE)
         assert images.dtype == torch.uint8
-        assert (labels == 0).sum() == (labels == 1).sum() == 3
+        assert (labels == 0).sum() == (labels == 1).sum() == 1
 
 
 def test_an_image_of_many_objects_gives_as_many_as_allowed(build):
-    labels = build(max_objects=1, views=2)[0].labels
-    assert (labels < len(CLASSES)).sum() == 2
+    labels = build(max_objects=1)[0].labels
+    assert (labels < len(CLASSES)).sum() == 1
 
 
 def test_labels_that_are_no_things_are_left_out(build):
