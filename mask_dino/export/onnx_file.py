@@ -47,9 +47,15 @@ ARITHMETIC = (
 
 SEVERAL_TYPES = (
     aten.masked_fill.Scalar,
+    aten.masked_fill.Tensor,
     aten.gather.default,
+    aten.index.Tensor,
+    aten.argmax.default,
+    aten.argmin.default,
     aten.where.self,
     aten.where.ScalarOther,
+    aten.where.ScalarSelf,
+    aten.scalar_tensor.default,
     aten.to.device,
     aten.to.dtype,
     aten.to.dtype_layout,
@@ -130,11 +136,15 @@ def convert_types(program: ExportedProgram) -> None:
 def _insert_cast(value: fx.Node, before: fx.Node) -> fx.Node:
     """Return a node that converts a value to the type of the node before which it is inserted."""
     graph, result = before.graph, before.meta['val']
-    with graph.inserting_before(before):
-        cast = graph.call_function(aten.to.dtype, (value, result.dtype))
     tensor = value.meta['val']
-    is_tensor = isinstance(tensor, Tensor)
-    converted = tensor.to(result.dtype) if is_tensor else result.new_empty(())
+    with graph.inserting_before(before):
+        if isinstance(tensor, Tensor):
+            cast = graph.call_function(aten.to.dtype, (value, result.dtype))
+            converted = tensor.to(result.dtype)
+        else:
+            options = dict(dtype=result.dtype)
+            cast = graph.call_function(aten.scalar_tensor.default, (value,), options)
+            converted = result.new_empty(())
     cast.meta = {**before.meta, 'val': converted}
     return cast
 

@@ -72,6 +72,8 @@ def binarise(mask: np.ndarray, way: Enlargement, out: np.ndarray) -> float:
         return 0.0
     height = way.rows.reached(rows[0], rows[-1])
     width = way.columns.reached(columns[0], columns[-1])
+    if height.start == height.stop or width.start == width.stop:
+        return 0.0  # it is positive in the padding only
     total, count = 0.0, 0
     for strip in strips(height.stop - height.start, width.stop - width.start):
         strip = slice(height.start + strip.start, height.start + strip.stop)

@@ -88,6 +88,13 @@ class Mixing(nn.Module):
         return (whole + 0.5) / values.shape[1] * inside + count[:, None] / whole.abs().add(1)
 
 
+class MixingUnknown(Mixing):
+    """Also uses an operation without a translation of its own."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        return torch.special.xlog1py(super().forward(values), values.exp())
+
+
 class Plain(nn.Module):
     """Changes a tensor that nothing else reads."""
 
@@ -116,11 +123,12 @@ def test_tensors_that_share_memory_are_not_taken_apart(network, simple):
     torch.testing.assert_close(*translated(network, program, values))
 
 
-def test_types_of_numbers_are_converted_as_torch_does():
+@pytest.mark.parametrize('network', [Mixing(), MixingUnknown()])
+def test_types_of_numbers_are_converted_as_torch_does(network):
     values = random_values()
     axes = ({0: Dim.DYNAMIC, 1: Dim.DYNAMIC},)
-    program = torch.export.export(Mixing(), (values,), dynamic_shapes=axes, strict=False)
+    program = torch.export.export(network, (values,), dynamic_shapes=axes, strict=False)
     assert mixes_types(program)
     convert_types(program)
     assert not mixes_types(program)
-    torch.testing.assert_close(*translated(Mixing(), program, values))
+    torch.testing.assert_close(*translated(network, program, values))

@@ -85,6 +85,17 @@ def test_instances_are_those_of_the_model(sizes, keep_masks):
         assert made.masks is None
 
 
+@pytest.mark.parametrize('axis', [1, 2])
+def test_masks_in_the_padding_only_are_empty(axis):
+    sizes = ImageSizes((64, 96), (20, 20), (30, 40))
+    mask = np.full((1, 16, 24), -5, np.float32)
+    mask[(slice(None),) * axis + (slice(12, None),)] = 5
+    number = np.zeros(1, np.int64)
+    pairs = Pairs(np.ones(1, np.float32), number, np.zeros((1, 4), np.float32), number)
+    made = make_instances(pairs, mask, sizes, keep_masks=True)
+    assert made.scores.tolist() == [0] and not made.masks.any()
+
+
 @pytest.mark.parametrize('sizes', SIZES)
 def test_no_instances_are_no_problem(sizes):
     empty = np.zeros(0, np.float32)
