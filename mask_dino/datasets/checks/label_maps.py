@@ -8,6 +8,7 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 
 from ...messages import Finding, error, first_few, is_url, note, plural, spread_evenly, warning
+from .config import leaf_datasets
 from .images import COPY_AGAIN, file_problem, header_size, image_problem
 
 MAPS = 200
@@ -35,6 +36,21 @@ class MapReport(NamedTuple):
 def reads_label_maps(dataset: Any) -> bool:
     """Tell whether a data set is one of mmseg's, which say what becomes of the labels in the files."""
     return isinstance(dataset, BaseDataset) and hasattr(dataset, 'reduce_zero_label')
+
+
+def check_same_labels(datasets: Mapping[str, Any]) -> list[Finding]:
+    """Report semantic data sets, by the names of their loaders, whose labels stand for different classes."""
+    settings = {
+        loader: leaf.reduce_zero_label
+        for loader, dataset in datasets.items()
+        for leaf in leaf_datasets(dataset)
+        if reads_label_maps(leaf)
+    }
+    if len(set(settings.values())) < 2:
+        return []
+    listed = ', '.join(f'{loader}: {value}' for loader, value in settings.items())
+    message = f'The data sets differ in reduce_zero_label ({listed}), so a class has different labels in them. '
+    return [error(f'{message}Give all of them the same value.')]
 
 
 def check_label_maps(loader: str, dataset: Any, decode: bool) -> list[Finding]:

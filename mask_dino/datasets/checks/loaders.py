@@ -19,7 +19,7 @@ from .config import (
     read_metainfo,
 )
 from .evaluators import check_evaluator, check_save_best, compares_results
-from .label_maps import check_label_maps, reads_label_maps
+from .label_maps import check_label_maps, check_same_labels, reads_label_maps
 from .loops import loop_problems
 from .pipelines import check_narrow_images, check_pipelines, check_train_and_test_sizes
 from .statistics import check_images, check_objects, check_overlap, check_samples, survey
@@ -87,6 +87,7 @@ def check_loaders(
         checked.append(dataset)
         findings += check_evaluator(loader, dataset, evaluators, scope)
     findings += check_same_classes(metainfos) + check_overlap(datasets)
+    findings += check_same_labels(datasets)
     for loader, dataset in datasets.items():
         findings += check_parts(loader, dataset)
     findings += check_train_and_test_sizes(datasets)

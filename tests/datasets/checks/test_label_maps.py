@@ -12,7 +12,7 @@ from mmengine.registry import init_default_scope
 from mmseg.datasets import BaseSegDataset
 from PIL import Image
 
-from mask_dino.datasets.checks.label_maps import read_codes
+from mask_dino.datasets.checks.label_maps import check_same_labels, read_codes
 from mask_dino.datasets.checks.loaders import check_loaders
 from mask_dino.messages import error_messages
 
@@ -152,6 +152,15 @@ def test_class_counts_must_agree(folder):
 
 def allowed(*arguments) -> set[int]:
     return set(read_codes(*arguments).classes)
+
+
+def test_training_and_validation_read_labels_alike():
+    init_default_scope('mmseg')
+    data = [BaseSegDataset(lazy_init=True, reduce_zero_label=value) for value in (True, False)]
+    loaders = ('train_dataloader', 'val_dataloader')
+    [message] = error_messages(check_same_labels(dict(zip(loaders, data, strict=True))))
+    assert 'train_dataloader: True, val_dataloader: False' in message
+    assert check_same_labels(dict.fromkeys(loaders, data[0])) == []
 
 
 def test_labels_may_be_what_mmseg_turns_into_classes():
