@@ -1,5 +1,6 @@
 """Parts of a data loader that cannot be built, or that make its results wrong, whatever the data."""
 
+import copy
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 
@@ -73,7 +74,7 @@ def _transform_problems(transform: Mapping, scope: str | None) -> Iterator[str]:
         return
     try:
         with TRANSFORMS.switch_scope_and_registry(scope) as registry:
-            registry.build(dict(transform))
+            registry.build(copy.deepcopy(transform))  # some replace the transforms inside them
     except Exception as reason:  # a transform of any kind may fail in any way
         options = ', '.join(f'{name}={value!r}' for name, value in transform.items())
         yield f'a transform of the pipeline cannot be built: {options} ({type(reason).__name__}: {reason}).'

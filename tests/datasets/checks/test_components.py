@@ -67,6 +67,13 @@ def test_what_cannot_be_built_is_named_with_its_place(parts, words):
     assert found.startswith('train_dataloader: ')
 
 
+def test_the_config_stays_as_it_is():
+    flips = [[dict(type='RandomFlip', prob=prob)] for prob in (0.0, 1.0)]
+    pipeline = with_transform(type='TestTimeAug', transforms=flips)
+    assert problems(pipeline=pipeline) == ''
+    assert flips == [[dict(type='RandomFlip', prob=prob)] for prob in (0.0, 1.0)]
+
+
 def test_images_are_normalised_once():
     twice = with_transform(type='Normalize', mean=[1.0] * 3, std=[2.0] * 3)
     model = dict(data_preprocessor=dict(mean=[1.0] * 3, std=[2.0] * 3))
