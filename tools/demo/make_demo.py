@@ -30,15 +30,15 @@ PAGE = WORK_DIR / 'index.html'
 WEIGHTS = WORK_DIR / 'weights.pth'
 BACKBONE = WORK_DIR / 'backbone.pth'
 BACKBONE_LOG = WORK_DIR / 'backbone.log'
-BACKBONE_STEPS = 2500
-STEPS = 2200
+BACKBONE_STEPS = 2000
+STEPS = 1800
 BATCH_SIZE = 2  # many small steps learn more than few large ones
 BACKBONE_RATE = (
     0.3  # of the learning rate, or the detector's first steps would destroy what the backbone knows
 )
 WORLD = World(train=2000, val=100)
 PICTURES = range(16)
-TESTS = 4  # during the training
+TESTS = 3  # during the training
 LINES = 10  # outside a terminal, one of so many lines of progress is shown
 
 

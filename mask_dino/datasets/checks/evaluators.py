@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from mmengine.dataset import BaseDataset
@@ -12,11 +13,19 @@ from ...evaluation.figure_names import build_metric, list_figures
 from ...messages import DataError, Finding, error, first_few, is_url, warning
 from .config import leaf_datasets
 from .evaluator_files import check_delivered_truth, check_delivery, check_evaluator_file
+from .statistics import keeping_random_state
 
 BY_ORDER = {'CocoMetric', 'CocoPanopticMetric'}
 """Metrics that number the classes in the order of their file."""
 BY_NAME = {'PanopticAPMetric', 'PanopticQualityMetric', 'PanopticIoUMetric'}
 """Metrics that find the classes of their file by name."""
+READS_LABEL_MAPS = 'IoUMetric'
+"""The metric that compares results with the label maps of the samples."""
+NO_LABEL_MAP = (
+    'compares results with label maps, and the samples of {0} have none. For semantic data, write '
+    "dict(type='LoadAnnotations') into the pipeline, before the transform that packs the sample. For instances, write "
+    "type='CompleteCocoMetric', and for panoptic data type='PanopticIoUMetric'."
+)
 
 
 NO_RULE = (
@@ -36,16 +45,19 @@ def compares_results(evaluators: Any, scope: str | None) -> bool:
 def check_evaluator(loader: str, dataset: Any, evaluators: Any, scope: str | None) -> list[Finding]:
     """Report an evaluator whose file has other images or classes than the data set, or whose folder has no maps."""
     evaluator = loader.replace('dataloader', 'evaluator')
-    leaves = [leaf for leaf in leaf_datasets(dataset) if _lists_images(leaf)]
+    parts = list(leaf_datasets(dataset))
+    leaves = [leaf for leaf in parts if _lists_images(leaf)]
     findings = []
     for index, metric in enumerate(_comparing_metrics(evaluators)):
         names = _metric_names(metric, scope)
+        if READS_LABEL_MAPS in names and not all(map(_delivers_label_map, parts)):
+            findings.append(error(f'{evaluator}: {metric["type"]} {NO_LABEL_MAP.format(loader)}'))
         if not leaves or not names & (BY_ORDER | BY_NAME):
             continue
         one_each = 'MultiDatasetsEvaluator' in _type_name(evaluators) and index < len(leaves)
-        parts = leaves[index : index + 1] if one_each else leaves
+        compared = leaves[index : index + 1] if one_each else leaves
         findings += _check_options(evaluator, metric, names, scope)
-        findings += _check_files(evaluator, metric, names, parts)
+        findings += _check_files(evaluator, metric, names, compared)
     return findings
 
 
@@ -179,6 +191,15 @@ def _metric_names(metric: Mapping, scope: str | None) -> set[str]:
             kind = registry.get(kind)
     parents = {parent.__name__ for parent in getattr(kind, '__mro__', ())}
     return parents - BY_ORDER if parents & BY_NAME else parents
+
+
+def _delivers_label_map(dataset: Any) -> bool:
+    """Tell whether the first sample of a data set has a label map; a pipeline that fails is reported elsewhere."""
+    if not isinstance(dataset, BaseDataset) or not len(dataset):
+        return True
+    with suppress(Exception), keeping_random_state():
+        return 'gt_sem_seg' in dataset.prepare_data(0)['data_samples']
+    return True
 
 
 def _lists_images(dataset: Any) -> bool:

@@ -12,6 +12,7 @@ from mmengine.registry import init_default_scope
 from mmseg.datasets import BaseSegDataset
 from PIL import Image
 
+from mask_dino.datasets.checks.evaluators import check_evaluator
 from mask_dino.datasets.checks.label_maps import check_same_labels, read_codes
 from mask_dino.datasets.checks.loaders import check_loaders
 from mask_dino.messages import error_messages
@@ -179,3 +180,18 @@ def test_masks_of_0_and_255_are_not_taken_for_classes(folder):
         cv2.imwrite(str(folder / f'maps/{index}.png'), mask)
     [message] = problems(folder)
     assert 'class a and ignored pixels only' in message and '0 and 255' in message
+
+
+def test_a_metric_of_label_maps_needs_a_pipeline_that_loads_them(folder):
+    init_default_scope('mmseg')
+    loading, annotations = dict(type='LoadImageFromFile'), dict(type='LoadAnnotations')
+    packing = dict(type='PackSegInputs')
+    prefix = dict(img_path='images', seg_map_path='maps')
+    settings = dict(data_root=str(folder), data_prefix=prefix, metainfo=META, test_mode=True)
+    metric = dict(type='IoUMetric', iou_metrics=['mIoU'])
+    without = BaseSegDataset(pipeline=[loading, packing], **settings)
+    (finding,) = check_evaluator('val_dataloader', without, metric, 'mmseg')
+    assert 'val_evaluator: IoUMetric' in finding.message
+    assert 'samples of val_dataloader have none' in finding.message
+    complete = BaseSegDataset(pipeline=[loading, annotations, packing], **settings)
+    assert check_evaluator('val_dataloader', complete, metric, 'mmseg') == []
