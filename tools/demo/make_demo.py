@@ -31,8 +31,8 @@ WEIGHTS = WORK_DIR / 'weights.pth'
 BACKBONE = WORK_DIR / 'backbone.pth'
 BACKBONE_LOG = WORK_DIR / 'backbone.log'
 BACKBONE_STEPS = 2000
-STEPS = 1800
-BATCH_SIZE = 2  # many small steps learn more than few large ones
+STEPS = 1200
+PROCESSES = 2
 BACKBONE_RATE = (
     0.3  # of the learning rate, or the detector's first steps would destroy what the backbone knows
 )
@@ -78,6 +78,7 @@ def train_backbone() -> None:
     if BACKBONE.exists() or WEIGHTS.exists():
         return
     command = [sys.executable, 'tools/misc/pretrain_backbone.py', str(CONFIG), str(BACKBONE)]
+    # One process: a second core is busy with the images.
     command += ['--processes', '1', '--steps', str(BACKBONE_STEPS)]
     run_training(command, BACKBONE_LOG)
 
@@ -87,19 +88,19 @@ def train(config: Config) -> None:
     if WEIGHTS.exists():
         say('3/5', f'Training: done already. To train again: rm -r {WORK_DIR}')
         return
-    arguments = ['tools/train.py', str(CONFIG), '--work-dir', str(WORK_DIR), '--resume']
-    arguments += ['--cfg-options', *list_settings(config)]
-    say('3/5', f'Training: python {" ".join(arguments)}')
-    run_training([sys.executable, *arguments], LOG)
+    command = ['tools/dist_train.sh', str(CONFIG), str(PROCESSES)]
+    command += ['--work-dir', str(WORK_DIR), '--resume', '--cfg-options', *list_settings(config)]
+    say('3/5', f'Training: {" ".join(command)}')
+    run_training(command, LOG)
     shutil.copyfile(WORK_DIR / f'iter_{STEPS}.pth', WEIGHTS)
 
 
 def list_settings(config: Config) -> list[str]:
-    """Return the settings of a short training that starts from the trained backbone."""
+    """Return the settings of a training in several processes that starts from the trained backbone."""
     init_cfg = 'model.backbone.init_cfg'
     last_schedule = len(config.param_scheduler) - 1
     return [
-        f'train_dataloader.batch_size={BATCH_SIZE}',
+        f'train_dataloader.batch_size={config.train_dataloader.batch_size // PROCESSES}',
         f'train_cfg.max_iters={STEPS}',
         f'param_scheduler.{last_schedule}.end={STEPS}',
         # A few tests on the way, which take seconds, give the curves of the metrics.
@@ -113,8 +114,8 @@ def list_settings(config: Config) -> list[str]:
 
 def run_training(command: list[str], log_file: Path) -> None:
     """Run a training, and show its progress; end with its errors if it fails."""
-    # A model of this size gains nothing from a second thread. The loader process has the other core.
-    environment = os.environ | dict(OMP_NUM_THREADS='1')
+    # On few cores, two processes with one thread each are faster than two threads, also if other programs run.
+    environment = os.environ | dict(PYTHON=sys.executable, OMP_NUM_THREADS='1')
     process = subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
