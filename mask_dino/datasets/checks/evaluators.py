@@ -198,7 +198,9 @@ def _delivers_label_map(dataset: Any) -> bool:
     if not isinstance(dataset, BaseDataset) or not len(dataset):
         return True
     with suppress(Exception), keeping_random_state():
-        return 'gt_sem_seg' in dataset.prepare_data(0)['data_samples']
+        samples = dataset.prepare_data(0)['data_samples']
+        first = samples[0] if isinstance(samples, list) else samples  # a list with augmentations
+        return 'gt_sem_seg' in first
     return True
 
 

@@ -193,5 +193,8 @@ def test_a_metric_of_label_maps_needs_a_pipeline_that_loads_them(folder):
     (finding,) = check_evaluator('val_dataloader', without, metric, 'mmseg')
     assert 'val_evaluator: IoUMetric' in finding.message
     assert 'samples of val_dataloader have none' in finding.message
-    complete = BaseSegDataset(pipeline=[loading, annotations, packing], **settings)
-    assert check_evaluator('val_dataloader', complete, metric, 'mmseg') == []
+    sizes = [dict(type='Resize', scale_factor=factor, keep_ratio=True) for factor in (0.5, 1.0)]
+    augmented = dict(type='TestTimeAug', transforms=[sizes, [annotations], [packing]])
+    for rest in ([annotations, packing], [augmented]):
+        complete = BaseSegDataset(pipeline=[loading, *rest], **settings)
+        assert check_evaluator('val_dataloader', complete, metric, 'mmseg') == []
