@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 from mmengine.dist import get_rank
 from torch.utils.data import BatchSampler, DataLoader
 
-from ..hooks.resume_state import RandomState, seed_generators
+from ..random_state import keeping_random_state, seed_generators
 
 
 class SkippingIterator:
@@ -39,12 +39,9 @@ class SeededBatch(list[int]):
         self.entropy = entropy
 
     def __iter__(self) -> Iterator[int]:
-        state = RandomState.capture()
-        seed_generators(self.entropy)
-        try:
+        with keeping_random_state():
+            seed_generators(self.entropy)
             yield from self[:]
-        finally:
-            state.restore()
 
     def __reduce__(self) -> tuple:
         return SeededBatch, (self[:], self.entropy)

@@ -19,7 +19,7 @@ from torch.utils.data import BatchSampler, DataLoader
 from mask_dino.checkpoints import CheckpointError, load_checkpoint_safely
 from mask_dino.cli.runner import ResumableRunner, end_with_parent, read_start
 from mask_dino.cli.seeded_batches import SeededBatch, SeededBatchSampler, seed_batches
-from mask_dino.hooks.resume_state import RandomState, seed_generators
+from mask_dino.random_state import RandomState, seed_generators
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,9 @@ from mmengine.dataset import BaseDataset, ConcatDataset
 from mmengine.runner import Runner
 
 from mask_dino.checkpoints import load_checkpoint_safely
-from mask_dino.hooks.resume_state import RandomState, annotation_files
+from mask_dino.hooks.resume_state import annotation_files
 from mask_dino.messages import DataError
+from mask_dino.random_state import RandomState
 
 END = {'param_scheduler.1.end': 100}
 """Without it, mmengine lets a schedule end with the training, so that a longer training has another schedule."""

@@ -11,9 +11,9 @@ from mmengine.registry import METRICS
 
 from ...evaluation.figure_names import build_metric, list_figures
 from ...messages import DataError, Finding, error, first_few, is_url, warning
+from ...random_state import keeping_random_state
 from .config import leaf_datasets
 from .evaluator_files import check_delivered_truth, check_delivery, check_evaluator_file
-from .statistics import keeping_random_state
 
 BY_ORDER = {'CocoMetric', 'CocoPanopticMetric'}
 """Metrics that number the classes in the order of their file."""

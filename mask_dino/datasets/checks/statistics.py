@@ -1,14 +1,10 @@
 """Counts the images and the objects of a data set, and checks its image files."""
 
 import os
-import random
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
-import torch
 from mmengine.dataset import BaseDataset
 
 from ...messages import (
@@ -22,11 +18,14 @@ from ...messages import (
     spread_evenly,
     warning,
 )
+from ...random_state import keeping_random_state
 from .config import leaf_datasets
 from .images import check_depth, check_presence, image_problem
 
 HEADERS = 2000
 """Images of a data set, evenly spread, whose headers are read beforehand; the others are checked when loaded."""
+SAMPLES = 20
+"""Images of a data set, evenly spread, of which one must pass the pipeline."""
 
 
 class Survey(NamedTuple):
@@ -125,22 +124,6 @@ def check_objects(loader: str, dataset: Any, summary: Survey, is_compared: bool)
         message = f'{loader}: {file} has no object of {first_few(absent)}: such classes will not be learnt'
         findings.append(warning(message))
     return findings
-
-
-SAMPLES = 20
-"""Images of a data set, evenly spread, of which one must pass the pipeline."""
-
-
-@contextmanager
-def keeping_random_state() -> Iterator[None]:
-    """Draw random numbers in the body of the statement without an effect on those that follow."""
-    python, numpy, torch_cpu = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-        torch.set_rng_state(torch_cpu)
 
 
 def check_samples(loader: str, dataset: BaseDataset) -> list[Finding]:

@@ -11,14 +11,14 @@ from ...messages import Finding, error, plural, warning
 from .components import type_problems
 from .loops import is_infinite
 
-COUNTS = {
-    'train_cfg.max_iters': 1,
-    'train_cfg.max_epochs': 1,
-    'train_cfg.val_interval': 1,
-    'optim_wrapper.accumulative_counts': 1,
-    'default_hooks.logger.interval': 1,
-}
-"""Settings that are whole numbers, and their smallest values."""
+COUNTS = (
+    'train_cfg.max_iters',
+    'train_cfg.max_epochs',
+    'train_cfg.val_interval',
+    'optim_wrapper.accumulative_counts',
+    'default_hooks.logger.interval',
+)
+"""Settings that are whole numbers, 1 or more."""
 MAX_RATE = 1e6
 """With a larger learning rate or weight decay, weights are infinite after a few steps."""
 RATES = ('lr', 'weight_decay', 'momentum', 'eps')
@@ -75,11 +75,11 @@ def is_number(value: Any) -> TypeGuard[int | float]:
 
 
 def _count_problems(config: Mapping) -> Iterator[str]:
-    for place, smallest in COUNTS.items():
+    for place in COUNTS:
         value = look_up(config, place)
-        is_count = is_number(value) and isinstance(value, int) and value >= smallest
+        is_count = is_number(value) and isinstance(value, int) and value >= 1
         if value is not None and not is_count:
-            yield f'{place} is {value!r}. Write a whole number, {smallest} or more.'
+            yield f'{place} is {value!r}. Write a whole number, 1 or more.'
     seed = look_up(config, 'randomness.seed')
     is_seed = is_number(seed) and isinstance(seed, int) and 0 <= seed < 2**32
     if seed is not None and not is_seed:
