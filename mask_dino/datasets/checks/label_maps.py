@@ -1,6 +1,7 @@
 """Label maps of semantic segmentation that do not fit their images or classes."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import mmcv
@@ -80,7 +81,35 @@ def check_label_maps(loader: str, dataset: Any, decode: bool) -> list[Finding]:
         for noun, problems in (('image', unread), ('label map', unusable))
         if problems
     ]
-    return findings or list(summarise(loader, len(dataset), names, reports))
+    findings = findings or list(summarise(loader, len(dataset), names, reports))
+    return findings + check_unused_maps(loader, dataset)
+
+
+def check_unused_maps(loader: str, dataset: Any) -> list[Finding]:
+    """Report label maps whose name no image has: mmseg uses the images of a folder that end in ``img_suffix``."""
+    image_folder, map_folder = (
+        Path(dataset.data_prefix.get(key) or '') for key in ('img_path', 'seg_map_path')
+    )
+    lists_its_images = dataset.ann_file and not Path(dataset.ann_file).is_dir()
+    if lists_its_images or not (image_folder.is_dir() and map_folder.is_dir()):
+        return []
+    images = _names_without_suffix(image_folder, dataset.img_suffix)
+    maps = _names_without_suffix(map_folder, dataset.seg_map_suffix)
+    unused = sorted(name + dataset.seg_map_suffix for name in maps - images)
+    if not unused:
+        return []
+    count = f'{plural(len(unused), "label map")} of {len(maps)}'
+    message = (
+        f'{loader}: {count} in {map_folder} not used: {first_few(unused, 2)}. '
+        f'{image_folder} has no image of the same name that ends in {dataset.img_suffix!r}. '
+    )
+    return [warning(f'{message}Add the images, or set img_suffix to the suffix of all images.')]
+
+
+def _names_without_suffix(folder: Path, suffix: str) -> set[str]:
+    """Return the names of the files of a folder that have a suffix, without it and relative to the folder."""
+    files = (str(path.relative_to(folder)) for path in folder.rglob(f'*{suffix}'))
+    return {name.removesuffix(suffix) for name in files}
 
 
 def _check_absence(loader: str, infos: Sequence[Mapping]) -> list[Finding]:

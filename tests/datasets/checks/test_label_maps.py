@@ -2,6 +2,7 @@
 
 import gzip
 import re
+import shutil
 from logging import INFO, WARNING
 from pathlib import Path
 
@@ -134,6 +135,21 @@ def test_maps_that_are_nearly_all_ignored_are_named(folder):
     for index in (0, 2):
         cv2.imwrite(str(folder / f'maps/{index}.png'), ignored)
     assert 'nothing to learn from' in problems(folder)[0]
+
+
+def test_label_maps_without_an_image_are_named(folder):
+    (folder / 'images/1.jpg').rename(folder / 'images/1.png')
+    (folder / 'maps/deep').mkdir()
+    shutil.copy(folder / 'maps/2.png', folder / 'maps/deep/2.png')
+    messages = [finding.message for finding in findings(folder) if finding.level == WARNING]
+    (unused,) = [message for message in messages if 'not used' in message]
+    assert re.search(r"2 label maps of 4 .*1\.png.*deep/2\.png.*'\.jpg'.*img_suffix", unused)
+
+
+def test_a_list_of_images_may_leave_label_maps_out(folder):
+    (folder / 'train.txt').write_text('0\n2\n')
+    found = findings(folder, ann_file='train.txt')
+    assert not [finding for finding in found if 'not used' in finding.message]
 
 
 def test_training_without_maps_is_refused(folder):
