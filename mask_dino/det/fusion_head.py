@@ -81,7 +81,7 @@ class MaskDINOFusionHead(BasePanopticFusionHead):
         return results
 
     def choose_makers(self) -> dict[str, Maker]:
-        """Return what makes each kind of result that ``test_cfg`` switches on."""
+        """Return the method that makes each kind of result that ``test_cfg`` switches on."""
         cfg = self.test_cfg
         makers: dict[str, Maker] = {}
         if cfg.instance_on:
@@ -108,8 +108,8 @@ class MaskDINOFusionHead(BasePanopticFusionHead):
         """Return the pairs of query and thing class that become instances, from logits (Q, num_classes)."""
         max_pairs = self.test_cfg.max_per_image
         if self.test_cfg.rank_things_alone:
-            of_things = logits[:, : self.num_things_classes]
-            return select_best_pairs(of_things, max_pairs)
+            thing_logits = logits[:, : self.num_things_classes]
+            return select_best_pairs(thing_logits, max_pairs)
         pairs = select_best_pairs(logits, max_pairs)
         is_thing = pairs.labels < self.num_things_classes
         return pairs.where(is_thing)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
-from ..ops.exported import single_operations
+from ..ops.tracing import single_operations
 from ..runtime import ModelInfo, Network, OnnxNetwork
 from ..runtime.metadata import KEY, InputRule, ModelFileError, read_info
 from ..runtime.network import Outputs

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from onnxscript import opset18 as op
 
-from ..ops import exported  # noqa: F401 defines the operations of torch.ops.mask_dino
+from ..ops import tracing  # noqa: F401 defines the operations of torch.ops.mask_dino
 
 aten = torch.ops.aten
 
@@ -99,4 +99,4 @@ TRANSLATIONS: dict[Callable, Callable] = {
     aten.rsub.Scalar: lambda values, number: op.Sub(number, values),
     aten.__and__.Tensor: lambda first, second: op.And(first, second),
 }
-"""The keys are what :mod:`mask_dino.ops.exported` and torch.export write."""
+"""The keys are what :mod:`mask_dino.ops.tracing` and torch.export write."""

@@ -74,7 +74,7 @@ class LayerRecorder:
         if self.mask_features is None:
             raise RuntimeError('LayerRecorder: the head was not called inside of the context')
         # One layer at a time, as in inference: equal operations give equal values.
-        layers = [self.head.prediction.read(queries) for queries in self.queries]
+        layers = [self.head.prediction.predict_refined(queries) for queries in self.queries]
         return LayerRecord(self.mask_features, self.encoder, layers, self.points, self.weights)
 
     def _record_features(self, module: nn.Module, inputs: tuple, output: Any) -> None:

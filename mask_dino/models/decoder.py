@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ..ops.transformer_layers import LayerSizes, apply_layer, build_decoder_layers
 from ..structures import Memory, Queries
-from .prediction import PredictionHead, box_branch
+from .prediction import PredictionHead, build_box_branch
 
 
 @MODELS.register_module()
@@ -55,7 +55,7 @@ class MaskDINODecoder(nn.Module):
         sizes = LayerSizes(embed_dims, num_levels, feedforward_channels, num_heads, num_points)
         self.layers = build_decoder_layers(num_layers, sizes)
         num_branches = num_layers - 1 if separate_box_branches else 0
-        self.box_embeds = nn.ModuleList(box_branch(embed_dims) for _ in range(num_branches))
+        self.box_embeds = nn.ModuleList(build_box_branch(embed_dims) for _ in range(num_branches))
         self.ref_point_head = MLP(2 * embed_dims, embed_dims, embed_dims, 2)
         for layer in self.ref_point_head.layers:
             nn.init.xavier_uniform_(layer.weight)
@@ -78,7 +78,7 @@ class MaskDINODecoder(nn.Module):
         content = queries.content
         boxes = reference = queries.reference.sigmoid()
         refined = []
-        for layer, box_embed in zip(self.layers, self.branches(head), strict=True):
+        for layer, box_embed in zip(self.layers, self.box_branches(head), strict=True):
             content = self.attend(layer, content, boxes, memory, attn_mask)
             normed = head.norm(content)
             box = inverse_sigmoid(reference) + box_embed(normed)
@@ -88,7 +88,7 @@ class MaskDINODecoder(nn.Module):
             boxes = reference.detach()
         return refined
 
-    def branches(self, head: PredictionHead) -> list[nn.Module]:
+    def box_branches(self, head: PredictionHead) -> list[nn.Module]:
         """Return the box branch of each layer."""
         if self.separate_box_branches:
             return [*self.box_embeds, head.box_embed]
@@ -111,11 +111,11 @@ class MaskDINODecoder(nn.Module):
         return apply_layer(layer, self.with_cp, content, position, boxes, memory, attn_mask)
 
 
-def concatenate(first: Queries, second: Queries) -> Queries:
+def join_queries(first: Queries, second: Queries) -> Queries:
     """Join two sets of queries of the same batch."""
     return Queries(*(torch.cat(pair, 1) for pair in zip(first, second, strict=True)))
 
 
-def stack(queries: list[Queries]) -> Queries:
+def stack_queries(queries: list[Queries]) -> Queries:
     """Stack the queries of several layers, so that one call predicts for all of them."""
     return Queries(*(torch.stack(fields) for fields in zip(*queries, strict=True)))

@@ -53,12 +53,11 @@ class UnifiedDenoising(nn.Module):
         # Queries that fill up images with fewer objects are zero, and visible to the others, as in the original.
         counts = torch.tensor([len(t.labels) for t in targets])
         counts = counts.to(labels.device, non_blocking=True)
-        valid = (torch.arange(size, device=labels.device) < counts[:, None]).repeat(1, groups)[
-            ..., None
-        ]
+        valid = torch.arange(size, device=labels.device) < counts[:, None]  # (B, size)
+        valid = valid.repeat(1, groups)[..., None]  # (B, D, 1)
         return Denoising(
             Queries(content * valid, reference * valid),
-            attention_mask(size, groups, num_matching, labels.device),
+            make_attention_mask(size, groups, num_matching, labels.device),
             [_matches(len(t.labels), size, groups, labels.device) for t in targets],
         )
 
@@ -70,11 +69,13 @@ class UnifiedDenoising(nn.Module):
 
     def jitter(self, boxes: Tensor) -> Tensor:
         """Shift and scale cxcywh boxes (..., 4) by uniform noise, clamped to the image."""
-        reach = torch.cat((boxes[..., 2:] / 2, boxes[..., 2:]), -1) * self.noise_scale
-        return (boxes + reach * (2 * torch.rand_like(boxes) - 1)).clamp(0, 1)
+        sides = boxes[..., 2:]
+        largest_change = torch.cat((sides / 2, sides), -1) * self.noise_scale
+        noise = 2 * torch.rand_like(boxes) - 1
+        return (boxes + largest_change * noise).clamp(0, 1)
 
 
-def attention_mask(size: int, groups: int, num_matching: int, device: torch.device) -> Tensor:
+def make_attention_mask(size: int, groups: int, num_matching: int, device: torch.device) -> Tensor:
     """Return the mask (D + Q, D + Q), True where blocked: a group sees itself and the matching queries only."""
     group = torch.arange(groups, device=device).repeat_interleave(size)
     group = torch.cat((group, group.new_full((num_matching,), -1)))
@@ -88,6 +89,7 @@ def _tile(values: list[Tensor], size: int, groups: int) -> Tensor:
 
 
 def _matches(count: int, size: int, groups: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the indices (1, M) of the denoising queries that are no padding, and of the targets they are made of."""
     target = torch.arange(count, device=device).repeat(groups)
     offset = torch.arange(groups, device=device).repeat_interleave(count) * size
     return (target + offset)[None], target[None]

@@ -8,7 +8,7 @@ from mmengine.model import BaseModule
 from torch import Tensor
 
 from ..structures import Outputs, Predictions, QueryPredictions, Targets
-from .decoder import concatenate, stack
+from .decoder import join_queries, stack_queries
 from .prediction import PredictionHead
 
 
@@ -66,11 +66,11 @@ class MaskDINOHead(BaseModule):
         self.encoder_prediction = (
             deepcopy(self.prediction) if self.queries.separate_branches else None
         )
-        self.check()
+        self.check_anchor_sizes()
         if not self.criterion.uses_masks:
             self.freeze_masks()
 
-    def check(self) -> None:
+    def check_anchor_sizes(self) -> None:
         """Compare the number of anchor sizes with the number of encoder levels.
 
         Raises:
@@ -112,9 +112,10 @@ class MaskDINOHead(BaseModule):
         queries, encoder = self.queries(memory, token_prediction, mask_features)
         noised = self.denoising(targets, queries.content.shape[1])
         num_denoising = noised.queries.content.shape[1]
-        queries = concatenate(noised.queries, queries)  # (B, D + Q, ...)
+        queries = join_queries(noised.queries, queries)  # (B, D + Q, ...)
         refined = self.decoder(queries, memory, self.prediction, noised.attn_mask)
-        layers = self.prediction.read(stack([queries, *refined]))  # (S, B, D + Q, ...)
+        queries_of_layers = stack_queries([queries, *refined])  # (S, B, D + Q, ...)
+        layers = self.prediction.predict_refined(queries_of_layers)
         denoising, matching = layers.split(num_denoising)
         return Outputs(mask_features, matching, encoder, denoising, noised.matches)
 
@@ -137,5 +138,5 @@ class MaskDINOHead(BaseModule):
         token_prediction = self.encoder_prediction or self.prediction
         queries, _ = self.queries(memory, token_prediction, mask_features)
         refined = self.decoder(queries, memory, self.prediction)
-        predictions: Predictions = self.prediction.read(refined[-1])
+        predictions: Predictions = self.prediction.predict_refined(refined[-1])
         return predictions, mask_features

@@ -64,11 +64,11 @@ class HybridMatcher:
         """
         self.num_calls += 1
         costs = []
-        for image, target in enumerate(targets):
-            of_image = Predictions(*(x[:, image].float() for x in predictions))  # (S, Q, ...)
-            costs.append(self.costs(of_image, mask_features[image], target, num_boxed_classes))
+        for index, target in enumerate(targets):
+            image = Predictions(*(x[:, index].float() for x in predictions))  # (S, Q, ...)
+            costs.append(self.costs(image, mask_features[index], target, num_boxed_classes))
         device = mask_features.device
-        return [self.assign(self.finite(cost), device) for cost in _move_to_host(costs)]
+        return [self.assign(self.replace_nonfinite(c), device) for c in _move_to_host(costs)]
 
     def costs(
         self, predictions: Predictions, features: Tensor, target: Targets, num_boxed_classes: int
@@ -87,17 +87,17 @@ class HybridMatcher:
         costs = []
         for logits, boxes, mask_embed in zip(*parts, strict=True):
             part = Predictions(logits, boxes, mask_embed)
-            costs.append(self.cost(part, features_at_points, truth, has_box))
+            costs.append(self.costs_of_part(part, features_at_points, truth, has_box))
         return torch.cat(costs).unflatten(0, predictions.logits.shape[:2])
 
-    def cost(
+    def costs_of_part(
         self,
         predictions: Predictions,
         features_at_points: Tensor | None,
         truth: InstanceData,
         has_box: Tensor,
     ) -> Tensor:
-        """Return the cost matrix (Q, N) of predictions (Q, ...), given mask features (C, P) at points."""
+        """Return the costs (Q, N) of some predictions (Q, ...), given mask features (C, P) at points."""
         predicted = InstanceData(
             scores=predictions.logits, bboxes=bbox_cxcywh_to_xyxy(predictions.boxes)
         )
@@ -109,17 +109,17 @@ class HybridMatcher:
         # A constant column does not change the assignment, so targets without boxes get zero box cost.
         return total + box_total * has_box
 
-    def finite(self, costs: Tensor) -> Tensor:
+    def replace_nonfinite(self, costs: Tensor) -> Tensor:
         """Replace costs (S, Q, N) that are not finite by the largest finite one, so that matching never fails."""
         is_finite = costs.isfinite()
         if is_finite.all():
             return costs
         self.num_nonfinite += int((~is_finite).sum())
-        self.warn()
+        self.warn_of_nonfinite()
         largest = costs[is_finite].max() if is_finite.any() else costs.new_zeros(())
         return torch.where(is_finite, costs, largest)
 
-    def warn(self) -> None:
+    def warn_of_nonfinite(self) -> None:
         """Log the count of costs that are not finite, once in `WARNING_INTERVAL` steps."""
         if self.num_calls < self.next_warning:
             return

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ..structures import Predictions, Queries
 
 
-def box_branch(embed_dims: int) -> MLP:
+def build_box_branch(embed_dims: int) -> MLP:
     """Return a branch that refines references; it starts with zeros, so that every box starts as its reference."""
     branch = MLP(embed_dims, embed_dims, 4, 3)
     nn.init.zeros_(branch.layers[-1].weight)
@@ -32,7 +32,7 @@ class PredictionHead(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(embed_dims)
         self.class_embed = nn.Linear(embed_dims, num_logits)
-        self.box_embed = box_branch(embed_dims)
+        self.box_embed = build_box_branch(embed_dims)
         self.mask_embed = MLP(embed_dims, embed_dims, embed_dims, 3)
         if prior_prob is not None:
             nn.init.constant_(self.class_embed.bias, -math.log((1 - prior_prob) / prior_prob))
@@ -40,10 +40,10 @@ class PredictionHead(nn.Module):
     def forward(self, queries: Queries) -> Predictions:
         """Predict for queries (B, Q, ...), with the reference refined by the box branch as the box."""
         reference = queries.reference + self.box_embed(queries.content)
-        return self.read(Queries(queries.content, reference))
+        return self.predict_refined(Queries(queries.content, reference))
 
-    def read(self, queries: Queries) -> Predictions:
-        """Predict with the reference itself as the box.
+    def predict_refined(self, queries: Queries) -> Predictions:
+        """Predict for queries (B, Q, ...) whose reference is already refined: it is the box.
 
         The content is normalised here even if a decoder layer has normalised it already. The original does so, and
         its weights depend on it.

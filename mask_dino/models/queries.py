@@ -8,8 +8,8 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from ..boxes import masks_to_boxes, token_centers
-from ..ops.exported import select_highest, select_highest_once, wants_single_operations
 from ..ops.stray_pixels import remove_stray_pixels
+from ..ops.tracing import select_highest, select_highest_once, wants_single_operations
 from ..structures import Memory, Predictions, Queries
 from .prediction import PredictionHead
 

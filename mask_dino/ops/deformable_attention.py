@@ -1,5 +1,6 @@
 """Multi-scale deformable attention on any device, in training and in export."""
 
+import logging
 import math
 from functools import cache
 
@@ -10,10 +11,15 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from ..structures import Memory
-from .compiled import sample_sparse_once
-from .exported import flatten_sizes, is_exporting, sample_levels_once, wants_single_operations
 from .grid_sampling import sample_grid
 from .sparse_sampling import sample_sparse
+from .tracing import (
+    flatten_sizes,
+    is_exporting,
+    sample_levels_once,
+    sample_sparse_once,
+    wants_single_operations,
+)
 
 IM2COL_STEP = 64
 """Images that mmcv's kernel samples at once."""
@@ -85,7 +91,7 @@ class DeformableAttention(nn.Module):
         return output
 
     def choose_points(
-        self, located: Tensor, reference: Tensor, spatial_shapes: Tensor
+        self, positioned: Tensor, reference: Tensor, spatial_shapes: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return locations (B, Q, heads, V, points, 2) and weights (B, Q, heads, V, points) for queries (B, Q, C).
 
@@ -93,16 +99,16 @@ class DeformableAttention(nn.Module):
         """
         points = (self.num_levels, self.num_points)
         if reference.shape[-1] == 2:
-            locations = self.locate_around_points(located, reference, spatial_shapes)
+            locations = self.locate_around_points(positioned, reference, spatial_shapes)
         else:
-            locations = self.locate_around_boxes(located, reference.float())
-        weights = self.attention_weights(located).float()
+            locations = self.locate_around_boxes(positioned, reference.float())
+        weights = self.attention_weights(positioned).float()
         weights = weights.unflatten(-1, (self.num_heads, -1))
         weights = weights.softmax(-1)  # over the points of all levels
         return locations, weights.unflatten(-1, points)
 
     def locate_around_points(
-        self, located: Tensor, reference: Tensor, spatial_shapes: Tensor
+        self, positioned: Tensor, reference: Tensor, spatial_shapes: Tensor
     ) -> Tensor:
         """Return locations (B, Q, heads, V, points, 2) around points (B, Q, V, 2); offsets are in pixels.
 
@@ -116,19 +122,19 @@ class DeformableAttention(nn.Module):
         layer = self.sampling_offsets
         weight = layer.weight / divisor[:, None]
         bias = layer.bias / divisor
-        offsets = F.linear(located, weight, bias).float()
+        offsets = F.linear(positioned, weight, bias).float()
         offsets = offsets.unflatten(-1, (self.num_heads, -1))  # (B, Q, heads, V * points * 2)
         points = reference[:, :, :, None]  # (B, Q, V, 1, 2)
         repeated = points.expand(-1, -1, *shape[1:]).flatten(2)
         locations = repeated[:, :, None] + offsets
         return locations.unflatten(-1, shape[1:])
 
-    def locate_around_boxes(self, located: Tensor, reference: Tensor) -> Tensor:
+    def locate_around_boxes(self, positioned: Tensor, reference: Tensor) -> Tensor:
         """Return locations (B, Q, heads, V, points, 2) around boxes (B, Q, V, 4).
 
         An offset of ``num_points`` is half a box.
         """
-        offsets = self.sampling_offsets(located).float()
+        offsets = self.sampling_offsets(positioned).float()
         offsets = offsets.unflatten(-1, (self.num_heads, self.num_levels, self.num_points, 2))
         boxes = reference[:, :, None, :, None]  # (B, Q, 1, V, 1, 4)
         center = boxes[..., :2]
@@ -193,6 +199,6 @@ def has_kernel(device: torch.device) -> bool:
         'results. To make it fast, build mmcv from source on this machine with the compiler of the device (for NVIDIA: '
         'nvcc and FORCE_CUDA=1)',
         logger='current',
-        level=30,
+        level=logging.WARNING,
     )
     return False

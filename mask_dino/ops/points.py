@@ -122,7 +122,7 @@ def sample_features(features: Tensor, points: Tensor) -> Tensor:
     serve every query: sampled masks are ``mask_embed @ sampled features``. On a CPU, a weighted sum of whole rows is
     many times as fast as ``grid_sample``, which goes through the channels one by one.
     """
-    corners = Corners.of(points, features.shape[-2:])
+    corners = Corners.around(points, features.shape[-2:])
     rows = features.flatten(1).T.contiguous()  # (h * w, C)
     weight = corners.weight.type_as(rows)
     values = F.embedding_bag(corners.pixel, rows, per_sample_weights=weight, mode='sum')  # (P, C)
@@ -134,7 +134,7 @@ def sample_masks(masks: Tensor, points: Tensor) -> Tensor:
 
     Four look-ups per point instead of ``grid_sample``, which would need a float copy of every mask.
     """
-    corners = Corners.of(points, masks.shape[-2:])
+    corners = Corners.around(points, masks.shape[-2:])
     pixels = masks.flatten(1)  # (N, H * W)
     values = points.new_zeros(masks.shape[0], points.shape[0])
     for corner in range(4):
@@ -151,7 +151,7 @@ class Corners(NamedTuple):
     weight: Tensor  # (P, 4) of bilinear interpolation, zero outside of the map
 
     @classmethod
-    def of(cls, points: Tensor, size: torch.Size) -> 'Corners':
+    def around(cls, points: Tensor, size: torch.Size) -> 'Corners':
         """Find the corners of points (P, 2), xy in [0, 1], in a map of ``size`` (h, w)."""
         height, width = size
         x, y = points.unbind(-1)

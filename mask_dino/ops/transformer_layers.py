@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from ..messages import DataError
 from ..structures import Memory
 from .deformable_attention import DeformableAttention
-from .exported import CAN_DEFINE_OPERATIONS, is_exporting
+from .tracing import CAN_DEFINE_OPERATIONS, is_exporting
 
 MAX_TOKENS = 512
 """Tokens of an image that a feed-forward network takes at once on a CPU; changes no value."""
@@ -118,8 +118,10 @@ class SelfAttention(nn.Module):
             position: (B, Q, C), added to the content where queries are compared.
             attn_mask: (Q, Q) bool, True where attention is blocked.
         """
-        located = content + position
-        attended, _ = self.attn(located, located, content, attn_mask=attn_mask, need_weights=False)
+        positioned = content + position
+        attended, _ = self.attn(
+            positioned, positioned, content, attn_mask=attn_mask, need_weights=False
+        )
         output: Tensor = content + attended
         return output
 

@@ -17,6 +17,8 @@ class Segments(NamedTuple):
 
 
 class _Owners(NamedTuple):
+    """What the competition for the pixels of one image gives, for N pairs."""
+
     pair: Tensor  # (height, width) int64: the pair whose mask is the strongest
     inside: Tensor  # (height, width) bool: whether the pixel lies inside the mask of this pair
     areas: Tensor  # (N,) int64: pixels of each mask, before the competition

@@ -13,8 +13,8 @@ from torch.export import Dim
 
 from mask_dino.export.onnx_file import convert_types, mixes_types, replace_mutations, translate
 from mask_dino.export.translations import TRANSLATIONS
-from mask_dino.ops.exported import sample_levels_once, select_highest_once
 from mask_dino.ops.grid_sampling import sample_grid
+from mask_dino.ops.tracing import sample_levels_once, select_highest_once
 
 
 class Operations(nn.Module):

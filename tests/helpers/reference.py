@@ -95,7 +95,7 @@ def compute(
     mask_features, memory = head.pixel_decoder(feats)
     queries, encoder = head.queries(memory, head.prediction, mask_features)
     refined = head.decoder(queries, memory, head.prediction)
-    layers = [head.prediction.read(queries) for queries in (queries, *refined)]
+    layers = [head.prediction.predict_refined(queries) for queries in (queries, *refined)]
     last = model(**data, mode='tensor')
 
     arrays = dict(

@@ -3,7 +3,7 @@ import torch
 from helpers.tiny import NUM_CLASSES, random_targets
 from mmdet.models.layers.transformer.utils import inverse_sigmoid
 
-from mask_dino.models.denoising import UnifiedDenoising, attention_mask
+from mask_dino.models.denoising import UnifiedDenoising, make_attention_mask
 from mask_dino.structures import Targets
 
 
@@ -39,7 +39,7 @@ def test_matches_pair_each_copy_with_its_target(counts, generator):
 
 def test_groups_do_not_see_each_other():
     size, groups, matching = 3, 4, 5
-    blocked = attention_mask(size, groups, matching, torch.device('cpu'))
+    blocked = make_attention_mask(size, groups, matching, torch.device('cpu'))
     group = torch.cat((torch.arange(groups).repeat_interleave(size), torch.full((matching,), -1)))
     for i, row in enumerate(blocked):
         for j, hidden in enumerate(row):

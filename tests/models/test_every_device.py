@@ -62,7 +62,7 @@ def on_meta(monkeypatch):
     """Stand in for what needs values (the assignment) or a real device (autocast)."""
     monkeypatch.setattr(torch, 'autocast', lambda *_, **__: nullcontext())
     monkeypatch.setattr('mask_dino.models.matcher._move_to_host', lambda costs: costs)
-    monkeypatch.setattr(HybridMatcher, 'finite', lambda self, costs: costs)
+    monkeypatch.setattr(HybridMatcher, 'replace_nonfinite', lambda self, costs: costs)
     monkeypatch.setattr(HybridMatcher, 'assign', staticmethod(assign_in_order))
 
 

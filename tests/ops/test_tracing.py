@@ -1,4 +1,4 @@
-"""Compiled layers compute what the layers compute, for images of any size, and with the same names of parameters."""
+"""Parts that are single operations, and compiled layers: they compute the same, for images of any size."""
 
 import pytest
 import torch
@@ -6,7 +6,8 @@ from helpers.tiny import build, random_targets
 from torch._dynamo.utils import counters
 
 from mask_dino.messages import DataError
-from mask_dino.ops.compiled import sample_sparse_once
+from mask_dino.ops import tracing
+from mask_dino.ops.tracing import sample_sparse_once
 from mask_dino.ops.transformer_layers import compile_layers
 
 SIZES = [(64, 96), (96, 64), (128, 160)]
@@ -69,3 +70,17 @@ def test_options_that_torch_does_not_know_are_named(options):
 def test_a_model_without_layers_of_mask_dino_is_named():
     with pytest.raises(DataError, match='no Mask DINO; set compile=False'):
         compile_layers(torch.nn.Linear(1, 1), {})
+
+
+def double(values: torch.Tensor) -> torch.Tensor:
+    """Return twice the values."""
+    return values * 2
+
+
+def test_versions_of_torch_without_own_operations_compute_the_same(monkeypatch: pytest.MonkeyPatch):
+    values = torch.arange(3.0)
+    operation = tracing.define_operation('test_double', double, torch.empty_like)
+    monkeypatch.setattr(tracing, 'CAN_DEFINE_OPERATIONS', False)
+    function = tracing.define_operation('test_double', double, torch.empty_like)
+    assert function is double
+    torch.testing.assert_close(operation(values), function(values))

@@ -1,19 +1,21 @@
-"""Parts of the network that are single operations in the trace of an export.
+"""Parts of the network that are single operations where it is traced: for an export, and by torch.compile.
 
-The sizes of a trace are symbols, and the shape of every intermediate value is a formula of them. With the many values
-of the sampling, and with a number of queries that is a formula, a trace takes several times as long.
-:mod:`mask_dino.export` writes the operations of this module in operators of ONNX.
+- The sizes of the trace of an export are symbols, and the shape of every intermediate value is a formula of them. With
+  the many values of the sampling, and with a number of queries that is a formula, a trace takes several times as long.
+  :mod:`mask_dino.export` writes the operations of this module in operators of ONNX.
+- torch.compile cannot look into the sparse products by which a CPU samples.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from .grid_sampling import sample_grid
+from .sparse_sampling import differentiate_sparse, sample_sparse
 
 
 def is_exporting() -> bool:
@@ -66,7 +68,7 @@ def select_highest(scores: Tensor, count: int) -> Tensor:
     return scores.topk(min(count, scores.shape[1]), dim=1).indices
 
 
-def _sample_levels_fake(
+def _sample_fake(
     values: Tensor, sizes: Sequence[int], locations: Tensor, weights: Tensor
 ) -> Tensor:
     batch, _, heads, channels = values.shape
@@ -99,5 +101,49 @@ def define_operation(
     return operation
 
 
-sample_levels_once = define_operation('sample_levels', sample_levels, _sample_levels_fake)
+sample_levels_once = define_operation('sample_levels', sample_levels, _sample_fake)
 select_highest_once = define_operation('select_highest', select_highest, _select_highest_fake)
+
+
+def _sample_sparse(
+    values: Tensor, sizes: Sequence[int], locations: Tensor, weights: Tensor
+) -> Tensor:
+    with torch.no_grad():
+        return sample_sparse(values, pair_sizes(sizes), locations, weights)
+
+
+def _differentiate_sparse(
+    values: Tensor, sizes: Sequence[int], locations: Tensor, weights: Tensor, gradient: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    return differentiate_sparse(values, pair_sizes(sizes), locations, weights, gradient)
+
+
+def _differentiate_sparse_fake(
+    values: Tensor, sizes: Sequence[int], locations: Tensor, weights: Tensor, gradient: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    return (
+        values.new_empty(values.shape),
+        locations.new_empty(locations.shape),
+        weights.new_empty(weights.shape),
+    )
+
+
+def _keep_arguments(ctx: Any, inputs: tuple, output: Tensor) -> None:
+    values, ctx.sizes, locations, weights = inputs
+    ctx.save_for_backward(values, locations, weights)
+
+
+def _apply_gradient(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    values, locations, weights = ctx.saved_tensors
+    gradients = differentiate_sparse_once(values, ctx.sizes, locations, weights, gradient)
+    return gradients[0], None, *gradients[1:]
+
+
+sample_sparse_once = define_operation('sample_sparse', _sample_sparse, _sample_fake)
+differentiate_sparse_once = define_operation(
+    'differentiate_sparse', _differentiate_sparse, _differentiate_sparse_fake
+)
+if CAN_DEFINE_OPERATIONS:
+    torch.library.register_autograd(
+        'mask_dino::sample_sparse', _apply_gradient, setup_context=_keep_arguments
+    )
