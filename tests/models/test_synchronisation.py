@@ -84,7 +84,7 @@ def counted():
         return run
 
     with (
-        patch.object(HybridMatcher, 'finite', on_host(HybridMatcher.finite)),
+        patch.object(HybridMatcher, 'replace_nonfinite', on_host(HybridMatcher.replace_nonfinite)),
         patch.object(HybridMatcher, 'assign', staticmethod(on_host(HybridMatcher.assign))),
         patch('mask_dino.ops.deformable_attention.sample_sparse', on_host(sample_sparse)),
         patch.object(_SumPoints, 'backward', staticmethod(on_host(_SumPoints.backward))),
