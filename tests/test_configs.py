@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from mmdet.registry import DATASETS, MODELS, TRANSFORMS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -172,6 +173,17 @@ def test_trials_of_other_models_have_the_backbone_of_the_small_model():
         name: small.backbone[name] for name in small.backbone if name != 'init_cfg'
     }
     assert small.backbone.init_cfg is None
+
+
+def test_a_backbone_trained_in_one_framework_fits_the_other():
+    """Both frameworks have a ResNet, with defaults of their own."""
+    shapes = []
+    for scope, name in (('mmdet', 'maskdino_tiny'), ('mmseg', 'maskdino_tiny_semantic')):
+        backbone = Config.fromfile(f'configs/_base_/models/{name}.py').model.backbone
+        with torch.device('meta'):
+            weights = MODELS.build(backbone | {'_scope_': scope}).state_dict()
+        shapes.append({key: tuple(value.shape) for key, value in weights.items()})
+    assert shapes[0] == shapes[1]
 
 
 def test_classes_and_colours_of_shapes_are_those_of_the_generator():

@@ -9,6 +9,7 @@ model = dict(
     backbone=dict(
         depth=18,
         base_channels=24,
+        stem_channels=24,  # as in MMDetection, where a backbone can be trained first; MMSegmentation has 64
         norm_cfg=dict(type='BN', requires_grad=True),
         norm_eval=False,
         init_cfg=None,

@@ -45,7 +45,16 @@ PEERS = {
     'mask_rcnn-low': Trial('mask_rcnn.py', 0.01, 1.0),
     'mask_rcnn-high': Trial('mask_rcnn.py', 0.04, 1.0),
 }
-TRIALS = ABLATION | PEERS
+# Semantic segmentation under MMSegmentation.
+SEMANTIC = {
+    'semantic': Trial('semantic.py'),
+    'semantic_plain': Trial('semantic_plain.py'),
+    'semantic_mask2former-low': Trial('semantic_mask2former.py', 5e-4, 0.1),
+    'semantic_mask2former-high': Trial('semantic_mask2former.py', 2e-3, 0.1),
+    'semantic_fcn-low': Trial('semantic_fcn.py', 0.01, 1.0),
+    'semantic_fcn-high': Trial('semantic_fcn.py', 0.04, 1.0),
+}
+TRIALS = ABLATION | PEERS | SEMANTIC
 BACKBONE_RATE = 0.3
 """The demo's factor of the learning rate for the backbone."""
 BATCH_SIZE = 2
@@ -91,7 +100,10 @@ def arguments() -> argparse.ArgumentParser:
         '--points', type=int, default=6, help='validations in a training (default: 6)'
     )
     parser.add_argument(
-        '--seeds', type=int, default=3, help='seeds of each variant (default: 3); peers have one'
+        '--seeds',
+        type=int,
+        default=3,
+        help='seeds of each variant (default: 3); peers and semantic models have one',
     )
     parser.add_argument(
         '--only',
@@ -248,9 +260,10 @@ def make_config(job: Job, args: argparse.Namespace):
         loader.dataset.data_root = f'{args.data}/'
         loader.num_workers = 1
     config.train_dataloader.batch_size = BATCH_SIZE
-    config.val_evaluator.ann_file = str(args.data / 'annotations/instances_val.json')
-    is_box_detector = config.model.type == 'DINO'
-    config.val_evaluator.metric = ['bbox'] if is_box_detector else ['bbox', 'segm']
+    if job.name not in SEMANTIC:
+        config.val_evaluator.ann_file = str(args.data / 'annotations/instances_val.json')
+        is_box_detector = config.model.type == 'DINO'
+        config.val_evaluator.metric = ['bbox'] if is_box_detector else ['bbox', 'segm']
     path = args.results / f'{job.file}.json'
     about = dict(name=job.name, seed=job.seed, config=trial.config, lr=trial.lr, steps=args.steps)
     config.custom_hooks = [

@@ -10,12 +10,12 @@ import matplotlib
 
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt
-from run import ABLATION, HERE, PEERS
+from run import ABLATION, HERE, PEERS, SEMANTIC
 
 from mask_dino.cli.help import make_parser
 from mask_dino.messages import format_table
 
-BOX, MASK = 'coco/bbox_mAP', 'coco/segm_mAP'
+BOX, MASK, SEMANTIC_IOU = 'coco/bbox_mAP', 'coco/segm_mAP', 'mIoU'
 
 
 class Row(NamedTuple):
@@ -55,6 +55,8 @@ def main() -> None:
     print(tabulate_ablation(curves))
     print()
     print(tabulate_peers(curves))
+    print()
+    print(tabulate_semantic(curves))
     draw_ablation(curves, HERE.parents[2] / 'docs/ablation.png')
     draw_peers(curves, HERE / 'peers.png')
 
@@ -123,6 +125,17 @@ def tabulate_peers(curves: dict[str, dict[int, Curve]]) -> str:
     return format_table(['', 'learning rate', 'box AP', 'mask AP', 'seconds'], rows)
 
 
+def tabulate_semantic(curves: dict[str, dict[int, Curve]]) -> str:
+    """Return the table of the semantic models: mIoU and seconds of training."""
+    rows = []
+    for name, trial in SEMANTIC.items():
+        for curve in curves.get(name, {}).values():
+            lr = f'{trial.lr or 2e-3:g}'
+            last = curve[-1]
+            rows.append([name, lr, f'{last[SEMANTIC_IOU]:.1f}', f'{last["seconds"]:.0f}'])
+    return format_table(['', 'learning rate', 'mIoU', 'seconds'], rows)
+
+
 def draw_ablation(curves: dict[str, dict[int, Curve]], path: Path) -> None:
     """Draw box and mask AP of the parts against steps: means over seeds."""
     figure, axes = plt.subplots(1, 2, figsize=(11, 4.2), sharex=True)
@@ -145,20 +158,27 @@ def mean_curve(seeds: list[Curve], measure: str) -> list[float]:
 
 
 def draw_peers(curves: dict[str, dict[int, Curve]], path: Path) -> None:
-    """Draw box AP against steps, and mask AP against steps and seconds."""
-    panels = [(BOX, 'step', 'box AP'), (MASK, 'step', 'mask AP'), (BOX, 'seconds', 'box AP')]
-    figure, axes = plt.subplots(1, len(panels), figsize=(15, 4.2))
-    for axis, (measure, across, title) in zip(axes, panels, strict=True):
-        for name in ('full', *PEERS):
-            curve = curves.get(name, {}).get(0, [])
-            points = [point for point in curve if measure in point]  # DINO has no masks
+    """Draw box AP, mask AP and mIoU against steps, and box AP against seconds."""
+    instance, semantic = ('full', *PEERS), tuple(SEMANTIC)
+    panels = [
+        (instance, BOX, 'step', 'box AP'),
+        (instance, MASK, 'step', 'mask AP'),  # DINO has no masks
+        (instance, BOX, 'seconds', 'box AP'),
+        (semantic, SEMANTIC_IOU, 'step', 'mIoU'),
+    ]
+    figure, axes = plt.subplots(1, len(panels), figsize=(20, 4.2))
+    for axis, (names, measure, across, title) in zip(axes, panels, strict=True):
+        for name in names:
+            points = [point for point in curves.get(name, {}).get(0, []) if measure in point]
+            scale = 1 if measure == SEMANTIC_IOU else 100
             xs = [point[across] for point in points]
-            ys = [100 * point[measure] for point in points]
+            ys = [scale * point[measure] for point in points]
             label = 'mask_dino' if name == 'full' else name
             axis.plot(xs, ys, '--' if name.endswith('low') else '-', label=label)
         axis.set(title=title, xlabel='steps' if across == 'step' else 'seconds of training')
         axis.grid(alpha=0.3)
     axes[0].legend(fontsize=8)
+    axes[-1].legend(fontsize=8)
     save(figure, path)
 
 
