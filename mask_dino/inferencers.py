@@ -22,7 +22,7 @@ from mmengine.structures import BaseDataElement
 
 from .messages import is_url, plural
 
-SUFFIXES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
+FOLDER_SUFFIXES = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
 
 Image: TypeAlias = str | np.ndarray
 Draw = Callable[..., list[np.ndarray] | None]
@@ -171,11 +171,11 @@ def _list_paths(path: str) -> list[str]:
     if not (hasattr(get_file_backend(path), 'isdir') and isdir(path)):
         return [path]
     names = sorted(list_dir_or_file(path, list_dir=False))
-    images = [name for name in names if name.lower().endswith(SUFFIXES)]
+    images = [name for name in names if name.lower().endswith(FOLDER_SUFFIXES)]
     if not images:
         raise FileNotFoundError(
             f'{path}: none of its {plural(len(names), "file")} is an image; names of images end with '
-            f'{", ".join(SUFFIXES)}, in any case'
+            f'{", ".join(FOLDER_SUFFIXES)}, in any case'
         )
     return [join_path(path, name) for name in images]
 

@@ -61,6 +61,24 @@ def test_lines_are_not_dense():
     )
 
 
+def constants(file: Path) -> Iterator[tuple[str, str]]:
+    """Yield the name and the value of every constant of a module, as they are written."""
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name = node.targets[0].id
+            if name.isupper() and not name.startswith('_'):
+                yield name, ast.unparse(node.value)
+
+
+def test_constants_of_one_name_have_one_value():
+    places: dict[str, dict[str, list[str]]] = {}
+    for file in find_files([PACKAGE]):
+        for name, value in constants(file):
+            places.setdefault(name, {}).setdefault(value, []).append(str(file.relative_to(ROOT)))
+    several = {name: list(values.values()) for name, values in places.items() if len(values) > 1}
+    assert not several, 'name them after what they are, so that a search finds one'
+
+
 def imports(source: str, module: str) -> set[str]:
     """Return the dotted names that a module imports anywhere in it; relative names are made absolute."""
     names = set()

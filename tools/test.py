@@ -49,16 +49,16 @@ def main() -> None:
         common.check_checkpoint(args.checkpoint, 'CHECKPOINT')
         config.load_from, config.resume = args.checkpoint, False
         if args.show or args.show_dir:
-            testing.draw(config, args.show, args.show_dir, args.wait_time)
+            testing.draw_results(config, args.show, args.show_dir, args.wait_time)
         if args.tta:
-            testing.augment(config)
+            testing.add_augmentation(config)
         if args.out:
             testing.save_predictions(config, args.out)
         runner = common.build_runner(config, 'test_dataloader')
     except common.UsageError as error:
         parser.error(str(error))
     runner.test()
-    common.leave()
+    common.leave_process_group()
 
 
 if __name__ == '__main__':

@@ -51,14 +51,14 @@ def main() -> None:
         if args.auto_scale_lr:
             training.enable_auto_scale_lr(config)
         if args.resume or training.resumes_by_config(config):
-            training.resume(config, args.resume or 'auto')
+            training.resume_training(config, args.resume or 'auto')
         if config.get('load_from'):
             common.check_checkpoint(config.load_from, 'load_from')
         runner = common.build_runner(config, 'train_dataloader', 'val_dataloader')
     except common.UsageError as error:
         parser.error(str(error))
     runner.train()
-    common.leave()
+    common.leave_process_group()
 
 
 if __name__ == '__main__':

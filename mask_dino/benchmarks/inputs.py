@@ -30,7 +30,7 @@ class Classes(NamedTuple):
     stuff: int
 
     @classmethod
-    def of(cls, model: ConfigDict) -> 'Classes':
+    def from_config(cls, model: ConfigDict) -> 'Classes':
         """Read the numbers from the config of a model; they can be anywhere in it."""
         names = ('num_things_classes', 'num_stuff_classes', 'num_classes')
         numbers: dict[str, int] = {}

@@ -57,7 +57,7 @@ class Spread(NamedTuple):
     deviation: float
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> 'Spread':
+    def summarise(cls, values: Sequence[float]) -> 'Spread':
         """Summarise one value or more."""
         if len(values) < 2:
             return cls(values[0], 0.0)
@@ -133,14 +133,14 @@ def measure_fps(subject: Subject, batches: Iterable[dict], images: int | None, w
         images=len(whole),
         fps=len(whole) / sum(whole),
         fps_without_postprocessing=len(whole) / sum(network),
-        median_seconds=Spread.of(whole).median,
+        median_seconds=Spread.summarise(whole).median,
         seconds=whole,
         seconds_without_postprocessing=network,
     )
 
 
 MEGABYTE = 2**20
-PACKAGES = ('torch', 'mmcv', 'mmengine', 'mmdet', 'mmseg', 'mask_dino')
+RECORDED_PACKAGES = ('torch', 'mmcv', 'mmengine', 'mmdet', 'mmseg', 'mask_dino')
 
 
 def environment(device: torch.device) -> dict:
@@ -150,7 +150,9 @@ def environment(device: torch.device) -> dict:
         threads=torch.get_num_threads(),
         python=platform.python_version(),
         versions={
-            name: import_module(name).__version__ for name in PACKAGES if name in sys.modules
+            name: import_module(name).__version__
+            for name in RECORDED_PACKAGES
+            if name in sys.modules
         },
         commit=_commit(),
         command=' '.join(sys.argv),
@@ -181,7 +183,7 @@ def _without_repetitions(names: Iterable[str]) -> list[str]:
 
 def _step_row(record: dict, parts: Sequence[str]) -> list[str]:
     size = f'{record["height"]} x {record["width"]}'
-    step = Spread.of(record['seconds'])
+    step = Spread.summarise(record['seconds'])
     memory = record['memory']
     return [
         record['model'],
@@ -196,7 +198,7 @@ def _step_row(record: dict, parts: Sequence[str]) -> list[str]:
 
 def _part_seconds(record: dict, part: str) -> str:
     seconds = record['parts'].get(part, [0.0])
-    return f'{Spread.of(seconds).median:.3f}'
+    return f'{Spread.summarise(seconds).median:.3f}'
 
 
 def _processor() -> str:

@@ -20,7 +20,7 @@ from .inputs import Classes, Load, detection_batch, segmentation_batch
 from .timing import OTHER, Spans, watched
 
 TRAIN, TEST = 'train', 'test'
-DTYPES = dict(bf16=torch.bfloat16, fp16=torch.float16)
+AMP_TYPES = dict(bf16=torch.bfloat16, fp16=torch.float16)
 
 
 class Subject:
@@ -47,7 +47,7 @@ class Subject:
         self.device = device
         self.amp = amp
         self.optim_wrapper = _optim_wrapper(config, model, device, amp)
-        self.classes = Classes.of(config.model)
+        self.classes = Classes.from_config(config.model)
         self.trained = False
         self.make_batch: Callable[[Load, Classes, int], dict] = (
             segmentation_batch if config.get('default_scope') == 'mmseg' else detection_batch
@@ -98,7 +98,7 @@ class Subject:
         """Predict a batch, post-processing included."""
         self.model.eval()
         context: AbstractContextManager = (
-            autocast(dtype=DTYPES[self.amp]) if self.amp else nullcontext()
+            autocast(dtype=AMP_TYPES[self.amp]) if self.amp else nullcontext()
         )
         with torch.no_grad(), context:
             self.model.test_step(data)

@@ -15,7 +15,7 @@ import torch
 
 from .trusted_names import UntrustedError, check_settings
 
-PLACES = ('meta', 'message_hub')
+CONFIG_PLACES = ('meta', 'message_hub')
 """The entries of a checkpoint in which mmengine, mmdet and mmseg look for configs."""
 CONFIG_KEYS = ('cfg', 'config')
 DTYPES = {str(value) for value in vars(torch).values() if isinstance(value, torch.dtype)}
@@ -33,7 +33,7 @@ def secure_configs(checkpoint: dict, trusted_packages: Iterable[str] = ()) -> No
         UntrustedError: A config is not made of literals, or names what could run other code.
     """
     trusted = tuple(trusted_packages)
-    for place in PLACES:
+    for place in CONFIG_PLACES:
         if place in checkpoint:
             entry = checkpoint[place]
             checkpoint[place] = _secure_entry(entry, place, trusted)

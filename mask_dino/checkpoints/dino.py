@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from .dino_names import MMDET, ORIGINAL, Naming, list_extra_levels
 from .level_order import reorder_pixels
 from .loading import CheckpointError
-from .maskdino import DERIVED, check_fit, find_head
+from .maskdino import DERIVED, check_fit, find_head_name
 from .maskdino_names import Pair, Renamed, compile_pattern, rename
 
 MASK_BRANCH = ('.mask_embed.', '.lateral_conv.', '.output_conv.', '.mask_conv.')
@@ -49,7 +49,7 @@ def from_dino(state: Mapping[str, Tensor], model: nn.Module) -> FromDetector:
         CheckpointError: Names are unknown or missing, or shapes differ. The message lists them.
     """
     target = model.state_dict()
-    head = find_head(target)
+    head = find_head_name(target)
     modules: Any = model.get_submodule(head)
     naming = find_naming(state)
     num_layers = count_layers(state, naming)

@@ -79,7 +79,7 @@ def read_detector(path: Path, trusted_packages: Iterable[str] = ()) -> dict[str,
     return tensors
 
 
-def read_config(checkpoint: dict[str, Any], path: Path) -> Config:
+def read_stored_config(checkpoint: dict[str, Any], path: Path) -> Config:
     """Return the config in a checkpoint.
 
     Raises:
@@ -186,7 +186,7 @@ def compute_fingerprint(path: Path) -> str:
         FileNotFoundError: There is no such file.
     """
     checkpoint = read_openmmlab(path)
-    model = build_model(read_config(checkpoint, path))
+    model = build_model(read_stored_config(checkpoint, path))
     try:
         model.load_state_dict(checkpoint['state_dict'], strict=True)
     except RuntimeError as error:

@@ -31,7 +31,7 @@ def register() -> None:
     """
     if CAN_ALLOW:
         torch.serialization.add_safe_globals(SAFE_GLOBALS)
-    for prefixes, loader in LOADERS.items():
+    for prefixes, loader in LOADERS_OF_SCHEMES.items():
         CheckpointLoader.register_scheme(prefixes=prefixes, loader=loader, force=True)
 
 
@@ -143,7 +143,7 @@ def _download(url: str, path: Path) -> None:
     _note(path).write_text(url)
 
 
-LOADERS = {
+LOADERS_OF_SCHEMES = {
     '': load_from_local,
     ('http://', 'https://'): load_from_http,
     (r'(\S+\:)?s3://', r'(\S+\:)?petrel://'): load_from_ceph,

@@ -35,7 +35,7 @@ def from_original(state: Mapping[str, Tensor], model: nn.Module) -> Converted:
             of the model belong to another order of levels. The message lists them.
     """
     target = model.state_dict()
-    head = find_head(target)
+    head = find_head_name(target)
     levels = read_levels(state)
     ordered = reorder_tensors(state, levels, count_heads(model))
     names = [*list_names(head), *list_copies(head)]
@@ -64,7 +64,7 @@ def to_original(state: Mapping[str, Tensor], model: nn.Module) -> Restored:
         CheckpointError: Names are unknown to the original, or missing, or shapes differ.
     """
     target = model.state_dict()
-    head = find_head(target)
+    head = find_head_name(target)
     check_fit(state, target)
     derived = [name for name in state if name.endswith(DERIVED)]
     weights = {name: value for name, value in state.items() if name not in derived}
@@ -90,7 +90,7 @@ def rename_copies(state: Mapping[str, Tensor], num_layers: int) -> dict[str, Ten
     return copies
 
 
-def find_head(target: Mapping[str, Tensor]) -> str:
+def find_head_name(target: Mapping[str, Tensor]) -> str:
     """Return the name of the Mask DINO head in a model with these weights.
 
     Raises:

@@ -19,7 +19,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-FRAMEWORKS = (
+OPENMMLAB_PACKAGES = (
     'mask_dino',
     'mmaction',
     'mmagic',
@@ -133,7 +133,7 @@ def _check_imports(imports: Any, trusted: tuple[str, ...], place: str) -> None:
     """Refuse ``custom_imports`` of other packages, unless their modules are imported already."""
     names = imports.get('imports', []) if isinstance(imports, dict) else imports
     listed = [names] if isinstance(names, str) else names or []
-    allowed = (*FRAMEWORKS, *trusted)
+    allowed = (*OPENMMLAB_PACKAGES, *trusted)
     for name in listed:
         if not isinstance(name, str):
             raise UntrustedError(f'has {name!r} in {place}, which is not the name of a module')
@@ -154,8 +154,8 @@ def _check_file(value: str, place: str) -> None:
 
 def _refuse(name: str, trusted: tuple[str, ...], place: str) -> UntrustedError:
     package = name.partition('.')[0]
-    packages = ', '.join((*FRAMEWORKS, *TORCH, *trusted))
-    if _is_within(name, (*FRAMEWORKS, *TORCH)):
+    packages = ', '.join((*OPENMMLAB_PACKAGES, *TORCH, *trusted))
+    if _is_within(name, (*OPENMMLAB_PACKAGES, *TORCH)):
         reason = f'which {package} does not register for configs'
     else:
         reason = f'which is outside the packages that a checkpoint may name ({packages})'
@@ -177,7 +177,7 @@ def _is_type(name: str, trusted: tuple[str, ...]) -> bool:
         return not _is_importable(name)
     if any(part.startswith('_') for part in parts):
         return False
-    if _is_within(name, FRAMEWORKS):
+    if _is_within(name, OPENMMLAB_PACKAGES):
         return _is_registered_or_unknown(name)
     if _is_within(name, TORCH):
         kind = get_object_from_string(name)
@@ -196,7 +196,7 @@ def _is_registered_or_unknown(name: str) -> bool:
 
 def _is_scope(name: str, trusted: tuple[str, ...]) -> bool:
     return (
-        _is_within(name, (*FRAMEWORKS, *trusted))
+        _is_within(name, (*OPENMMLAB_PACKAGES, *trusted))
         or name in _scopes()
         or not _is_importable(name.partition('.')[0])
     )

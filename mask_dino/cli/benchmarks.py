@@ -1,4 +1,4 @@
-"""What the benchmark tools share: configs by name, models, devices, sizes and numbers."""
+"""What the benchmark tools share: configs by name, models and devices."""
 
 import argparse
 from collections.abc import Iterator
@@ -16,6 +16,7 @@ from ..checkpoints.io import build_model
 from ..compat import register_config_prefix
 from ..messages import missing_file
 from .common import UsageError, add_config_options, merge_options
+from .help import positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_config_options(parser, 'settings of all configs')
 
 
-def prepare(args: argparse.Namespace) -> torch.device:
+def prepare_torch(args: argparse.Namespace) -> torch.device:
     """Apply the arguments to torch, and return the device.
 
     Raises:
@@ -135,31 +136,3 @@ def naming_config(name: str) -> Iterator[None]:
 def _describe(error: Exception) -> str:
     """Return an error in one line."""
     return f'{type(error).__name__}: {" ".join(str(error).split())}'
-
-
-def positive(text: str) -> int:
-    """Read a number of 1 or more."""
-    return _at_least(1, text)
-
-
-def natural(text: str) -> int:
-    """Read a number of 0 or more."""
-    return _at_least(0, text)
-
-
-def _at_least(lowest: int, text: str) -> int:
-    number = int(text)
-    if number < lowest:
-        raise argparse.ArgumentTypeError(f'{text}: give {lowest} or more')
-    return number
-
-
-def size(text: str) -> tuple[int, int]:
-    """Read height and width: ``512`` or ``800x1333``."""
-    height, _, width = text.partition('x')
-    try:
-        return positive(height), positive(width or height)
-    except (argparse.ArgumentTypeError, ValueError):
-        raise argparse.ArgumentTypeError(
-            f'{text}: write a size in pixels as 512 or as HEIGHTxWIDTH, 800x1333'
-        ) from None

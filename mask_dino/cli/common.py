@@ -219,7 +219,7 @@ def is_lost_process(error: RuntimeError) -> bool:
     return torch.distributed.is_initialized() and any(word in str(error) for word in LOST_PROCESS)
 
 
-def leave() -> None:
+def leave_process_group() -> None:
     """Wait for the other processes, if there are any, and leave their group.
 
     Without this, a process can abort after its work is done, because threads of its process group still hold tensors

@@ -31,7 +31,7 @@ DETAILS = (
     'proposal, at most',
 )
 """Beginnings of messages for which the log file is enough."""
-FRAMEWORKS = {'mmcv', 'mmdet', 'mmengine', 'mmseg'}
+FRAMEWORK_FOLDERS = {'mmcv', 'mmdet', 'mmengine', 'mmseg'}
 """Folders of the packages whose Python warnings are only for their developers."""
 show_on_console = warnings.showwarning
 SAME_RATES = re.compile(r'base_lr: (\S+) (?=lr: \1\s)')
@@ -112,7 +112,7 @@ def show_warning(
     Args:
         logger: The logger whose file gets the warnings.
     """
-    is_of_framework = FRAMEWORKS.intersection(Path(filename).parts)
+    is_of_framework = FRAMEWORK_FOLDERS.intersection(Path(filename).parts)
     if not is_of_framework:
         show_on_console(message, category, filename, lineno, file, line)
         return

@@ -1,4 +1,7 @@
-"""The help of the command-line tools: what a tool does, its arguments, an example, its exit codes."""
+"""The help of the command-line tools (what a tool does, an example, its exit codes), and types of their arguments.
+
+It imports only the standard library: some tools measure their memory, or start before the packages are checked.
+"""
 
 import argparse
 import shutil
@@ -51,3 +54,31 @@ def _wrap(paragraph: str) -> str:
 
 def _find_width() -> int:
     return min(shutil.get_terminal_size().columns - 2, WIDEST)
+
+
+def positive(text: str) -> int:
+    """Read a number of 1 or more."""
+    return _at_least(1, text)
+
+
+def natural(text: str) -> int:
+    """Read a number of 0 or more."""
+    return _at_least(0, text)
+
+
+def _at_least(lowest: int, text: str) -> int:
+    number = int(text)
+    if number < lowest:
+        raise argparse.ArgumentTypeError(f'{text}: give {lowest} or more')
+    return number
+
+
+def size(text: str) -> tuple[int, int]:
+    """Read height and width: ``512`` or ``800x1333``."""
+    height, _, width = text.partition('x')
+    try:
+        return positive(height), positive(width or height)
+    except (argparse.ArgumentTypeError, ValueError):
+        raise argparse.ArgumentTypeError(
+            f'{text}: write a size in pixels as 512 or as HEIGHTxWIDTH, 800x1333'
+        ) from None

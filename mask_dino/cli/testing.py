@@ -20,7 +20,7 @@ FRAMEWORKS = {
 }
 
 
-def scope(config: Config) -> str:
+def find_framework(config: Config) -> str:
     """Return the framework of a config, ``mmdet`` or ``mmseg``.
 
     Raises:
@@ -33,13 +33,13 @@ def scope(config: Config) -> str:
     return config.default_scope
 
 
-def draw(config: Config, show: bool, directory: str | None, wait_time: float) -> None:
+def draw_results(config: Config, show: bool, directory: str | None, wait_time: float) -> None:
     """Show the results of every image in windows, or save them below `directory`, or both.
 
     Raises:
         UsageError: The config names no framework.
     """
-    framework = FRAMEWORKS[scope(config)]
+    framework = FRAMEWORKS[find_framework(config)]
     if not config.get('visualizer'):
         config.visualizer = {'type': framework.visualizer, 'name': 'visualizer'}
     hooks = config.setdefault('default_hooks', ConfigDict())
@@ -47,9 +47,9 @@ def draw(config: Config, show: bool, directory: str | None, wait_time: float) ->
     hook.draw = True
     if show:
         hook.show, hook.wait_time = True, wait_time
-    if scope(config) == 'mmseg':
+    if find_framework(config) == 'mmseg':
         hook.interval = 1
-    if directory and scope(config) == 'mmseg':
+    if directory and find_framework(config) == 'mmseg':
         config.visualizer.save_dir = directory
         config.visualizer.vis_backends = [{'type': 'LocalVisBackend'}]
     elif directory:
@@ -64,7 +64,7 @@ def save_predictions(config: Config, path: str) -> None:
     """
     evaluator = config.test_evaluator
     metrics = evaluator if isinstance(evaluator, list) else [evaluator]
-    if scope(config) == 'mmseg':
+    if find_framework(config) == 'mmseg':
         for metric in metrics:
             metric.output_dir, metric.keep_results = path, True
     elif path.endswith(('.pkl', '.pickle')):
@@ -75,7 +75,7 @@ def save_predictions(config: Config, path: str) -> None:
         )
 
 
-def augment(config: Config) -> None:
+def add_augmentation(config: Config) -> None:
     """Test with test-time augmentation, as the config's `tta_model` and `tta_pipeline` say.
 
     Raises:

@@ -54,7 +54,7 @@ def enable_auto_scale_lr(config: Config) -> None:
     config.auto_scale_lr.enable = True
 
 
-def resume(config: Config, source: str) -> None:
+def resume_training(config: Config, source: str) -> None:
     """Continue a training from a checkpoint; with `auto`, from the newest readable one of the directory, if any.
 
     Raises:

@@ -11,7 +11,7 @@ from ..messages import DataError, Finding, error, first_few, plural, spread_even
 from .checks.json_file import read_coco
 from .checks.panoptic import check_panoptic
 from .coco import NamedFailures
-from .panoptic_png import Segment, read_map
+from .panoptic_png import Segment, read_panoptic_map
 
 
 class PanopticImage(NamedTuple):
@@ -179,7 +179,7 @@ def _map_problem(info: dict) -> str | None:
     infos = info['segments_info']
     segments = [Segment(part['id'], part['category'], False, None) for part in infos]
     try:
-        counted = read_map(path, segments, size).areas.astype(int).tolist()
+        counted = read_panoptic_map(path, segments, size).areas.astype(int).tolist()
     except DataError as reason:
         return str(reason)
     stated = [part.get('area') for part in infos]  # mmdet's data set does not have it
@@ -194,8 +194,8 @@ def _map_problem(info: dict) -> str | None:
     return f'{path}: area in segments_info is not the number of pixels, as PQ needs it: {first_few(wrong, 2)}'
 
 
-THINGS = CityscapesDataset.METAINFO
-STUFF = {
+CITYSCAPES_THINGS = CityscapesDataset.METAINFO
+CITYSCAPES_STUFF = {
     'road': (128, 64, 128),
     'sidewalk': (244, 35, 232),
     'building': (70, 70, 70),
@@ -208,11 +208,11 @@ STUFF = {
     'terrain': (152, 251, 152),
     'sky': (70, 130, 180),
 }
-META = dict(
-    classes=(*THINGS['classes'], *STUFF),
-    thing_classes=THINGS['classes'],
-    stuff_classes=tuple(STUFF),
-    palette=[*THINGS['palette'], *STUFF.values()],
+CITYSCAPES_META = dict(
+    classes=(*CITYSCAPES_THINGS['classes'], *CITYSCAPES_STUFF),
+    thing_classes=CITYSCAPES_THINGS['classes'],
+    stuff_classes=tuple(CITYSCAPES_STUFF),
+    palette=[*CITYSCAPES_THINGS['palette'], *CITYSCAPES_STUFF.values()],
 )
 
 
@@ -223,7 +223,7 @@ class CityscapesPanopticDataset(CheckedCocoPanopticDataset):
     That tool names the images after the files of labels; they lie in folders of their cities.
     """
 
-    METAINFO = META
+    METAINFO = CITYSCAPES_META
 
     def describe(self, image: PanopticImage) -> dict:
         """Return an image in mmdet's form."""

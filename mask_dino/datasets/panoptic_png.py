@@ -45,7 +45,7 @@ class SegmentMap(NamedTuple):
         return labels[self.pixels]
 
 
-def read_map(path: str, segments: Sequence[Segment], size: tuple[int, int]) -> SegmentMap:
+def read_panoptic_map(path: str, segments: Sequence[Segment], size: tuple[int, int]) -> SegmentMap:
     """Read the segments of one image of ``size`` (H, W).
 
     Raises:
@@ -153,7 +153,7 @@ class LoadCocoPanopticAnnotations(BaseTransform):
         infos = results['segments_info']
         segments = [Segment(info['id'], info['category'], info['iscrowd'], None) for info in infos]
         size = (results['height'], results['width'])
-        segment_map = read_map(results['seg_map_path'], segments, size)
+        segment_map = read_panoptic_map(results['seg_map_path'], segments, size)
         results['gt_seg_map'] = segment_map.label_pixels(VOID, crowds=False)
         things = [number for number, info in enumerate(infos, start=1) if info['is_thing']]
         bitmaps = [(segment_map.pixels == number).astype(np.uint8) for number in things]

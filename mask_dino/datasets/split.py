@@ -9,14 +9,14 @@ from typing import Any
 from ..messages import DataError, plural
 from .checks.json_file import read_coco
 
-COPIES = r'(.+)_(?:jpe?g|png|bmp)\.rf\.[0-9a-f]+\.\w+'
+COPY_NAMES = r'(.+)_(?:jpe?g|png|bmp)\.rf\.[0-9a-f]+\.\w+'
 """Names of augmented copies, as annotation services write them: group 1 is the name of the original image."""
 
 Labels = Sequence[Any]  # the category ids of the annotations of an image
 
 
 def split_content(
-    content: Mapping[str, Any], fraction: float, seed: int, group: str = COPIES
+    content: Mapping[str, Any], fraction: float, seed: int, group: str = COPY_NAMES
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Split a COCO file, instance or panoptic, by image.
 

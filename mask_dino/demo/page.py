@@ -9,7 +9,7 @@ import gradio as gr
 from .findings import HEADERS, LOWEST_SCORE, Findings, View
 from .predictors import Predictor
 from .session import Session, Shown
-from .uploads import MAX_BYTES
+from .uploads import MAX_UPLOAD_BYTES
 
 WAITING = 20
 """Number of requests that can wait for the model; others are refused with a message."""
@@ -182,7 +182,7 @@ def start(page: gr.Blocks, host: str, port: int, examples: Path) -> str:
         prevent_thread_lock=True,
         share=False,
         allowed_paths=[],
-        max_file_size=MAX_BYTES,
+        max_file_size=MAX_UPLOAD_BYTES,
         state_session_capacity=WAITING,
         show_error=True,
         ssr_mode=False,

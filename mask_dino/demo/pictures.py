@@ -8,7 +8,7 @@ from ..runtime.drawing import draw_instances, draw_segments, load_font, write_la
 from ..runtime.postprocess import INSTANCE_OFFSET
 from .findings import View
 
-SMALLEST_SIDE = 640
+SMALLEST_PICTURE_SIDE = 640
 """Pixels: a smaller picture is enlarged by a whole factor, so that its names fit."""
 
 NAMED_SHARE = 0.005
@@ -26,9 +26,9 @@ def draw_view(result: Result, view: View) -> np.ndarray:
 
 
 def enlarge_result(result: Result) -> Result:
-    """Return a result whose picture has sides of at least :data:`SMALLEST_SIDE` pixels."""
+    """Return a result whose picture has sides of at least :data:`SMALLEST_PICTURE_SIDE` pixels."""
     height, width = result.image.shape[:2]
-    factor = -(-SMALLEST_SIDE // max(height, width))
+    factor = -(-SMALLEST_PICTURE_SIDE // max(height, width))
     if factor == 1:
         return result
     image = Image.fromarray(result.image)

@@ -94,7 +94,7 @@ class Session:
         results_path = picture_path.with_suffix('.json')
         Image.fromarray(picture).save(picture_path, compress_level=3)
         results_path.write_text(json.dumps(make_coco(objects, upload, self.predictor.classes)))
-        message = ' '.join((describe(view, len(objects), upload.name), *upload.notes))
+        message = ' '.join((describe_view(view, len(objects), upload.name), *upload.notes))
         return Shown(message, picture_path, results_path, make_table(objects, upload))
 
     def draw(self, findings: Findings, view: View, threshold: float) -> np.ndarray:
@@ -121,7 +121,7 @@ class Session:
         return self.downloads[-1]
 
 
-def describe(view: View, count: int, name: str) -> str:
+def describe_view(view: View, count: int, name: str) -> str:
     """Return a sentence about what a view of an image shows."""
     if view is View.LAYERS:
         return f'The best queries in {name}, from the encoder to the last layer of the decoder.'

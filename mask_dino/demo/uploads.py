@@ -7,16 +7,16 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-MAX_BYTES = 50 * 2**20
+MAX_UPLOAD_BYTES = 50 * 2**20
 """Size of an uploaded file."""
 
-MAX_PIXELS = 100_000_000
+MAX_UPLOAD_PIXELS = 100_000_000
 """Pixels of an uploaded image; a small file can hold an image that fills the memory."""
 
-MIN_SIDE = 8
+MIN_UPLOAD_SIDE = 8
 """Pixels of the shorter side of an image, after it was reduced."""
 
-FORMATS = ('JPEG', 'PNG', 'WEBP', 'AVIF', 'BMP', 'GIF', 'TIFF', 'PPM')
+PILLOW_FORMATS = ('JPEG', 'PNG', 'WEBP', 'AVIF', 'BMP', 'GIF', 'TIFF', 'PPM')
 """Formats of Pillow that are tried; others can start programs, such as EPS, and nobody takes photos in them."""
 
 ORIENTATION = 0x0112  # tag of EXIF
@@ -81,16 +81,16 @@ def _check_file(path: Path) -> None:
         raise UploadError(f'{path.name} cannot be read. Upload it again.') from error
     if not size:
         raise UploadError(f'{path.name} is empty. Choose another file.')
-    if size > MAX_BYTES:
+    if size > MAX_UPLOAD_BYTES:
         raise UploadError(
-            f'{path.name} has {size / 2**20:.0f} MB, and {MAX_BYTES / 2**20:.0f} MB is the largest file that this page '
-            'takes. Reduce the image first.'
+            f'{path.name} has {size / 2**20:.0f} MB, and {MAX_UPLOAD_BYTES / 2**20:.0f} MB is the largest file that '
+            'this page takes. Reduce the image first.'
         )
 
 
 def _read_quietly(path: Path, max_side: int) -> Upload:
     Image.init()  # Pillow knows no format before
-    formats = [name for name in FORMATS if name in Image.OPEN]
+    formats = [name for name in PILLOW_FORMATS if name in Image.OPEN]
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # Pillow's warnings of damaged tags and of many pixels
         with Image.open(path, formats=formats) as image:
@@ -99,7 +99,7 @@ def _read_quietly(path: Path, max_side: int) -> Upload:
 
 def _read(image: Image.Image, path: Path, max_side: int) -> Upload:
     width, height = image.size
-    if width * height > MAX_PIXELS:
+    if width * height > MAX_UPLOAD_PIXELS:
         raise UploadError(_too_many_pixels(path))
     turn = TURNS.get(image.getexif().get(ORIENTATION, 1))
     notes: list[str] = []
@@ -112,7 +112,7 @@ def _read(image: Image.Image, path: Path, max_side: int) -> Upload:
         plain = plain.transpose(turn)
     is_turned = (plain.width > plain.height) != (width > height)
     original = (width, height) if is_turned else (height, width)
-    if min(plain.size) < MIN_SIDE:
+    if min(plain.size) < MIN_UPLOAD_SIDE:
         raise UploadError(
             f'{path.name} is {original[1]} x {original[0]} pixels, which is too narrow to see anything in it.'
         )
@@ -149,6 +149,6 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 def _too_many_pixels(path: Path) -> str:
     return (
-        f'{path.name} has more than {MAX_PIXELS // 1_000_000} million pixels, which this page does not take. '
+        f'{path.name} has more than {MAX_UPLOAD_PIXELS // 1_000_000} million pixels, which this page does not take. '
         'Reduce the image first.'
     )

@@ -10,7 +10,7 @@ from mmdet.structures.bbox import bbox_xyxy_to_cxcywh
 from torch import Tensor
 
 from ..boxes import masks_to_boxes
-from ..datasets.checks.pipelines import REMEDY
+from ..datasets.checks.pipelines import LOST_MASKS_REMEDY
 from ..messages import DataError
 from ..models import MaskDINOHead
 from ..optim import require_float32
@@ -128,7 +128,7 @@ def _read_masks(sample: DetDataSample) -> Tensor:
     if len(set(counts)) > 1:
         raise DataError(
             f'{_name_image(sample)} has {counts[0]} boxes, {counts[1]} labels and {counts[2]} masks after the training '
-            f'pipeline: {REMEDY}'
+            f'pipeline: {LOST_MASKS_REMEDY}'
         )
     masks: Tensor = instances.masks.to_tensor(torch.bool, instances.bboxes.device)
     return masks

@@ -128,7 +128,7 @@ class CompleteCocoMetric(CocoMetric):
         if self.format_only:
             return figures
         images = self.annotated_images(results)
-        self.warn(images, results)
+        self.warn_of_misses(images, results)
         for metric in self.metrics:
             if metric == 'proposal_fast':
                 figures |= self.compute_fast_recalls(images, results)
@@ -151,7 +151,9 @@ class CompleteCocoMetric(CocoMetric):
             return self.truth.sorted_images()
         return [result.truth for result in results if result.truth is not None]
 
-    def warn(self, images: Sequence[AnnotatedImage], results: Sequence[ImageResult]) -> None:
+    def warn_of_misses(
+        self, images: Sequence[AnnotatedImage], results: Sequence[ImageResult]
+    ) -> None:
         """Log what makes the figures smaller than a reader expects."""
         logger = MMLogger.get_current_instance()
         evaluated = {result.image_id for result in results}

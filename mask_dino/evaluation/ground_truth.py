@@ -12,14 +12,14 @@ from mmdet.structures.mask import BitmapMasks, encode_mask_results
 
 from ..datasets.checks.json_file import read_coco
 from ..datasets.panoptic import PanopticImage, parse_images
-from ..datasets.panoptic_png import SegmentMap, read_map, write_ids
+from ..datasets.panoptic_png import SegmentMap, read_panoptic_map, write_ids
 from ..files import write_whole
 from ..messages import DataError, first_few
 from ..postprocess import check_finite
 from .instances import name_image
 from .pq import Prediction
 
-MAPS = 16
+KEPT_MAPS = 16
 """Number of maps that are kept, so that several metrics of a batch read each map once."""
 
 
@@ -36,15 +36,15 @@ class PanopticTruth:
         self.images: dict[Any, PanopticImage] = {
             image.id: image for image in parse_images(content, classes)
         }
-        self.segments = lru_cache(MAPS)(self._read)
+        self.read_segments = lru_cache(KEPT_MAPS)(self._read)
 
-    def of(self, sample: Mapping[str, Any]) -> SegmentMap:
+    def find_segments(self, sample: Mapping[str, Any]) -> SegmentMap:
         """Return the segments of the image of a data sample.
 
         Raises:
             DataError: If the file lacks the image or its annotation, or the map does not fit.
         """
-        return self.segments(sample['img_id'])
+        return self.read_segments(sample['img_id'])
 
     def _read(self, image_id: Any) -> SegmentMap:
         image = self.images.get(image_id)
@@ -52,7 +52,7 @@ class PanopticTruth:
             missing = 'no image' if image is None else 'no annotation of the image'
             remedy = 'Name the ann_file of the data set in the evaluator; test sets without annotation need format_only'
             raise DataError(f'{self.file} has {missing} with id {image_id}. {remedy}=True')
-        return read_map(osp.join(self.folder, image.map_name), image.segments, image.size)
+        return read_panoptic_map(osp.join(self.folder, image.map_name), image.segments, image.size)
 
 
 @lru_cache(1)

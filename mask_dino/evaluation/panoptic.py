@@ -114,7 +114,7 @@ class PanopticQualityMetric(BaseMetric):
         Raises:
             DataError: If the file lacks the image, or the map has another size than the prediction.
         """
-        truth = load_truth(self.ann_file, str(self.seg_prefix), classes).of(sample)
+        truth = load_truth(self.ann_file, str(self.seg_prefix), classes).find_segments(sample)
         check_shape(sample, 'panoptic', prediction.pixels, truth.pixels)
         return count_matches(prediction, truth)
 
@@ -209,7 +209,7 @@ class PanopticAPMetric(CompleteCocoMetric):
                     f'Set model=dict(test_cfg=dict({self.option}=True)), or leave this metric out.'
                 )
             truth = load_truth(self.panoptic_file, self.seg_prefix, classes)
-            instances = segments_as_instances(truth.of(sample), chosen)
+            instances = segments_as_instances(truth.find_segments(sample), chosen)
             super().process(
                 data_batch,
                 [{**sample, 'pred_instances': sample[self.field], 'instances': instances}],

@@ -53,7 +53,7 @@ class PanopticIoUMetric(BaseMetric):
                     'There is no semantic result. Set model=dict(test_cfg=dict(semantic_on=True)).'
                 )
             prediction = predicted_map(sample, 'pred_sem_seg')
-            truth = load_truth(self.ann_file, self.seg_prefix, classes).of(sample)
+            truth = load_truth(self.ann_file, self.seg_prefix, classes).find_segments(sample)
             labels = truth.label_pixels(len(classes), crowds=True)
             check_shape(sample, 'semantic', prediction, labels)
             self.results.append(count_pixels(prediction, labels, len(classes)))

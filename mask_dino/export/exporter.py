@@ -13,7 +13,7 @@ from .. import __version__
 from ..runtime.images import load_image, make_batch, padded_size, resize_image
 from ..runtime.metadata import InputRule, ModelInfo
 from . import rules
-from .formats import MAX_OPSET, MIN_OPSET, SUFFIXES, Target, open_network, trace, write_file
+from .formats import MAX_OPSET, MIN_OPSET, SUFFIXES, Target, open_network, trace_network, write_file
 from .graph import ExportedNetwork
 from .model import TrainedModel
 from .packages import ExportError
@@ -81,7 +81,7 @@ def check_options(options: Options, path: Path) -> None:
         )
 
 
-def describe(network: ExportedNetwork, trained: TrainedModel) -> ModelInfo:
+def make_info(network: ExportedNetwork, trained: TrainedModel) -> ModelInfo:
     """Return everything that a reader of the file needs."""
     return ModelInfo(
         tasks=network.tasks,
@@ -134,11 +134,11 @@ def export(trained: TrainedModel, path: Path, options: Options, say: Say = print
         OSError: If the file cannot be written.
     """
     network = build_network(trained, options)
-    info = describe(network, trained)
+    info = make_info(network, trained)
     images = example_images(network.rule, options)
     with make_folder(path) as folder:
         say(f'tracing the network at {options.size[0]} x {options.size[1]}')
-        program = trace(network, torch.from_numpy(images[0]), options.format)
+        program = trace_network(network, torch.from_numpy(images[0]), options.format)
         part = Path(folder) / path.name
         say(f'writing {options.format}')
         target = Target(part, options.format, options.opset)

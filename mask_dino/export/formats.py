@@ -31,7 +31,7 @@ class Target(NamedTuple):
     opset: int
 
 
-def trace(network: ExportedNetwork, example: Tensor, file_format: str) -> ExportedProgram:
+def trace_network(network: ExportedNetwork, example: Tensor, file_format: str) -> ExportedProgram:
     """Record the network for an example (B, 3, H, W), with batch, height and width left open unless it is static.
 
     Operations of this package are for files of ONNX, from which OpenVINO's are made; programs of torch run without it.

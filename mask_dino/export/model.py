@@ -67,11 +67,11 @@ def load_weights(config: Config, checkpoint: str | Path) -> tuple[nn.Module, dic
     if not is_complete(comparison):
         raise CheckpointError(describe_incomplete(str(checkpoint), comparison, training=False))
     model.load_state_dict(state, strict=False)
-    check_finite(model.state_dict(), checkpoint)
+    refuse_broken_weights(model.state_dict(), checkpoint)
     return model, stored
 
 
-def check_finite(state: dict[str, Tensor], path: str | Path) -> None:
+def refuse_broken_weights(state: dict[str, Tensor], path: str | Path) -> None:
     """Refuse weights with which every result is NaN.
 
     Raises:

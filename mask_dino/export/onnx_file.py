@@ -22,7 +22,7 @@ from ..runtime.metadata import KEY
 from .packages import ExportError
 from .translations import TRANSLATIONS
 
-MAX_BYTES = 2**31
+MAX_ONNX_BYTES = 2**31
 """Of an ONNX file: the limit of protobuf."""
 
 aten = torch.ops.aten
@@ -74,9 +74,9 @@ def write_onnx(
         OSError: If the file cannot be written.
     """
     size = sum(tensor.numel() * tensor.element_size() for tensor in program.state_dict.values())
-    if size > MAX_BYTES:
+    if size > MAX_ONNX_BYTES:
         raise ExportError(
-            f'the weights have {size} bytes, but an ONNX file has at most {MAX_BYTES}: use --format torch'
+            f'the weights have {size} bytes, but an ONNX file has at most {MAX_ONNX_BYTES}: use --format torch'
         )
     exported = translate(program, example, info, opset)
     optimizer.fold_constants(exported.model, onnx_shape_inference=True)

@@ -7,7 +7,7 @@ class ExportError(ValueError):
     """A model cannot be exported: the message names the option, the config or the file, and the remedy."""
 
 
-PACKAGES = dict(
+PACKAGES_OF_FORMATS = dict(
     onnx=('onnx', 'onnxscript', 'onnxruntime'),
     openvino=('onnx', 'onnxscript', 'onnxruntime', 'openvino'),
     torch=('onnxruntime',),
@@ -21,7 +21,7 @@ def check_packages(file_format: str) -> None:
     Raises:
         ExportError: If one is missing.
     """
-    missing = [name for name in PACKAGES[file_format] if find_spec(name) is None]
+    missing = [name for name in PACKAGES_OF_FORMATS[file_format] if find_spec(name) is None]
     if missing:
         extra = "pip install 'mask_dino[export]'" + (' openvino' if 'openvino' in missing else '')
         raise ExportError(

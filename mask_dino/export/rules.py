@@ -12,7 +12,7 @@ from .packages import ExportError
 TEMPERATURE = 0.06
 """For a semantic model whose ``test_cfg`` has no value; the same as in :mod:`mask_dino.seg.decode_head`."""
 
-IGNORED = (
+LOADING_TRANSFORMS = (
     'LoadImageFromFile',
     'LoadAnnotations',
     'LoadPanopticAnnotations',
@@ -74,7 +74,7 @@ def resize_rule(pipeline: list[ConfigDict]) -> ResizeRule:
     rule = ResizeRule()
     for transform in pipeline:
         name = transform['type'].rpartition('.')[2]
-        if name.startswith('Pack') or name in IGNORED:
+        if name.startswith('Pack') or name in LOADING_TRANSFORMS:
             continue
         if name == 'Resize' and rule == ResizeRule():
             rule = _resize(transform)

@@ -23,11 +23,11 @@ from ..datasets.checks.config import read_metainfo
 from ..messages import first_few, plural
 from .check_data import unwrap
 
-MIN_SHARE = 0.1
+MIN_FITTING_SHARE = 0.1
 """Share of a model's tensors below which a checkpoint belongs to another model."""
 ORIGINAL_PREFIX = 'sem_seg_head.'
 """What names of the original implementation start with."""
-HEADS = ('panoptic_head.', 'decode_head.')
+HEAD_PREFIXES = ('panoptic_head.', 'decode_head.')
 """What names of the network behind the backbone start with, under MMDetection and MMSegmentation."""
 
 
@@ -39,7 +39,7 @@ def is_complete(result: Comparison) -> bool:
 def is_foreign(result: Comparison) -> bool:
     """Return whether the checkpoint belongs to another model."""
     total = len(result.fitting) + len(result.reshaped) + len(result.missing)
-    return len(result.fitting) < MIN_SHARE * total
+    return len(result.fitting) < MIN_FITTING_SHARE * total
 
 
 def describe_comparison(result: Comparison) -> str:
@@ -193,7 +193,7 @@ def rename_head(state: dict, expected: Iterable[str]) -> None:
 def find_heads(names: Iterable[str]) -> list[str]:
     """Return the heads of either framework that occur in names of tensors."""
     listed = list(names)
-    return [head for head in HEADS if any(head in name for name in listed)]
+    return [head for head in HEAD_PREFIXES if any(head in name for name in listed)]
 
 
 def describe_original(file: str) -> str:

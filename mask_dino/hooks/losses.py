@@ -18,7 +18,7 @@ from ..messages import first_few, plural
 
 WARNING_INTERVAL = 50
 """Steps between two warnings."""
-REMEDIES = (
+DIVERGENCE_REMEDIES = (
     'lower the learning rate (optim_wrapper.optimizer.lr), warm it up for longer (param_scheduler), clip gradients '
     '(optim_wrapper.clip_grad), or train in float32 (without --amp); then --resume from a checkpoint before this step'
 )
@@ -62,7 +62,7 @@ class CheckLossHook(Hook):
         message = f'step {step}: NaN or infinite values in {first_few(broken)}'
         if self.num_steps >= self.max_steps:
             raise LossError(
-                f'{message}, for {plural(self.num_steps, "step")} in a row. Remedies: {REMEDIES}'
+                f'{message}, for {plural(self.num_steps, "step")} in a row. Remedies: {DIVERGENCE_REMEDIES}'
             )
         if step - self.last_warning >= WARNING_INTERVAL:
             self.last_warning = step
@@ -95,7 +95,7 @@ def check_weights(runner: Runner) -> None:
     if broken:
         raise LossError(
             f'step {runner.iter + 1}: {plural(len(broken), "tensor")} of weights are NaN or infinite '
-            f'({first_few(broken, limit=3)}); they are not saved. Remedies: {REMEDIES}'
+            f'({first_few(broken, limit=3)}); they are not saved. Remedies: {DIVERGENCE_REMEDIES}'
         )
 
 
@@ -127,7 +127,7 @@ class ResumableEarlyStoppingHook(EarlyStoppingHook):
                 self.best_score, self.wait_count = score, count
 
 
-PREFIX = 'progress:'
+PROGRESS_PREFIX = 'progress:'
 
 
 @HOOKS.register_module()
@@ -158,7 +158,7 @@ class ProgressHook(Hook):
         minutes, seconds = divmod(round(remaining), 60)
         loss = runner.message_hub.get_scalar('train/loss').mean(self.interval)
         print(
-            f'{PREFIX} step {done}/{runner.max_iters}   loss {loss:6.1f}   {minutes} min {seconds:02d} s left',
+            f'{PROGRESS_PREFIX} step {done}/{runner.max_iters}   loss {loss:6.1f}   {minutes} min {seconds:02d} s left',
             flush=True,
         )
 

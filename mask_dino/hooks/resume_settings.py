@@ -18,7 +18,7 @@ from .resume_state import (
 
 NO_SETTINGS = {'base_values', 'last_step', '_global_step', '_last_value', 'verbose'}
 """State of a scheduler that counts, or that repeats a setting of the optimiser."""
-REMEDY = 'to train with the setting of the config, start a new training from these weights: load_from={}, resume=False'
+RESTART = 'to train with the setting of the config, start a new training from these weights: load_from={}, resume=False'
 
 Differences = dict[str, tuple[Any, Any]]
 """Settings by name, each with its saved and its configured value."""
@@ -41,7 +41,7 @@ def prepare_to_resume(checkpoint: dict[str, Any], runner: Runner) -> None:
 def compare_settings(checkpoint: dict[str, Any], runner: Runner) -> Iterator[str]:
     """Name the settings of a config that a resumed training ignores, because they are part of the checkpoint."""
     wrapper: OptimWrapper = runner.optim_wrapper
-    remedy = REMEDY.format(runner.cfg.get('load_from') or 'CHECKPOINT')
+    remedy = RESTART.format(runner.cfg.get('load_from') or 'CHECKPOINT')
     saved_groups = checkpoint.get('optimizer', {}).get('param_groups', [])
     differences = compare_groups(saved_groups, wrapper.optimizer.param_groups)
     differences |= compare_schedules(
@@ -112,7 +112,7 @@ def check_groups(checkpoint: dict[str, Any], runner: Runner) -> None:
             f'parameters, and the optimiser of the config has groups of {first_few(sizes)}. Either '
             'optim_wrapper.paramwise_cfg or the layers of the model differ, or the checkpoint was saved before '
             'version 0.2. Resume with the settings and the version of the checkpoint. Or, '
-            f'{REMEDY.format(path)}'
+            f'{RESTART.format(path)}'
         )
 
 

@@ -17,7 +17,7 @@ BOX_COLOUR = (60, 255, 90)
 TRUTH_COLOUR = (60, 200, 90)
 INK, PAPER = (25, 25, 30), (255, 255, 255)
 
-OPACITY = 0.45
+MASK_OPACITY = 0.45
 SHARPNESS = 2
 """Tiles are drawn larger by this factor, and reduced: Pillow does not smooth the edge of a circle."""
 LARGEST_TILE_POINT = 0.021
@@ -159,7 +159,7 @@ def _enlarge(image: np.ndarray, tile: int) -> tuple[Image.Image, float]:
 
 def _tint(picture: Image.Image, mask: np.ndarray, colour: tuple[int, int, int]) -> Image.Image:
     """Return the picture with the pixels of a mask of any size tinted."""
-    shape = Image.fromarray(mask.astype(np.uint8) * round(255 * OPACITY))
+    shape = Image.fromarray(mask.astype(np.uint8) * round(255 * MASK_OPACITY))
     shape = shape.resize(picture.size, Image.Resampling.NEAREST)
     picture.paste(Image.new('RGB', picture.size, colour), mask=shape)
     return picture

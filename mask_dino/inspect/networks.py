@@ -156,7 +156,7 @@ def _sort_by_object(query: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def trace(model: BaseModel, inputs: NetworkInput) -> Trace:
+def trace_model(model: BaseModel, inputs: NetworkInput) -> Trace:
     """Run the network of a model once.
 
     It sees the whole image, also where the model is tested on windows of it.

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ..files import write_whole
-from .drawing import BOX_COLOUR, LEVEL_COLOURS, MASK_COLOUR, OPACITY, TRUTH_COLOUR
+from .drawing import BOX_COLOUR, LEVEL_COLOURS, MASK_COLOUR, MASK_OPACITY, TRUTH_COLOUR
 from .truth import Truth
 from .views import (
     LayerView,
@@ -139,7 +139,7 @@ def encode_mask(mask: np.ndarray, colour: tuple[int, int, int]) -> str:
     picture = Image.fromarray(mask.astype(np.uint8), mode='P')
     picture.putpalette((0, 0, 0, *colour))
     buffer = io.BytesIO()
-    alpha = bytes([0, round(255 * OPACITY)])
+    alpha = bytes([0, round(255 * MASK_OPACITY)])
     picture.save(buffer, 'PNG', transparency=alpha, bits=1, optimize=True)
     return _to_address(buffer.getvalue(), 'png')
 

@@ -83,7 +83,7 @@ def draw_segments(
     image: np.ndarray, segments: Sequence[Segment], palette: Palette, side: int
 ) -> np.ndarray:
     """Return an image (H, W, 3) uint8 RGB with tinted segments, boxes and names, its longer side ``side`` pixels."""
-    picture = resize_image(image, side)
+    picture = resize_to_side(image, side)
     for segment in segments:
         _tint(picture, segment.mask, palette[segment.label])
     canvas = Image.fromarray(picture)
@@ -100,7 +100,7 @@ def draw_segments(
     return np.asarray(canvas)
 
 
-def resize_image(image: np.ndarray, side: int) -> np.ndarray:
+def resize_to_side(image: np.ndarray, side: int) -> np.ndarray:
     """Return an image (H, W, 3) enlarged or reduced, so that its longer side has ``side`` pixels."""
     height, width = image.shape[:2]
     scale = side / max(height, width)

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..postprocess import ImageSizes
 from ..postprocess.resize import enlarge_masks, scale_boxes
 from .images import InspectionError, NetworkInput, prepare_image, to_network
-from .networks import ENCODER, QueryState, Trace, find_head, trace
+from .networks import ENCODER, QueryState, Trace, find_head, trace_model
 from .truth import Truth, compare_boxes, compare_masks
 
 
@@ -81,7 +81,7 @@ def inspect_layers(
         config = model.cfg
     item = prepare_image(config, image)
     inputs = to_network(model, item)
-    passed = trace(model, inputs)
+    passed = trace_model(model, inputs)
     if truth is None:
         chosen = choose_queries(passed, queries, top_k)
         objects = torch.full_like(chosen, -1)

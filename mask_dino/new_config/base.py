@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
-from ..checkpoints.io import read_config, read_openmmlab
+from ..checkpoints.io import read_openmmlab, read_stored_config
 from ..checkpoints.select_config import get_depths, get_head_settings, uses_mask_boxes
 from ..compat import PREFIX, find_root
 from ..messages import DataError, missing_file
@@ -37,7 +37,7 @@ def read_checkpoint_config(path: Path) -> Config:
     """
     if not path.is_file():
         raise DataError(missing_file('checkpoint', path))
-    return read_config(read_openmmlab(path), path)
+    return read_stored_config(read_openmmlab(path), path)
 
 
 def choose_base(config: Config, task: str, configs: Mapping[Path, Config]) -> Path:

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 from ..datasets.checks.json_file import read_coco
 from ..messages import DataError, first_few, plural, spread_evenly
 
-SPLITS = {
+SPLIT_WORDS = {
     'train': ('train', 'training'),
     'val': ('val', 'valid', 'validation', 'dev'),
     'test': ('test', 'testing'),
 }
 """The words in a path that name a split."""
-SPLIT_OF_WORD = {word: split for split, words in SPLITS.items() for word in words}
+SPLIT_OF_WORD = {word: split for split, words in SPLIT_WORDS.items() for word in words}
 PLACEHOLDERS = ('_background_', '__ignore__', 'background')
 MAX_DEPTH = 3
 PROBED_IMAGES = 20
@@ -72,7 +72,7 @@ def find_splits(folder: Path, panoptic: bool) -> dict[str, Split]:
         raise DataError(_describe_missing_split(folder, files, named))
     return {
         split: _locate(folder, named[split], files[named[split]])
-        for split in SPLITS
+        for split in SPLIT_WORDS
         if split in named and (split != 'test' or files[named[split]]['annotations'])
     }
 

@@ -9,12 +9,12 @@ import mmcv
 import numpy as np
 
 from ..messages import DataError, first_few, spread_evenly
-from .folders import SPLITS, name_split
+from .folders import SPLIT_WORDS, name_split
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 CLASS_FILES = ('classes.txt', 'class_names.txt', 'labels.txt')
 MAP_WORDS = ('label', 'mask', 'annotation', 'seg', 'semantic', 'gt')
-IGNORED = 255
+IGNORED_LABEL = 255
 READ_MAPS = 200
 
 
@@ -56,7 +56,7 @@ def find_map_splits(folder: Path) -> dict[str, MapSplit]:
             f'{folder}: label maps of {", ".join(splits) or "no split"}, but both training and validation need them: '
             'images in images/train and images/val, and maps of the same names (PNG) in labels/train and labels/val'
         )
-    return {split: splits[split] for split in SPLITS if split in splits}
+    return {split: splits[split] for split in SPLIT_WORDS if split in splits}
 
 
 def read_class_names(
@@ -74,7 +74,7 @@ def read_class_names(
         listed = first_few(sorted(labels))
         raise DataError(
             f'{first_few(names)}: {len(names)} classes, but the maps hold the labels {listed}. '
-            f'Name all classes in the order of the labels; pixels to be ignored have the label {IGNORED}'
+            f'Name all classes in the order of the labels; pixels to be ignored have the label {IGNORED_LABEL}'
         )
     if names:
         return names
@@ -101,10 +101,10 @@ def read_labels(folder: Path, splits: Sequence[MapSplit]) -> set[int]:
                 'Export "indexed" or "grey" masks, or replace each colour by its number'
             )
         labels.update(np.unique(pixels).tolist())
-    labels.discard(IGNORED)
+    labels.discard(IGNORED_LABEL)
     if not labels:
         raise DataError(
-            f'{folder}: all pixels of the label maps have the label {IGNORED}, "ignore"'
+            f'{folder}: all pixels of the label maps have the label {IGNORED_LABEL}, "ignore"'
         )
     return labels
 

@@ -118,7 +118,7 @@ def choose_recipe(
     )
 
 
-def find_channels(config: Mapping[str, Any], names: Sequence[str]) -> int:
+def find_embed_dims(config: Mapping[str, Any], names: Sequence[str]) -> int:
     """Return ``embed_dims`` of the head of a config; 256 is the default."""
     heads = [config['model'][name] for name in names if name in config['model']]
     return int(heads[0].get('embed_dims', 256))

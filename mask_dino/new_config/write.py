@@ -14,7 +14,7 @@ from ..messages import DataError, plural, spread_evenly
 from .base import choose_base, find_task, name_base, read_checkpoint_config
 from .folders import Split, find_classes, find_splits
 from .label_maps import MapSplit, find_map_splits, read_class_names
-from .recipe import Measures, choose_recipe, find_channels, measure_coco, measure_sizes
+from .recipe import Measures, choose_recipe, find_embed_dims, measure_coco, measure_sizes
 from .text import Facts, write_text
 
 MEASURED_IMAGES = 200
@@ -76,7 +76,7 @@ def make_config(request: Request) -> NewConfig:
         splits=data.splits,
         recipe=choose_recipe(
             data.measures,
-            find_channels(config, HEADS),
+            find_embed_dims(config, HEADS),
             config.optim_wrapper.optimizer.lr,
             config.auto_scale_lr.base_batch_size,
         ),

@@ -18,7 +18,7 @@ class Schedule(NamedTuple):
     largest: float = 1.4
 
 
-def make_config(detector: Config, schedule: Schedule, num_processes: int = 1) -> Config:
+def make_classifier_config(detector: Config, schedule: Schedule, num_processes: int = 1) -> Config:
     """Return the config that trains the backbone of a detector on crops of its objects.
 
     Args:

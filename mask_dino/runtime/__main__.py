@@ -14,11 +14,11 @@ from PIL import Image
 
 from . import ImageError, ModelFileError, Result, Segmenter
 
-SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff'}
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
 MAX_THREADS = 1024
 
-MAX_SIDE = 65500
+MAX_JPEG_SIDE = 65500
 """Pixels of a side that a JPEG file has at most; a wider picture is reduced."""
 
 
@@ -102,10 +102,10 @@ def list_images(paths: list[Path]) -> list[Path]:
         if not path.is_dir():
             images.append(path)
             continue
-        images += [file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES]
+        images += [file for file in sorted(path.iterdir()) if file.suffix.lower() in IMAGE_SUFFIXES]
     if not images:
         raise ImageError(
-            f'there are no images in {", ".join(map(str, paths))}; known are {", ".join(sorted(SUFFIXES))}'
+            f'there are no images in {", ".join(map(str, paths))}; known are {", ".join(sorted(IMAGE_SUFFIXES))}'
         )
     name, count = Counter(image.stem for image in images).most_common(1)[0]
     if count > 1:
@@ -118,8 +118,8 @@ def list_images(paths: list[Path]) -> list[Path]:
 def write_result(result: Result, target: Path, score_thr: float) -> str:
     """Write the files of one image, whose names begin with ``target``, and return a line about it."""
     picture = Image.fromarray(result.draw(score_thr))
-    if max(picture.size) > MAX_SIDE:
-        picture.thumbnail((MAX_SIDE, MAX_SIDE))
+    if max(picture.size) > MAX_JPEG_SIDE:
+        picture.thumbnail((MAX_JPEG_SIDE, MAX_JPEG_SIDE))
     write_image(picture, target, '.jpg')
     lines: list[dict] = []
     if result.scores is not None and result.boxes is not None:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-MAX_PIXELS = 2**18
+STRIP_PIXELS = 2**18
 """Pixels that are enlarged at once: a few maps of float32 then fit the cache of a core."""
 
 
@@ -84,13 +84,13 @@ def compose(first: Stencil, second: Stencil) -> Stencil:
 
 
 class Enlargement(NamedTuple):
-    """The way of mask logits (h, w) at stride 4 to the size of the output, in the two steps of the original."""
+    """How mask logits (h, w) at stride 4 are enlarged to the size of the output, in the two steps of the original."""
 
     rows: Stencil
     columns: Stencil
 
     @classmethod
-    def of(cls, masks: tuple[int, int], sizes: ImageSizes) -> 'Enlargement':
+    def between(cls, masks: tuple[int, int], sizes: ImageSizes) -> 'Enlargement':
         """Go from the size of ``masks`` (h, w) to the padded size, cut the padding, and go to the output size."""
         axes = zip(masks, *sizes, strict=True)
         return cls(
@@ -114,7 +114,7 @@ def _two_steps(source: int, padded: int, resized: int, output: int) -> Stencil:
     return first if resized == output else compose(first, interpolation(resized, output))
 
 
-def strips(height: int, width: int, max_pixels: int = MAX_PIXELS) -> Iterator[slice]:
+def strips(height: int, width: int, max_pixels: int = STRIP_PIXELS) -> Iterator[slice]:
     """Cut the rows of a map so that a strip has at most ``max_pixels`` pixels, or one row."""
     step = max(1, max_pixels // max(1, width))
     for start in range(0, height, step):

@@ -14,10 +14,10 @@ from .metadata import InputRule, PaddingRule, ResizeRule
 
 ImageLike = str | os.PathLike[str] | np.ndarray | Image.Image
 
-SCALED = ('I;16', 'I;16B', 'I;16L', 'I;16N')
+GREY_16_BITS = ('I;16', 'I;16B', 'I;16L', 'I;16N')
 """Modes of Pillow for grey values from 0 to 65535."""
 
-UNKNOWN = dict(F='floating-point pixels', I='32-bit pixels', LAB='pixels of CIE Lab')
+REFUSED_MODES = dict(F='floating-point pixels', I='32-bit pixels', LAB='pixels of CIE Lab')
 """Modes of Pillow that OpenCV refuses or reads in another way, and what they are."""
 
 EXTRA_SAMPLES = 338
@@ -90,11 +90,11 @@ def _to_rgb(image: Image.Image, name: str) -> np.ndarray:
     upright = ImageOps.exif_transpose(image)
     mode = upright.mode
     # Before version 12, Pillow had this mode for 16-bit PNG files; it still has it for 16-bit PGM files.
-    if mode in SCALED or (mode == 'I' and image.format in ('PNG', 'PPM')):
+    if mode in GREY_16_BITS or (mode == 'I' and image.format in ('PNG', 'PPM')):
         grey = (np.asarray(upright) >> 8).astype(np.uint8)  # Pillow would clip to 255
         return np.repeat(grey[..., None], 3, axis=2)
-    if mode in UNKNOWN:
-        raise ImageError(f'{name} has {UNKNOWN[mode]}: convert it to 8 bits and RGB')
+    if mode in REFUSED_MODES:
+        raise ImageError(f'{name} has {REFUSED_MODES[mode]}: convert it to 8 bits and RGB')
     if mode == 'CMYK' and isinstance(image, JpegImageFile):
         return _ink_to_rgb(np.asarray(upright))
     if mode == 'RGBA' and isinstance(image, TiffImageFile) and EXTRA_SAMPLES in image.tag_v2:

@@ -46,11 +46,11 @@ def make_instances(
     unique, copy = np.unique(pairs.masks, return_inverse=True)
     count = len(copy) if keep_masks else min(1, len(copy))
     binary = np.zeros((count, *sizes.output), bool)
-    way = Enlargement.of(masks.shape[-2:], sizes)
+    enlargement = Enlargement.between(masks.shape[-2:], sizes)
     quality = np.zeros(len(unique), np.float32)
     for number, mask in enumerate(unique):
         out = binary[number if keep_masks else 0]
-        quality[number] = binarise(masks[mask], way, out)
+        quality[number] = binarise(masks[mask], enlargement, out)
     scores = pairs.scores * quality[copy]
     order = np.argsort(-scores, kind='stable')
     if keep_masks:
@@ -61,7 +61,7 @@ def make_instances(
     )
 
 
-def binarise(mask: np.ndarray, way: Enlargement, out: np.ndarray) -> float:
+def binarise(mask: np.ndarray, enlargement: Enlargement, out: np.ndarray) -> float:
     """Write where an enlarged mask (h, w) is positive into ``out`` (H, W), and return its mean probability there.
 
     A weighted mean of negative logits is negative: only what the positive ones reach is computed.
@@ -70,14 +70,14 @@ def binarise(mask: np.ndarray, way: Enlargement, out: np.ndarray) -> float:
     rows, columns = (np.flatnonzero((mask > 0).any(axis)) for axis in (1, 0))
     if not len(rows):
         return 0.0
-    height = way.rows.reached(rows[0], rows[-1])
-    width = way.columns.reached(columns[0], columns[-1])
+    height = enlargement.rows.reached(rows[0], rows[-1])
+    width = enlargement.columns.reached(columns[0], columns[-1])
     if height.start == height.stop or width.start == width.stop:
         return 0.0  # it is positive in the padding only
     total, count = 0.0, 0
     for strip in strips(height.stop - height.start, width.stop - width.start):
         strip = slice(height.start + strip.start, height.start + strip.stop)
-        logits = way.part(mask, strip, width)
+        logits = enlargement.part(mask, strip, width)
         inside = np.greater(logits, 0, out=out[strip, width])
         total += float(sigmoid(logits[inside]).sum(dtype=np.float64))
         count += int(np.count_nonzero(inside))
@@ -139,11 +139,11 @@ def _compete(queries: Competitors, sizes: ImageSizes) -> tuple[np.ndarray, np.nd
     owner = np.zeros(sizes.output, np.int32)
     inside = np.zeros(sizes.output, bool)
     areas = np.zeros(len(queries.weights), np.int64)
-    way = Enlargement.of(queries.masks.shape[-2:], sizes)
+    enlargement = Enlargement.between(queries.masks.shape[-2:], sizes)
     for rows in strips(*sizes.output):
         strongest = np.full(owner[rows].shape, -1, np.float32)
         for query, weight in enumerate(queries.weights):
-            probability = sigmoid(way.part(queries.masks[query], rows))
+            probability = sigmoid(enlargement.part(queries.masks[query], rows))
             solid = probability >= 0.5
             areas[query] += np.count_nonzero(solid)
             probability *= weight

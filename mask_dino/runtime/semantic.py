@@ -33,10 +33,10 @@ def score_pixels(probabilities: np.ndarray, masks: np.ndarray, sizes: ImageSizes
 
     The arguments are the same as for :func:`make_semantic`: probabilities (Q, K) and masks (Q, h, w).
     """
-    way = Enlargement.of(masks.shape[-2:], sizes)
+    enlargement = Enlargement.between(masks.shape[-2:], sizes)
 
     def score(rows: slice) -> np.ndarray:
-        inside = sigmoid(way.part(masks, rows))  # (Q, rows, width)
+        inside = sigmoid(enlargement.part(masks, rows))  # (Q, rows, width)
         votes = inside.reshape(len(inside), -1).T @ probabilities
         return votes.reshape(-1, sizes.output[1], probabilities.shape[1])
 

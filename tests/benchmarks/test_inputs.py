@@ -46,6 +46,6 @@ def test_equal_seeds_give_equal_batches():
 
 def test_classes_are_found_wherever_they_are():
     panoptic = Config.fromfile('configs/_base_/models/maskdino_r50.py').model
-    assert Classes.of(panoptic) == (80, 0)
+    assert Classes.from_config(panoptic) == (80, 0)
     roi = dict(type='X', roi_head=dict(bbox_head=dict(num_classes=7)))
-    assert Classes.of(ConfigDict(roi)) == (7, 0)
+    assert Classes.from_config(ConfigDict(roi)) == (7, 0)

@@ -18,7 +18,13 @@ from mask_dino.datasets.shapes.outlines import (
     Layer,
     paint_form,
 )
-from mask_dino.datasets.shapes.scene import MIN_AREA, MIN_SHARE, SAMPLES, Scene, compose_scene
+from mask_dino.datasets.shapes.scene import (
+    MIN_AREA,
+    MIN_VISIBLE_SHARE,
+    SAMPLES,
+    Scene,
+    compose_scene,
+)
 
 AREAS = {  # of the unsqueezed outlines of radius 1
     'ellipse': math.pi,
@@ -111,7 +117,7 @@ def test_no_thing_is_hidden_too_far(scenes):
             visible = np.count_nonzero(scene.owner == index)
             assert visible >= MIN_AREA
             assert (
-                visible >= 0.8 * MIN_SHARE * alone.sum()
+                visible >= 0.8 * MIN_VISIBLE_SHARE * alone.sum()
             )  # one sample to a pixel is a rough measure
 
 

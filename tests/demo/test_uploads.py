@@ -160,7 +160,7 @@ def test_floats_narrow_images_and_large_files_are_refused(tmp_path, monkeypatch)
     narrow = save(tmp_path / 'n.png', Image.new('RGB', (2000, 20)))
     with pytest.raises(UploadError, match='2000 x 20 pixels, which is too narrow'):
         read_upload(narrow, MAX_SIDE)
-    monkeypatch.setattr(uploads, 'MAX_BYTES', 50)
+    monkeypatch.setattr(uploads, 'MAX_UPLOAD_BYTES', 50)
     with pytest.raises(UploadError, match='largest file'):
         read_upload(narrow, MAX_SIDE)
     with pytest.raises(UploadError, match='cannot be read'):

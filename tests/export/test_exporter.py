@@ -90,7 +90,7 @@ def test_nothing_is_left_of_an_export_that_ends_early(tmp_path, trained, monkeyp
         target.path.write_bytes(b'half')
         raise error
 
-    monkeypatch.setattr(exporter, 'trace', lambda *arguments: None)
+    monkeypatch.setattr(exporter, 'trace_network', lambda *arguments: None)
     monkeypatch.setattr(exporter, 'write_file', write_half)
     with pytest.raises((KeyboardInterrupt, ParityError)):
         export(trained, tmp_path / 'model.onnx', Options(), lambda text: None)

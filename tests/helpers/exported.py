@@ -9,7 +9,7 @@ from PIL import Image
 from torch import nn
 
 from mask_dino.checkpoints.io import build_model, make_checkpoint
-from mask_dino.export.exporter import Options, build_network, describe
+from mask_dino.export.exporter import Options, build_network, make_info
 from mask_dino.export.model import TrainedModel, find_head, load_model
 
 CONFIGS = Path('configs/maskdino')
@@ -23,7 +23,7 @@ class EagerNetwork:
 
     def __init__(self, trained: TrainedModel, **options: object) -> None:
         self.network = build_network(trained, Options(**options))
-        self.info = describe(self.network, trained)
+        self.info = make_info(self.network, trained)
         self.sizes: list[tuple[int, ...]] = []
 
     @torch.no_grad()

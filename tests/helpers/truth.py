@@ -7,7 +7,7 @@ from mmdet.structures import DetDataSample
 from mmengine.dataset import BaseDataset
 from mmengine.structures import InstanceData, PixelData
 
-from mask_dino.datasets.panoptic_png import Segment, read_map
+from mask_dino.datasets.panoptic_png import Segment, read_panoptic_map
 
 
 def perfect(dataset: BaseDataset, index: int) -> DetDataSample:
@@ -17,7 +17,7 @@ def perfect(dataset: BaseDataset, index: int) -> DetDataSample:
     infos = info['segments_info']
     size = (info['height'], info['width'])
     segments = [Segment(part['id'], part['category'], part['iscrowd'], None) for part in infos]
-    found = read_map(info['seg_map_path'], segments, size)
+    found = read_panoptic_map(info['seg_map_path'], segments, size)
     values = [
         label + INSTANCE_OFFSET * number * (label < things)
         for number, label in enumerate(found.labels.tolist(), 1)

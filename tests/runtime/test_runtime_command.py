@@ -8,7 +8,7 @@ pytest.importorskip('onnxruntime')
 from PIL import Image
 
 from mask_dino.runtime import Result
-from mask_dino.runtime.__main__ import MAX_SIDE, main, write_result
+from mask_dino.runtime.__main__ import MAX_JPEG_SIDE, main, write_result
 
 
 def run(monkeypatch, *arguments):
@@ -71,6 +71,6 @@ def test_a_file_that_cannot_be_written_is_named_and_none_is_left(tmp_path):
 
 
 def test_pictures_wider_than_a_jpeg_file_are_reduced(tmp_path):
-    write_result(semantic_result(40, MAX_SIDE + 500), tmp_path / 'image', 0.3)
-    assert Image.open(tmp_path / 'image.jpg').size[0] == MAX_SIDE
-    assert Image.open(tmp_path / 'image.semantic.png').size == (MAX_SIDE + 500, 40)
+    write_result(semantic_result(40, MAX_JPEG_SIDE + 500), tmp_path / 'image', 0.3)
+    assert Image.open(tmp_path / 'image.jpg').size[0] == MAX_JPEG_SIDE
+    assert Image.open(tmp_path / 'image.semantic.png').size == (MAX_JPEG_SIDE + 500, 40)

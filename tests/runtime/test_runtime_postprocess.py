@@ -42,12 +42,14 @@ def test_masks_are_enlarged_as_torch_does_in_two_steps(sizes):
     expected = F.interpolate(masks[None], sizes.padded, mode='bilinear')
     expected = expected[..., : sizes.resized[0], : sizes.resized[1]]
     expected = F.interpolate(expected, sizes.output, mode='bilinear')[0].numpy()
-    way = Enlargement.of(masks.shape[-2:], sizes)
+    enlargement = Enlargement.between(masks.shape[-2:], sizes)
     height, width = sizes.output
-    np.testing.assert_allclose(way.part(masks.numpy(), slice(0, height)), expected, atol=1e-4)
+    np.testing.assert_allclose(
+        enlargement.part(masks.numpy(), slice(0, height)), expected, atol=1e-4
+    )
     rows, columns = slice(height // 3, height // 2), slice(width // 4, width - 1)
     np.testing.assert_allclose(
-        way.part(masks.numpy(), rows, columns), expected[:, rows, columns], atol=1e-4
+        enlargement.part(masks.numpy(), rows, columns), expected[:, rows, columns], atol=1e-4
     )
 
 

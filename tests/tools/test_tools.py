@@ -291,7 +291,7 @@ def test_the_learning_rate_is_scaled_only_if_its_batch_size_is_known():
 
 def test_resuming_nothing_starts_from_the_beginning(tmp_path):
     config = Config({'work_dir': str(tmp_path), 'load_from': 'pretrained.pth'})
-    training.resume(config, 'auto')
+    training.resume_training(config, 'auto')
     assert 'resume' not in config
     assert config.load_from == 'pretrained.pth'
 
@@ -300,9 +300,9 @@ def test_resuming_what_cannot_be_resumed_is_refused(tmp_path):
     config = Config({'work_dir': str(tmp_path)})
     torch.save({'state_dict': {}}, tmp_path / 'weights.pth')
     with pytest.raises(UsageError, match=r'no state of a training .* load_from='):
-        training.resume(config, str(tmp_path / 'weights.pth'))
+        training.resume_training(config, str(tmp_path / 'weights.pth'))
     with pytest.raises(UsageError, match=r'nowhere\.pth does not exist'):
-        training.resume(config, 'nowhere.pth')
+        training.resume_training(config, 'nowhere.pth')
 
 
 def test_resuming_takes_the_newest_readable_checkpoint_and_says_so(
@@ -314,7 +314,7 @@ def test_resuming_takes_the_newest_readable_checkpoint_and_says_so(
     whole = (trained / 'iter_4.pth').read_bytes()
     (tmp_path / 'iter_4.pth').write_bytes(whole[:-9])
     (tmp_path / 'iter_2.pth').write_bytes((trained / 'iter_2.pth').read_bytes())
-    training.resume(config, 'auto')
+    training.resume_training(config, 'auto')
     assert config.resume and config.load_from == str(tmp_path / 'iter_2.pth')
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].startswith(f'--resume: skipped {tmp_path / "iter_4.pth"} (')
@@ -323,13 +323,13 @@ def test_resuming_takes_the_newest_readable_checkpoint_and_says_so(
 
 def test_drawing_adds_what_the_config_lacks():
     config = Config({'default_scope': 'mmseg'})
-    testing.draw(config, False, 'drawn', 0)
+    testing.draw_results(config, False, 'drawn', 0)
     assert config.default_hooks.visualization.type == 'SegVisualizationHook'
     assert config.visualizer.type == 'SegLocalVisualizer'
     config = Config(
         {'default_scope': 'mmdet', 'default_hooks': {'visualization': {'type': 'MyHook'}}}
     )
-    testing.draw(config, True, None, 3)
+    testing.draw_results(config, True, None, 3)
     assert config.default_hooks.visualization == {
         'type': 'MyHook',
         'draw': True,
@@ -340,9 +340,9 @@ def test_drawing_adds_what_the_config_lacks():
 
 def test_testing_refuses_what_the_config_cannot_do():
     with pytest.raises(UsageError, match='no tta_model and no tta_pipeline'):
-        testing.augment(Config({'model': {}}))
+        testing.add_augmentation(Config({'model': {}}))
     with pytest.raises(UsageError, match='default_scope is None'):
-        testing.draw(Config({}), True, None, 0)
+        testing.draw_results(Config({}), True, None, 0)
     with pytest.raises(UsageError, match=r'\.pkl'):
         testing.save_predictions(
             Config({'default_scope': 'mmdet', 'test_evaluator': {}}), 'results.json'

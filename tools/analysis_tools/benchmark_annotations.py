@@ -18,8 +18,7 @@ from mmengine.registry import init_default_scope
 from torch.utils.data import DataLoader, Dataset
 
 import mask_dino.det  # noqa: F401  registers the data set
-from mask_dino.cli.benchmarks import natural, positive
-from mask_dino.cli.help import make_parser
+from mask_dino.cli.help import make_parser, natural, positive
 from mask_dino.datasets.coco import check_annotation_file
 
 WIDTH, HEIGHT = 640, 480

@@ -15,8 +15,7 @@ from pycocotools import mask as coco_masks
 import mask_dino.det  # noqa: F401  registers the metrics
 from mask_dino.benchmarks.measure import MEGABYTE
 from mask_dino.benchmarks.step import peak_memory
-from mask_dino.cli.benchmarks import positive
-from mask_dino.cli.help import make_parser
+from mask_dino.cli.help import make_parser, positive
 
 HEIGHT, WIDTH = 480, 640
 CLASSES = tuple(f'class {number}' for number in range(80))

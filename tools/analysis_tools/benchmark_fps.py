@@ -14,7 +14,7 @@ from mask_dino.benchmarks.measure import generate_batches, load_batches, measure
 from mask_dino.checkpoints import register
 from mask_dino.cli import benchmarks
 from mask_dino.cli.common import UsageError, check_checkpoint, run_tool
-from mask_dino.cli.help import make_parser
+from mask_dino.cli.help import make_parser, natural, positive, size
 from mask_dino.messages import format_table
 
 
@@ -33,18 +33,18 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         '--size',
-        type=benchmarks.size,
+        type=size,
         default=(800, 1333),
         help='size of generated images (default: 800x1333)',
     )
     parser.add_argument(
         '--images',
-        type=benchmarks.positive,
+        type=positive,
         help='number of images (default: 50 generated ones, or all test data)',
     )
     parser.add_argument(
         '--warmup',
-        type=benchmarks.natural,
+        type=natural,
         default=2,
         help='images before the measured ones (default: 2)',
     )
@@ -57,7 +57,7 @@ def main() -> None:
     parser = arguments()
     args = parser.parse_args()
     try:
-        device = benchmarks.prepare(args)
+        device = benchmarks.prepare_torch(args)
         config = benchmarks.read_config(args.config, args.cfg_options)
         if args.checkpoint:
             check_checkpoint(args.checkpoint, 'CHECKPOINT')

@@ -18,7 +18,7 @@ from mask_dino.benchmarks.measure import save
 from mask_dino.benchmarks.timing import Spans
 from mask_dino.cli import benchmarks
 from mask_dino.cli.common import UsageError, run_tool
-from mask_dino.cli.help import make_parser
+from mask_dino.cli.help import make_parser, natural, positive, size
 from mask_dino.messages import format_table
 
 CORNERS = 40  # of a polygon
@@ -34,15 +34,15 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument('config', help='config file, or a config of mmdet: mmdet::FOLDER/NAME.py')
     parser.add_argument(
         '--size',
-        type=benchmarks.size,
+        type=size,
         default=(480, 640),
         help='size of the images (default: 480x640)',
     )
     parser.add_argument(
-        '--objects', type=benchmarks.natural, default=7, help='objects of an image (default: 7)'
+        '--objects', type=natural, default=7, help='objects of an image (default: 7)'
     )
     parser.add_argument(
-        '--images', type=benchmarks.positive, default=50, help='number of images (default: 50)'
+        '--images', type=positive, default=50, help='number of images (default: 50)'
     )
     benchmarks.add_arguments(parser)
     return parser
@@ -115,7 +115,7 @@ def main() -> None:
     parser = arguments()
     args = parser.parse_args()
     try:
-        benchmarks.prepare(args)
+        benchmarks.prepare_torch(args)
         config = benchmarks.read_config(args.config, args.cfg_options)
         transforms = build_transforms(args.config, config)
     except UsageError as error:

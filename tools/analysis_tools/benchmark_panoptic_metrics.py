@@ -11,8 +11,7 @@ import torch
 from mmdet.datasets import CocoPanopticDataset
 from mmdet.evaluation.functional import INSTANCE_OFFSET
 
-from mask_dino.cli.benchmarks import positive
-from mask_dino.cli.help import make_parser
+from mask_dino.cli.help import make_parser, positive
 from mask_dino.datasets.panoptic_png import write_ids
 from mask_dino.evaluation import PanopticIoUMetric, PanopticQualityMetric
 

@@ -24,7 +24,7 @@ from mask_dino.benchmarks.step import keep_as_usual, peak_memory
 from mask_dino.benchmarks.timing import Spans
 from mask_dino.cli import benchmarks
 from mask_dino.cli.common import UsageError
-from mask_dino.cli.help import make_parser
+from mask_dino.cli.help import make_parser, natural, positive, size
 from mask_dino.det.fusion_head import MaskDINOFusionHead
 from mask_dino.structures import QueryPredictions
 
@@ -48,21 +48,21 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         '--size',
-        type=benchmarks.size,
+        type=size,
         default=(800, 1333),
         help='size of the image (default: 800x1333)',
     )
     parser.add_argument(
-        '--queries', type=benchmarks.positive, default=300, help='number of queries (default: 300)'
+        '--queries', type=positive, default=300, help='number of queries (default: 300)'
     )
     parser.add_argument(
         '--found',
-        type=benchmarks.natural,
+        type=natural,
         default=100,
         help='queries with a high score (default: 100)',
     )
     parser.add_argument(
-        '--rounds', type=benchmarks.positive, default=5, help='how often each is timed (default: 5)'
+        '--rounds', type=positive, default=5, help='how often each is timed (default: 5)'
     )
     benchmarks.add_arguments(parser)
     return parser
@@ -141,7 +141,7 @@ def main() -> None:
     parser = arguments()
     args = parser.parse_args()
     try:
-        device = benchmarks.prepare(args)
+        device = benchmarks.prepare_torch(args)
     except UsageError as error:
         parser.error(str(error))
     load = Load(*args.size, args.found, 1)

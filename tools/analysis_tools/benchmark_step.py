@@ -16,7 +16,7 @@ from mask_dino.benchmarks.measure import Case, measure, save, step_tables
 from mask_dino.benchmarks.step import TEST, TRAIN, Subject
 from mask_dino.cli import benchmarks
 from mask_dino.cli.common import UsageError, run_tool
-from mask_dino.cli.help import make_parser
+from mask_dino.cli.help import make_parser, natural, positive, size
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -36,20 +36,18 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         '--sizes',
         nargs='+',
-        type=benchmarks.size,
+        type=size,
         default=[(512, 512)],
         help='sizes of the images, such as 512 or 800x1333 (default: 512)',
     )
     parser.add_argument(
         '--objects',
         nargs='+',
-        type=benchmarks.natural,
+        type=natural,
         default=[10],
         help='numbers of objects of an image (default: 10)',
     )
-    parser.add_argument(
-        '--batch', type=benchmarks.positive, default=1, help='images of a batch (default: 1)'
-    )
+    parser.add_argument('--batch', type=positive, default=1, help='images of a batch (default: 1)')
     parser.add_argument(
         '--modes',
         nargs='+',
@@ -58,7 +56,7 @@ def arguments() -> argparse.ArgumentParser:
         help='steps to measure (default: both)',
     )
     parser.add_argument(
-        '--rounds', type=benchmarks.positive, default=5, help='how often each is timed (default: 5)'
+        '--rounds', type=positive, default=5, help='how often each is timed (default: 5)'
     )
     benchmarks.add_arguments(parser)
     return parser
@@ -85,7 +83,7 @@ def main() -> None:
     parser = arguments()
     args = parser.parse_args()
     try:
-        device = benchmarks.prepare(args)
+        device = benchmarks.prepare_torch(args)
         subjects = build_subjects(args, device)
     except UsageError as error:
         parser.error(str(error))

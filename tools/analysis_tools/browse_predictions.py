@@ -18,7 +18,7 @@ from mmengine.structures import BaseDataElement
 from mask_dino.checkpoints import CheckpointError
 from mask_dino.cli import benchmarks
 from mask_dino.cli.common import UsageError, add_config_options
-from mask_dino.cli.help import make_parser
+from mask_dino.cli.help import make_parser, positive
 from mask_dino.compat import resolve_config
 from mask_dino.export.packages import ExportError
 from mask_dino.files import write_json, write_picture, write_whole
@@ -72,13 +72,11 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         '--count',
-        type=benchmarks.positive,
+        type=positive,
         default=8,
         help='worst images, and as many best ones (default: 8)',
     )
-    parser.add_argument(
-        '--max-images', type=benchmarks.positive, help='images to test (default: all)'
-    )
+    parser.add_argument('--max-images', type=positive, help='images to test (default: all)')
     parser.add_argument(
         '--score-thr', type=float, default=0.3, help='lowest score of an instance (default: 0.3)'
     )

@@ -11,7 +11,7 @@ from mmengine.model import revert_sync_batchnorm
 
 from mask_dino.cli import benchmarks
 from mask_dino.cli.common import UsageError, add_config_options, run_tool
-from mask_dino.cli.help import make_parser
+from mask_dino.cli.help import make_parser, size
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -23,7 +23,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument('config', help='config file, or a config of mmdet: mmdet::FOLDER/NAME.py')
     parser.add_argument(
         '--size',
-        type=benchmarks.size,
+        type=size,
         default=(512, 512),
         help='size of the image, such as 512 or 800x1333; multiples of 32 (default: 512)',
     )

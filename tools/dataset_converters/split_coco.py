@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mask_dino.cli.help import make_parser
-from mask_dino.datasets.split import COPIES, count_objects, read_splittable, split_content
+from mask_dino.datasets.split import COPY_NAMES, count_objects, read_splittable, split_content
 from mask_dino.messages import DataError, format_table, missing_file
 
 
@@ -36,7 +36,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         '--group',
         type=grouping,
-        default=COPIES,
+        default=COPY_NAMES,
         metavar='REGEX',
         help='images whose file names have the same first group stay together, for example the frames of a video: '
         r"'(.+)_\d+\.jpg' (default: augmented copies of one image stay together)",

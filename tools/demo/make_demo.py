@@ -19,7 +19,7 @@ from mmengine.runner import Runner
 from mask_dino.cli.help import make_parser
 from mask_dino.datasets.shapes import World
 from mask_dino.datasets.shapes.write import write_shapes
-from mask_dino.hooks.losses import PREFIX
+from mask_dino.hooks.losses import PROGRESS_PREFIX
 
 CONFIG = Path('configs/maskdino/maskdino_tiny_shapes-panoptic.py')
 DATA = Path('data/shapes')
@@ -144,11 +144,11 @@ def show_progress(process: subprocess.Popen, log: contextlib.AbstractContextMana
     on_terminal = sys.stdout.isatty()
     count = 0
     for line in process.stdout:
-        if not line.startswith(PREFIX):
+        if not line.startswith(PROGRESS_PREFIX):
             log.write(line)
             continue
         count += 1
-        text = line.removeprefix(PREFIX).rstrip().ljust(70)
+        text = line.removeprefix(PROGRESS_PREFIX).rstrip().ljust(70)
         if on_terminal:
             print(f'     {text}', end='\r', flush=True)
         elif count % LINES == 0:

@@ -12,9 +12,9 @@ from pathlib import Path
 from mask_dino.checkpoints import CheckpointError
 from mask_dino.cli import benchmarks
 from mask_dino.cli.common import UsageError, add_config_options
-from mask_dino.cli.help import make_parser
+from mask_dino.cli.help import make_parser, size
 from mask_dino.compat import resolve_config
-from mask_dino.export.packages import PACKAGES, ExportError, check_packages
+from mask_dino.export.packages import PACKAGES_OF_FORMATS, ExportError, check_packages
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -36,7 +36,10 @@ def arguments() -> argparse.ArgumentParser:
         help='file to write: model.onnx, model.xml (OpenVINO) or model.pt2 (torch)',
     )
     parser.add_argument(
-        '--format', choices=list(PACKAGES), default='onnx', help='form of the file (default: onnx)'
+        '--format',
+        choices=list(PACKAGES_OF_FORMATS),
+        default='onnx',
+        help='form of the file (default: onnx)',
     )
     parser.add_argument(
         '--task',
@@ -48,7 +51,7 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         '--size',
-        type=benchmarks.size,
+        type=size,
         default=(512, 512),
         metavar='HEIGHTxWIDTH',
         help='size at which the network is traced (default: 512); the file takes any size, except with --static',

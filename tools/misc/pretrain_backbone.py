@@ -21,7 +21,7 @@ from mask_dino.cli import common, training
 from mask_dino.cli.help import make_parser
 from mask_dino.hooks.checkpoint_files import write_durably
 from mask_dino.messages import missing_file
-from mask_dino.pretraining.config import Schedule, make_config
+from mask_dino.pretraining.config import Schedule, make_classifier_config
 
 PREFIX = 'backbone.'
 
@@ -89,14 +89,14 @@ def main() -> None:
         sys.exit(launch(args.processes))
     config = read_config(args)
     try:
-        training.resume(config, 'auto')
+        training.resume_training(config, 'auto')
         runner = common.build_runner(config, 'train_dataloader', 'val_dataloader')
     except common.UsageError as error:
         parser.error(str(error))
     runner.train()
     if is_main_process():
         write_backbone(runner, args.out)
-    common.leave()
+    common.leave_process_group()
 
 
 def read_config(args: argparse.Namespace) -> Config:
@@ -105,7 +105,7 @@ def read_config(args: argparse.Namespace) -> Config:
     detector.merge_from_dict(args.cfg_options)
     schedule = Schedule(args.steps, args.images, args.lr, args.size, *args.scales)
     processes = args.processes if args.launcher == 'pytorch' else 1
-    config = make_config(detector, schedule, processes)
+    config = make_classifier_config(detector, schedule, processes)
     config.work_dir = str(work_dir(args.out))
     config.launcher = args.launcher
     register()  # again, because imports of the config can have replaced the loaders

@@ -14,8 +14,8 @@ from mask_dino.checkpoints.io import (
     add_trust_argument,
     build_model,
     check_paths,
-    read_config,
     read_openmmlab,
+    read_stored_config,
     write_checkpoint,
 )
 from mask_dino.checkpoints.maskdino import to_original
@@ -59,7 +59,7 @@ def convert(
     # Packages that the config of the user imports are trusted in the checkpoint: the config is read first.
     given_config = Config.fromfile(config_path) if config_path else None
     checkpoint = read_openmmlab(source, trusted_packages)
-    config = given_config or read_config(checkpoint, source)
+    config = given_config or read_stored_config(checkpoint, source)
     restored = to_original(checkpoint['state_dict'], build_model(config))
     print(f'left out, because the original derives it: {len(restored.derived)} buffers')
     write_checkpoint(dict(model=restored.state), destination)

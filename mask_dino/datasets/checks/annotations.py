@@ -68,7 +68,7 @@ CROWD_REMEDY = 'Write the number 0, or 1 for a region of many objects'
 CROWD_MISSING = Defect('iscrowd', 'is missing', CROWD_REMEDY, None, ERROR)
 CROWD_NULL = Defect('iscrowd', 'is null', CROWD_REMEDY, 'read as 0', ERROR)
 CROWD_FORM = Defect('iscrowd', 'is neither 0 nor 1', CROWD_REMEDY, ERROR, ERROR)
-IGNORED = Defect(
+IGNORE_SET = Defect(
     'ignore',
     'is set',
     'Correct ignore; or write iscrowd=1 if no object of the region should be counted; or remove the annotation',
@@ -131,7 +131,7 @@ def find_defects(annotation: dict, ids: Ids, usage: Usage) -> Iterator[Defect]:
     if not ids.has_category(annotation):
         yield CATEGORY_TYPE if ids.differ_in_type(annotation, 'category_id') else NO_CATEGORY
     if annotation.get('ignore'):
-        yield IGNORED
+        yield IGNORE_SET
         return
     width, height = image['width'], image['height']
     checks = (

@@ -14,14 +14,14 @@ CHANCE = 0.01
 """Probability from which on boxes can have the look of another form by chance."""
 MANY_OUTSIDE = 0.25
 """Share of the boxes outside of their images from which COCO's form is out of the question."""
-PLACES = 8
+TRIED_PLACES = 8
 """Places along the width and the height of an image at which boxes are tried."""
 TRIED = 1000
 """Number of boxes, evenly spread, that are tried."""
 MANY_BOXES = 30
-REACH = 0.6
+SMALL_REACH = 0.6
 """If many boxes all end before these shares of the width and height, they may be in other units."""
-REMEDY = 'Write x, y, width, height in pixels.'
+BOX_REMEDY = 'Write x, y, width, height in pixels.'
 
 
 class BoxForm(NamedTuple):
@@ -84,7 +84,7 @@ def check_box_form(content: dict, file: str) -> list[Finding]:
     if (boxes >= 0).all() and (boxes <= 1).all():
         listed = _list_boxes(boxes, range(len(boxes)))
         message = f'{file}: bbox is in shares of the width and height of the image in all of {count} ({listed}). '
-        return [error(f'{message}Multiply the shares by the width and height. {REMEDY}')]
+        return [error(f'{message}Multiply the shares by the width and height. {BOX_REMEDY}')]
     outside = np.flatnonzero(~_lie_inside(from_starts(boxes), sizes))
     if not len(outside):
         return _check_reach(boxes, sizes, file)
@@ -92,7 +92,9 @@ def check_box_form(content: dict, file: str) -> list[Finding]:
     if form is None:
         return []
     listed = _list_boxes(boxes, outside)
-    return [error(f'{file}: bbox looks like {form.name} in all of {count} ({listed}). {REMEDY}')]
+    return [
+        error(f'{file}: bbox looks like {form.name} in all of {count} ({listed}). {BOX_REMEDY}')
+    ]
 
 
 def _is_box(box: Any) -> bool:
@@ -127,23 +129,25 @@ def _chance(form: BoxForm, boxes: np.ndarray, sizes: np.ndarray) -> float:
     sizes = sizes[tried]
     is_possible = (sides <= sizes + 1).all(1)
     hits = np.zeros(len(tried))
-    for shares in np.ndindex(PLACES, PLACES):
-        steps = np.array(shares) / (PLACES - 1)
+    for shares in np.ndindex(TRIED_PLACES, TRIED_PLACES):
+        steps = np.array(shares) / (TRIED_PLACES - 1)
         starts = (sizes - sides).clip(0) * steps
         corners = form.in_pixels(np.concatenate((starts, sides), 1), sizes)
         hits += _lie_inside(corners, sizes) & is_possible
-    chances = hits / PLACES**2
+    chances = hits / TRIED_PLACES**2
     return float(chances.prod())
 
 
 def _check_reach(boxes: np.ndarray, sizes: np.ndarray, file: str) -> list[Finding]:
     """Report many boxes that all lie in the upper left of their images."""
     reach = (from_starts(boxes)[:, 2:] / sizes).max(0)
-    if len(boxes) < MANY_BOXES or (reach > REACH).any():
+    if len(boxes) < MANY_BOXES or (reach > SMALL_REACH).any():
         return []
     width, height = (f'{share:.0%}' for share in reach)
     count = plural(len(boxes), 'annotation')
     listed = _list_boxes(boxes, range(len(boxes)))
     message = f'{file}: bbox ends before {width} of the width and {height} of the height in all of '
     message += f'{count} ({listed}). '
-    return [warning(f'{message}Are the boxes in percent, or in pixels of smaller images? {REMEDY}')]
+    return [
+        warning(f'{message}Are the boxes in percent, or in pixels of smaller images? {BOX_REMEDY}')
+    ]

@@ -63,10 +63,10 @@ def dataset_problems(dataset: Mapping, scope: str | None) -> Iterator[str]:
         )
     for transform in dataset.get('pipeline') or ():
         if isinstance(transform, Mapping):
-            yield from _transform_problems(transform, scope)
+            yield from _build_problems(transform, scope)
 
 
-def _transform_problems(transform: Mapping, scope: str | None) -> Iterator[str]:
+def _build_problems(transform: Mapping, scope: str | None) -> Iterator[str]:
     """Yield why a transform cannot be built."""
     unregistered = list(type_problems('pipeline', transform, TRANSFORMS, scope))
     if unregistered:

@@ -16,7 +16,7 @@ MAPS = 200
 """Number of label maps, evenly spread, that are read beforehand; the labels of the others are checked in training."""
 NEARLY_ALL = 0.99
 """Share of ignored pixels above which a map is reported as nearly empty."""
-UNKNOWN = -1
+NO_CLASS = -1
 
 
 class LabelCodes(NamedTuple):
@@ -71,7 +71,7 @@ def check_label_maps(loader: str, dataset: Any, decode: bool) -> list[Finding]:
     codes = read_codes(
         len(names), dataset.label_map, dataset.reduce_zero_label, dataset.ignore_index
     )
-    reports = [read_map(info, codes) for info in local]
+    reports = [read_label_map(info, codes) for info in local]
     unread = [problem for info in local if (problem := unread_image(info['img_path'], decode))]
     unusable = [report.problem for report in reports if report.problem]
     findings = [
@@ -183,7 +183,7 @@ def read_codes(
     return LabelCodes(num_classes, classes)
 
 
-def read_map(info: Mapping, codes: LabelCodes) -> MapReport:
+def read_label_map(info: Mapping, codes: LabelCodes) -> MapReport:
     """Read the label map of an image, which is given as the data set describes it."""
     path = info['seg_map_path']
     none = np.zeros(codes.num_classes + 1, np.int64)
@@ -195,9 +195,9 @@ def read_map(info: Mapping, codes: LabelCodes) -> MapReport:
     if problem := _shape_problem(path, labels, info['img_path']):
         return MapReport(path, problem, none)
     values, counts = np.unique(labels, return_counts=True)
-    classes = np.array([codes.classes.get(value, UNKNOWN) for value in values.tolist()])
-    if codes.num_classes and (classes == UNKNOWN).any():
-        listed = first_few(values[classes == UNKNOWN].tolist(), 5)
+    classes = np.array([codes.classes.get(value, NO_CLASS) for value in values.tolist()])
+    if codes.num_classes and (classes == NO_CLASS).any():
+        listed = first_few(values[classes == NO_CLASS].tolist(), 5)
         remedy = 'add classes, correct reduce_zero_label or the map'
         return MapReport(
             path, f'{path} has the labels {listed}, which no class has: {remedy}', none

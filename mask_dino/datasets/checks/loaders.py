@@ -27,7 +27,7 @@ from .training import check_batches, check_training
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 NO_TEST_MODE = 'the dataset is not in test mode, and would leave out or replace images. Write test_mode=True in it.'
-HEADS = ('panoptic_head', 'panoptic_fusion_head', *SEMANTIC_HEADS)
+CHECKED_HEADS = ('panoptic_head', 'panoptic_fusion_head', *SEMANTIC_HEADS)
 
 
 @comparing_all_masks()
@@ -73,7 +73,7 @@ def check_loaders(
         decode: Whether to decode all images and maps; otherwise some, evenly spread.
     """
     metainfos = {loader: read_metainfo(dataset) for loader, dataset in datasets.items()}
-    heads = {name: head for name in HEADS if (head := getattr(model, name, None))}
+    heads = {name: head for name in CHECKED_HEADS if (head := getattr(model, name, None))}
     scope = config.get('default_scope')
     findings = [warning(problem) for problem in old_sections(config)]
     findings += [error(problem) for problem in loop_problems(config, filter(config.get, datasets))]

@@ -165,7 +165,7 @@ def _rescale(resize: Any, scale: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 
 
 BOXES_ONLY = ('Mosaic', 'MixUp', 'RandomAffine', 'RandomShift')
-REMEDY = (
+LOST_MASKS_REMEDY = (
     f'{", ".join(BOXES_ONLY)} change boxes without masks; Resize, RandomFlip, RandomCrop, Expand, MinIoURandomCrop and '
     'CachedMosaic keep masks'
 )
@@ -219,7 +219,7 @@ def check_mask_transforms(config: Mapping) -> list[Finding]:
         return []
     losing = [name for name in BOXES_ONLY if name in names]
     return [
-        error(f'train_dataloader: {name} loses the masks of the objects. {REMEDY}')
+        error(f'train_dataloader: {name} loses the masks of the objects. {LOST_MASKS_REMEDY}')
         for name in losing
     ]
 

@@ -19,14 +19,14 @@ MOST = 0.5
 """Share of the objects from which a fault is one of the whole file."""
 FEWEST = 5
 """With fewer objects, a fault of most of them can be chance."""
-AREAS = (0.01, 1.5)
+AREA_SHARES = (0.01, 1.5)
 """Least and largest area of an object as a share of its box."""
 QUESTIONS = {
     'bbox': 'Are the boxes in pixels of these images, and not of larger ones or in shares of the width and height?',
     'segmentation': 'Are the coordinates in pixels of these images, and not in shares of the width and height?',
 }
 """What to look at where most objects of a file lie in the wrong place."""
-PLACES = {BOX_SMALL.problem, BOX_OUTSIDE.problem, BOX_CROSSES.problem, NO_PIXEL}
+MISPLACED = {BOX_SMALL.problem, BOX_OUTSIDE.problem, BOX_CROSSES.problem, NO_PIXEL}
 """Defects of objects that lie in the wrong place."""
 
 
@@ -46,7 +46,7 @@ def check_losses(
         if defect.field not in ('bbox', 'segmentation', 'area') or fate is None:
             continue
         lost[defect.field] += count
-        is_misplaced = defect.problem in PLACES
+        is_misplaced = defect.problem in MISPLACED
         remedy = QUESTIONS[defect.field] if is_misplaced else f'{defect.remedy}.'
         remedies.setdefault(defect.field, remedy)
     return [
@@ -92,7 +92,7 @@ def _object_key(annotation: dict) -> tuple | None:
 
 def check_areas(annotations: list[dict], file: str) -> list[Finding]:
     """Report areas that cannot be the areas of most objects: figures by size, as mAP_s, would be wrong."""
-    smallest, largest = AREAS
+    smallest, largest = AREA_SHARES
     odd: list[str] = []
     for annotation in annotations:
         box: Any = annotation.get('bbox')

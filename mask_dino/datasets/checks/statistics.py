@@ -22,9 +22,9 @@ from ...random_state import keeping_random_state
 from .config import leaf_datasets
 from .images import check_depth, check_presence, image_problem
 
-HEADERS = 2000
+READ_HEADERS = 2000
 """Images of a data set, evenly spread, whose headers are read beforehand; the others are checked when loaded."""
-SAMPLES = 20
+TRIED_SAMPLES = 20
 """Images of a data set, evenly spread, of which one must pass the pipeline."""
 
 
@@ -82,7 +82,7 @@ def check_images(summary: Survey, decode: bool) -> list[Finding]:
         return findings
     pairs = zip(summary.paths, summary.sizes, strict=True)
     images = [(path, size) for path, size in pairs if size and not is_url(path)]
-    limit = len(images) if decode else HEADERS
+    limit = len(images) if decode else READ_HEADERS
     looked_at = [images[index] for index in spread_evenly(len(images), limit)]
     problems = [image_problem(path, size, decode) for path, size in looked_at]
     problems = [problem for problem in problems if problem]
@@ -128,7 +128,7 @@ def check_objects(loader: str, dataset: Any, summary: Survey, is_compared: bool)
 
 def check_samples(loader: str, dataset: BaseDataset) -> list[Finding]:
     """Load images until one passes the pipeline; report a pipeline that fails, or that leaves all images out."""
-    indices = spread_evenly(len(dataset), SAMPLES)
+    indices = spread_evenly(len(dataset), TRIED_SAMPLES)
     try:
         with keeping_random_state():
             is_usable = any(dataset.prepare_data(index) is not None for index in indices)

@@ -12,8 +12,8 @@ from .outlines import Form, Layer, paint_form
 
 SAMPLES = 3  # per pixel and axis; odd, so that two owners never tie
 MIN_AREA = 20  # pixels a segment must keep
-MIN_SHARE = 0.25  # fraction of its area that a thing must keep when others hide it
-MIN_SIDE = 10.0  # pixels
+MIN_VISIBLE_SHARE = 0.25  # fraction of its area that a thing must keep when others hide it
+MIN_THING_SIDE = 10.0  # pixels
 EMPTY_SHARE, CROWD_SHARE = 0.05, 0.03  # fractions of the images
 ATTEMPTS = 5  # to find room for one object
 
@@ -85,14 +85,14 @@ def _add(draft: _Draft, layer: Layer) -> _Draft | None:
         paint_form(form, samples, new, SAMPLES)
     owner = _strongest(_coverage(samples, new + 1))
     areas = np.bincount(owner.ravel(), minlength=new + 1)
-    needed = (*draft.needed, max(MIN_AREA, MIN_SHARE * areas[new]))
+    needed = (*draft.needed, max(MIN_AREA, MIN_VISIBLE_SHARE * areas[new]))
     if np.any(areas < needed):
         return None
     return _Draft(samples, (*draft.layers, layer), needed)
 
 
 def _thing(rng: np.random.Generator, size: int) -> Layer:
-    smallest = max(size / 12, MIN_SIDE)
+    smallest = max(size / 12, MIN_THING_SIDE)
     radius = rng.uniform(smallest, size / 2) / 2
     margin = 0.4 * radius
     x, y = rng.uniform(margin, size - margin, size=2)
@@ -107,7 +107,7 @@ def _crowd(rng: np.random.Generator, size: int) -> Layer:
     count = int(rng.integers(10, 18))
     middle = rng.uniform(0.2, 0.8, size=2) * size
     offsets = rng.normal(0, 0.09 * size, size=(count, 2))
-    radius = max(size / 24, MIN_SIDE / 2)
+    radius = max(size / 24, MIN_THING_SIDE / 2)
     positions = middle + offsets
     forms = tuple(_form(rng, label, x, y, radius) for x, y in positions)
     return Layer(label, forms)

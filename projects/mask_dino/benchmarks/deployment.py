@@ -16,7 +16,7 @@ from statistics import median
 
 import numpy as np
 
-from mask_dino.cli.help import make_parser
+from mask_dino.cli.help import make_parser, positive
 from mask_dino.messages import missing_file
 
 REPEATS = 3
@@ -54,14 +54,6 @@ def parse_arguments() -> argparse.Namespace:
     if problem := find_problem(args):
         parser.error(problem)
     return args
-
-
-def positive(text: str) -> int:
-    """Read a number of 1 or more; without torch, whose memory would be counted."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f'{text}: give 1 or more')
-    return number
 
 
 def size(text: str) -> str:

@@ -234,7 +234,7 @@ def train(job: Job, args: argparse.Namespace) -> None:
 
     torch.set_num_threads(1)
     config = make_config(job, args)
-    training.resume(config, 'auto')
+    training.resume_training(config, 'auto')
     runner = common.build_runner(config, 'train_dataloader', 'val_dataloader')
     runner.train()
 

@@ -140,7 +140,7 @@ def test_the_evaluator_must_know_the_images(folder):
 
 
 def test_headers_are_read_of_a_few_images_of_many_and_pixels_of_all_on_demand(folder, monkeypatch):
-    monkeypatch.setattr('mask_dino.datasets.checks.statistics.HEADERS', 2)
+    monkeypatch.setattr('mask_dino.datasets.checks.statistics.READ_HEADERS', 2)
     for name in '13':
         path = folder / f'images/{name}.jpg'
         path.write_bytes(path.read_bytes()[:-500])

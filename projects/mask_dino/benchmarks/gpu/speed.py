@@ -84,10 +84,12 @@ def measure_variant(
         case = Case(str(variant), mode, load)
         [result] = measure({case.model: subject}, [case], 2 if small else ROUNDS)
     record = result.record()
-    seconds = Spread.of(record['seconds'])
+    seconds = Spread.summarise(record['seconds'])
     row = dict(task=task, mode=mode, variant=str(variant), input=str(load))
     row |= dict(seconds=seconds.median, deviation=seconds.deviation)
-    row |= {f'{name} s': Spread.of(values).median for name, values in record['parts'].items()}
+    row |= {
+        f'{name} s': Spread.summarise(values).median for name, values in record['parts'].items()
+    }
     if mode == TEST:
         row |= {'s without post-processing': seconds.median - row[f'{POSTPROCESSING} s']}
     row |= {'images / s': load.batch / seconds.median, 'peak MB': (result.memory or 0) / 2**20}
