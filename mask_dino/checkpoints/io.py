@@ -1,7 +1,6 @@
 """Files of the converters: reading, writing, and a check that the written file works."""
 
 import argparse
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 from torch import Tensor, nn
 
 from .. import __version__
+from ..files import writing_whole
 from .loading import CheckpointError, load_checkpoint_safely, save_safetensors
 
 
@@ -158,18 +158,13 @@ def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
         CheckpointError: The package safetensors is missing.
     """
     save = save_safetensors if path.suffix == '.safetensors' else torch.save
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'.{path.name}.{os.getpid()}.part')
     try:
-        with part.open('wb') as file:
+        with writing_whole(path) as part, part.open('wb') as file:
             save(checkpoint, file)
-        part.replace(path)
     except RuntimeError as error:  # torch raises this if the disk is full
         if isinstance(error, CheckpointError):
             raise
         raise OSError(f'{path} could not be written, the disk may be full: {error}') from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 SIZE = (128, 160)  # height and width of the image of noise

@@ -125,8 +125,8 @@ def _read_torch(path: Path, map_location: MapLocation) -> Any:
         return torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         if 'unexpected EOF' in str(error):  # what torch 2.4 says of a file that was cut short
-            raise EOFError(_found(str(error))) from error
-        raise RefusedError(_found(str(error))) from error
+            raise EOFError(_describe_refused(str(error))) from error
+        raise RefusedError(_describe_refused(str(error))) from error
     except RuntimeError as error:
         if 'TorchScript' not in str(error):
             raise
@@ -193,29 +193,26 @@ def _tensors(value: Any) -> Any:
     return torch.tensor(value) if isinstance(value, np.ndarray) else value
 
 
-def _found(message: str) -> str:
+def _describe_refused(message: str) -> str:
     """Return what torch refused. The rest of its message advises to load the file unsafely."""
     if name := re.search(r'(?:GLOBAL|Unsupported class) ([\w.]+)', message):
         return name.group(1)
-    reason = (
-        message.split('Check the documentation')[0]
-        .strip()
-        .splitlines()[-1]
-        .split('WeightsUnpickler error: ')[-1]
-    )
+    before_advice, _, _ = message.partition('Check the documentation')
+    last_line = before_advice.strip().splitlines()[-1]
+    reason = last_line.split('WeightsUnpickler error: ')[-1]
     if 'Unsupported operand' in reason:
         return f'{reason}, an instruction that torch.save does not write with its default pickle_protocol=2'
     return reason
 
 
-def _refusal(path: Path, found: str) -> str:
+def _refusal(path: Path, refused: str) -> str:
     old = (
         ''
         if CAN_ALLOW
         else f' (torch {torch.__version__} can only check weights; training states need torch >= 2.4)'
     )
     return (
-        f'checkpoint {path} was refused. Found in it: {found}. Allowed are tensors, numbers, strings, containers, '
+        f'checkpoint {path} was refused. Found in it: {refused}. Allowed are tensors, numbers, strings, containers, '
         f'numpy arrays of numbers, the logs of mmengine and options of argparse{old}; anything else could run code '
         'hidden in the file. Remedy: if you trust its origin, save only the weights where the file was made, '
         'torch.save(model.state_dict(), path), and load that file.'

@@ -50,9 +50,8 @@ def _empty(subtype: object, shape: object, typecode: object) -> np.ndarray:
 
 def _scalar(dtype: np.dtype, data: bytes | str) -> np.generic:
     """The stand-in for ``numpy.core.multiarray.scalar``."""
-    return np.frombuffer(data.encode('latin1') if isinstance(data, str) else data, dtype, count=1)[
-        0
-    ]
+    content = data.encode('latin1') if isinstance(data, str) else data
+    return np.frombuffer(content, dtype, count=1)[0]
 
 
 def _from_buffer(data: bytes, dtype: np.dtype, shape: Sequence[int], order: str) -> np.ndarray:

@@ -194,9 +194,8 @@ def prepare_work_dir(work_dir: Path) -> None:
 
 def run_tool(main: Callable[[], None]) -> None:
     """Run a tool; end it with one line and exit code 1 on an error that a user can put right."""
-    logging.raiseExceptions = (
-        False  # on a full disk, the log file would fill the screen with tracebacks
-    )
+    # On a full disk, the log file would fill the screen with tracebacks.
+    logging.raiseExceptions = False
     try:
         main()
     except (CheckpointError, DataError, LossError, StorageError) as error:

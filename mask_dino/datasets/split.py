@@ -64,17 +64,17 @@ def choose_groups(groups: Mapping[str, Labels], fraction: float, seed: int) -> s
     names = sorted(groups)
     random.Random(seed).shuffle(names)
     num_groups = Counter(label for name in names for label in set(groups[name]))
-    wanted = Counter({label: _share(count, fraction) for label, count in num_groups.items()})
+    missing = Counter({label: _share(count, fraction) for label, count in num_groups.items()})
     left = _share(len(names), fraction)
     chosen: set[str] = set()
     for label in sorted(num_groups, key=lambda label: (num_groups[label], str(label))):
         candidates = [name for name in names if label in groups[name] and name not in chosen]
         # Groups with classes that already have their share come last.
-        candidates.sort(key=lambda name: sum(wanted[other] <= 0 for other in set(groups[name])))
-        taken = candidates[: max(min(wanted[label], left), 0)]
-        chosen.update(taken)
-        left -= len(taken)
-        wanted.subtract(other for name in taken for other in set(groups[name]))
+        candidates.sort(key=lambda name: sum(missing[other] <= 0 for other in set(groups[name])))
+        added = candidates[: max(min(missing[label], left), 0)]
+        chosen.update(added)
+        left -= len(added)
+        missing.subtract(other for name in added for other in set(groups[name]))
     empty_first = sorted(names, key=lambda name: bool(groups[name]))
     chosen.update([name for name in empty_first if name not in chosen][:left])
     return chosen
@@ -83,7 +83,7 @@ def choose_groups(groups: Mapping[str, Labels], fraction: float, seed: int) -> s
 def count_objects(content: Mapping[str, Any]) -> dict[str, int]:
     """Count the objects, or panoptic segments, of every category by name, in the order of the file."""
     labels = _collect_labels(content['annotations'])
-    counts = Counter(label for found in labels.values() for label in found)
+    counts = Counter(label for labels_of_image in labels.values() for label in labels_of_image)
     return {category['name']: counts[category['id']] for category in content['categories']}
 
 

@@ -38,18 +38,18 @@ class Findings(NamedTuple):
         result = self.result
         if result.scores is None or result.boxes is None or result.labels is None:
             return result
-        kept = np.flatnonzero(result.scores >= threshold)
+        shown = np.flatnonzero(result.scores >= threshold)
         masks = None
         if self.codes is not None:
             height, width = result.image.shape[:2]
-            masks = np.zeros((len(kept), height, width), bool)
-            for mask, index in zip(masks, kept, strict=True):
+            masks = np.zeros((len(shown), height, width), bool)
+            for mask, index in zip(masks, shown, strict=True):
                 mask[:] = coco_mask.decode(self.codes[index])
         return replace(
             result,
-            boxes=result.boxes[kept],
-            labels=result.labels[kept],
-            scores=result.scores[kept],
+            boxes=result.boxes[shown],
+            labels=result.labels[shown],
+            scores=result.scores[shown],
             masks=masks,
         )
 

@@ -26,14 +26,14 @@ def is_semantic(trained: TrainedModel) -> bool:
     return trained.config.get('default_scope') == 'mmseg'
 
 
-def choose_tasks(trained: TrainedModel, wanted: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the tasks to export: those that are wanted, else what the config switches on.
+def choose_tasks(trained: TrainedModel, requested: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the tasks to export: those that are requested, else what the config switches on.
 
     Raises:
         ExportError: If the model cannot do one of them.
     """
     if is_semantic(trained):
-        if set(wanted) - {'semantic'}:
+        if set(requested) - {'semantic'}:
             raise ExportError(
                 '--task: a model of MMSegmentation makes semantic maps only; leave --task out'
             )
@@ -42,7 +42,7 @@ def choose_tasks(trained: TrainedModel, wanted: tuple[str, ...]) -> tuple[str, .
     switches = dict(
         instance=settings.instance_on, panoptic=settings.panoptic_on, semantic=settings.semantic_on
     )
-    return wanted or tuple(task for task, on in switches.items() if on)
+    return requested or tuple(task for task, on in switches.items() if on)
 
 
 def input_rule(trained: TrainedModel, embedded: bool, static: tuple[int, int] | None) -> InputRule:

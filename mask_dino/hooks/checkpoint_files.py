@@ -167,13 +167,13 @@ def find_newest_checkpoint(folder: Path) -> tuple[Path | None, list[str]]:
         CheckpointError: There are checkpoints, but none can be read.
     """
     problems: dict[Path, Exception] = {}
-    found: list[Progress] = []
+    readable: list[Progress] = []
     for path in sorted(folder.glob('*.pth')):
         try:
-            found.append(read_progress(path))
+            readable.append(read_progress(path))
         except (CheckpointError, OSError) as error:
             problems[path] = error
-    newest = _first_readable(sorted(found, reverse=True), problems)
+    newest = _first_readable(sorted(readable, reverse=True), problems)
     skipped = [_describe_problem(path, error) for path, error in problems.items()]
     is_damaged = any(not isinstance(error, IncompleteError) for error in problems.values())
     if newest is None and is_damaged:

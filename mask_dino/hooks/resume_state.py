@@ -30,9 +30,8 @@ class ResumeState(NamedTuple):
     num_images: int = 0  # of the training data; 0 if not known
     steps_per_epoch: int = 0  # 0 if not known
     annotation_files: Sequence[str] = ()  # names without folders, which can have moved
-    gradients: Sequence[
-        tuple[str, Tensor]
-    ] = ()  # by parameter, of the steps since the weights changed
+    # By parameter, of the steps since the weights changed.
+    gradients: Sequence[tuple[str, Tensor]] = ()
     outdated: Sequence[str] = ()  # names of the files that the checkpoint replaces
 
     @classmethod

@@ -71,11 +71,11 @@ def measure_layers(
     steps = max(1, len(annotated) // 10)
     for number, (path, truth) in enumerate(annotated, 1):
         for view in inspect_layers(model, path, truth=truth):
-            found = overlaps.setdefault(view.layer, [])
-            found += _compare(view, truth, num_things)
+            overlaps_of_layer = overlaps.setdefault(view.layer, [])
+            overlaps_of_layer += _compare(view, truth, num_things)
         if number % steps == 0:
             say(f'{name}: {number} of {len(annotated)} images')
-    layers = [_average(layer, found) for layer, found in sorted(overlaps.items())]
+    layers = [_average(layer, values) for layer, values in sorted(overlaps.items())]
     return ModelQuality(name, len(annotated), len(overlaps[0]), layers)
 
 

@@ -26,16 +26,13 @@ class LayerView(NamedTuple):
 
     layer: int  # -1 of the encoder's proposals, 0 before the first decoder layer, then 1, 2, ...
     queries: np.ndarray  # (N,) int64, numbers of the queries
-    objects: (
-        np.ndarray
-    )  # (N,) int64, number of the annotated object of each query; -1 if it has none
+    objects: np.ndarray  # (N,) int64, number of the annotated object of each query; -1 without one
     labels: np.ndarray  # (N,) int64, the most probable class
     scores: np.ndarray  # (N,) float32, its probability in [0, 1]
     masks: np.ndarray  # (N, H, W) bool
     boxes: np.ndarray  # (N, 4) float32, x1, y1, x2, y2; they may leave the image
-    points: (
-        np.ndarray
-    )  # (N, heads, levels, points, 2) float32, x and y; levels from high to low resolution
+    # (N, heads, levels, points, 2) float32, x and y; levels from high to low resolution.
+    points: np.ndarray
     weights: np.ndarray  # (N, heads, levels, points) float32; the sum for each head is 1
 
     @property

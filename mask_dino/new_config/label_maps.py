@@ -60,24 +60,24 @@ def find_map_splits(folder: Path) -> dict[str, MapSplit]:
 
 
 def read_class_names(
-    folder: Path, splits: Sequence[MapSplit], given: Sequence[str]
+    folder: Path, splits: Sequence[MapSplit], names: Sequence[str]
 ) -> tuple[str, ...]:
-    """Return the names of the classes: as given, from a text file of one name a line, or invented from the labels.
+    """Return the classes: the given names, the names in a text file with one a line, or names made from the labels.
 
     Raises:
         DataError: The maps hold labels without a name.
     """
     labels = read_labels(folder, splits)
     count = max(labels) + 1
-    names = tuple(given) or _read_class_file(folder)
-    if names and len(names) < count:
+    known = tuple(names) or _read_class_file(folder)
+    if known and len(known) < count:
         listed = first_few(sorted(labels))
         raise DataError(
-            f'{first_few(names)}: {len(names)} classes, but the maps hold the labels {listed}. '
+            f'{first_few(known)}: {len(known)} classes, but the maps hold the labels {listed}. '
             f'Name all classes in the order of the labels; pixels to be ignored have the label {IGNORED_LABEL}'
         )
-    if names:
-        return names
+    if known:
+        return known
     return tuple(f'class_{label}' for label in range(count))
 
 

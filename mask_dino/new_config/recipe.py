@@ -40,9 +40,8 @@ class Recipe(NamedTuple):
     """The numbers of a training."""
 
     image_size: tuple[int, int]  # width, height in pixels
-    smallest_object: (
-        int  # side in pixels of the smaller objects at this image size; 0 if it is unknown
-    )
+    # Side in pixels of the smaller objects at this image size; 0 if it is unknown.
+    smallest_object: int
     batch_size: int
     num_workers: int
     max_iters: int
@@ -133,11 +132,11 @@ def _find_area(item: Mapping[str, Any]) -> float:
 def _choose_side(measures: Measures, scale: Scale) -> int:
     """Return the longer side of the image: as small as the objects allow, because time grows with the area."""
     longer = max(measures.width, measures.height)
-    wanted = longer
+    side = longer
     if measures.object_side:
-        wanted = min(longer, math.ceil(scale.object_side / measures.object_side))
-    wanted = min(max(wanted, scale.min_side), scale.max_side)
-    return next(side for side in SIDES if side >= wanted)
+        side = min(longer, math.ceil(scale.object_side / measures.object_side))
+    side = min(max(side, scale.min_side), scale.max_side)
+    return next(usual for usual in SIDES if usual >= side)
 
 
 def _fit_proportions(measures: Measures, side: int) -> tuple[int, int]:

@@ -38,9 +38,8 @@ class ResizeRule(NamedTuple):
     The rules are the same as in ``Resize`` of mmcv and ``ResizeShortestEdge`` of MMSegmentation.
     """
 
-    scale: tuple[int, int] | None = (
-        None  # width and height, or the two limits of an image that keeps its ratio
-    )
+    # Width and height, or the two limits of an image that keeps its ratio.
+    scale: tuple[int, int] | None = None
     factor: tuple[float, float] | None = None  # of width and height
     keep_ratio: bool = False
     shortest_edge: int | None = None  # pixels
@@ -72,13 +71,10 @@ class InputRule(NamedTuple):
 class Thresholds(NamedTuple):
     """Settings of post-processing, with the names that ``test_cfg`` uses."""
 
-    object_mask_thr: float = (
-        0.0  # class probability from which a query takes part in the panoptic map
-    )
+    # Class probability from which a query takes part in the panoptic map.
+    object_mask_thr: float = 0.0
     iou_thr: float = 0.0  # share of its area that a segment has to win
-    align_corners: bool = (
-        False  # how scores of a semantic model are resized to the size of the image
-    )
+    align_corners: bool = False  # how scores of a semantic model are resized to the image
 
 
 class Window(NamedTuple):
@@ -106,9 +102,8 @@ class ModelInfo(NamedTuple):
     input: InputRule
     thresholds: Thresholds
     outputs: tuple[Output, ...]
-    scores_at_input: bool = (
-        False  # whether scores of pixels are made at the padded size and then resized, as in mmseg
-    )
+    # Whether scores of pixels are made at the padded size and then resized, as in mmseg.
+    scores_at_input: bool = False
     window: Window | None = None
     config: str = ''  # name of the config
     package_version: str = ''

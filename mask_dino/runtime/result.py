@@ -18,15 +18,13 @@ class Result:
     image: np.ndarray  # (H, W, 3) uint8 RGB
     classes: tuple[str, ...]
     palette: tuple[tuple[int, int, int], ...]  # RGB of each class
-    boxes: np.ndarray | None = (
-        None  # (N, 4) float32 xyxy in pixels; they may leave the image by a little
-    )
+    # (N, 4) float32 xyxy in pixels; they may leave the image by a little.
+    boxes: np.ndarray | None = None
     labels: np.ndarray | None = None  # (N,) int64 indices of classes
     scores: np.ndarray | None = None  # (N,) float32 in [0, 1]
     masks: np.ndarray | None = None  # (N, H, W) bool
-    panoptic: np.ndarray | None = (
-        None  # (H, W) int32: class + 1000 * number of the thing; len(classes) is no segment
-    )
+    # (H, W) int32: class + 1000 * number of the thing; len(classes) is no segment.
+    panoptic: np.ndarray | None = None
     semantic: np.ndarray | None = None  # (H, W) int32 indices of classes
 
     @property

@@ -11,8 +11,13 @@ from mmengine.registry import DATASETS, TRANSFORMS
 from ...checkpoints.config_text import find_unreadable
 from ...checkpoints.trusted_names import UntrustedError, check_settings
 from ...messages import Finding, error, first_few, is_url, plural, warning
-from .components import dataset_problems, pipeline_problems, sampler_problems
-from .loops import find_class, loop_problems
+from .components import (
+    dataset_problems,
+    find_class,
+    loop_problems,
+    pipeline_problems,
+    sampler_problems,
+)
 
 OLD_SECTIONS = dict(
     data='train_dataloader, val_dataloader and test_dataloader',

@@ -87,8 +87,8 @@ def _compare_classes(
         return []
     # Counts of what is left out belong to the file of the data set.
     compared = dict(content, annotations=[])
-    found = check_categories(compared, file, classes)
-    return [error(f'{field}: {message}') for _, message in found]
+    findings = check_categories(compared, file, classes)
+    return [error(f'{field}: {message}') for _, message in findings]
 
 
 def _compare_images(
@@ -207,11 +207,15 @@ def _object_keys(content: Mapping, classes: Sequence[str]) -> Mapping[Any, set]:
     }
     keys: defaultdict[Any, set] = defaultdict(set)
     for entry in content['annotations']:
-        found = keys[entry.get('image_id')]
+        keys_of_image = keys[entry.get('image_id')]
         if 'segments_info' in entry:
             segments = entry['segments_info']
-            found.update(segment.get('id') for segment in segments if isinstance(segment, dict))
+            keys_of_image.update(
+                segment.get('id') for segment in segments if isinstance(segment, dict)
+            )
         elif len(entry.get('bbox') or ()) == 4:
             x, y, w, h = entry['bbox']
-            found.add((categories.get(entry.get('category_id')), *map(round, (x, y, x + w, y + h))))
+            keys_of_image.add(
+                (categories.get(entry.get('category_id')), *map(round, (x, y, x + w, y + h)))
+            )
     return keys

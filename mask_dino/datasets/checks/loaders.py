@@ -11,6 +11,7 @@ from ...messages import DataError, Finding, error, error_messages, warning
 from ..coco import NO_IMAGE_LEFT, check_annotation_file, comparing_all_masks, reads_coco
 from ..panoptic import check_maps, check_panoptic_file, reads_panoptic
 from .categories import SEMANTIC_HEADS, check_heads, check_same_classes
+from .components import loop_problems
 from .config import (
     check_resumable,
     config_problems,
@@ -20,7 +21,6 @@ from .config import (
 )
 from .evaluators import check_evaluator, check_save_best, compares_results
 from .label_maps import check_label_maps, check_same_labels, reads_label_maps
-from .loops import loop_problems
 from .pipelines import check_narrow_images, check_pipelines, check_train_and_test_sizes
 from .statistics import check_images, check_objects, check_overlap, check_samples, survey
 from .training import check_batches, check_training

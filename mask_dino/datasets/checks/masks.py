@@ -148,9 +148,8 @@ def _runs_extent(runs: np.ndarray, height: int) -> tuple[int, int, int, int]:
     first_columns, first_rows = np.divmod(starts, height)
     last_columns, last_rows = np.divmod(ends - 1, height)
     left, right = int(first_columns[0]), int(last_columns[-1])
-    if (
-        first_columns != last_columns
-    ).any():  # such a run reaches the bottom, and goes on at the top
+    # A run over several columns reaches the bottom, and goes on at the top.
+    if (first_columns != last_columns).any():
         return left, 0, right + 1, height
     top, bottom = int(first_rows.min()), int(last_rows.max())
     return left, top, right + 1, bottom + 1

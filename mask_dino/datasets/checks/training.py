@@ -8,8 +8,7 @@ from mmengine.dist import get_world_size
 from mmengine.registry import OPTIMIZERS, PARAM_SCHEDULERS
 
 from ...messages import Finding, error, plural, warning
-from .components import type_problems
-from .loops import is_infinite
+from .components import is_infinite, type_problems
 
 COUNTS = (
     'train_cfg.max_iters',
