@@ -49,7 +49,7 @@ Both shells also take over three registered names:
 - ``CheckpointHook`` is :class:`mask_dino.hooks.DurableCheckpointHook`, because mmengine 0.10.7 deletes the old
   checkpoint while the new one can still be lost. It can go when mmengine writes to a temporary file first.
 - ``EarlyStoppingHook`` is :class:`mask_dino.hooks.ResumableEarlyStoppingHook`, because mmengine 0.10.7 starts to count
-  anew in a resumed training. It can go when mmengine saves the count.
+  from zero in a resumed training. It can go when mmengine saves the count.
 - ``LoadImageFromNDArray`` also reads files, because the inference of mmdet 3.3.0 and mmsegmentation 1.2.2 fails for
   lists of arrays and paths. It can go when they choose a loader for each image.
 """

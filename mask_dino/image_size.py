@@ -84,7 +84,7 @@ def _find_sizes_in(value: object) -> Iterator[tuple[Config, str]]:
 
 
 def _is_size(value: object) -> bool:
-    """Tell a pair of numbers from the side of a square, a factor and a list of sizes."""
+    """Tell whether a value is a pair of numbers, and not the side of a square, a factor or a list of sizes."""
     return (
         isinstance(value, (list, tuple))
         and len(value) == 2

@@ -103,7 +103,7 @@ def to_three_channels(image: np.ndarray) -> np.ndarray:
 
 
 def _check_values(image: np.ndarray) -> None:
-    """Refuse values of another range than that of training: the results would be poor, and nothing would say so.
+    """Refuse values outside of the range of training: the results would be poor, without a message.
 
     Raises:
         ValueError: If the values are no numbers from 0 to 255, or at most 1 in floating point.

@@ -25,7 +25,7 @@ class Spans:
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.running: list[str] = []  # innermost last
-        self.changes: list[tuple[str, Stamp]] = []  # who runs from when on
+        self.changes: list[tuple[str, Stamp]] = []  # which part runs from each stamp on
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
@@ -124,7 +124,7 @@ def watched(model: nn.Module, optim_wrapper: OptimWrapper, spans: Spans) -> Iter
 
 
 class _Timed:
-    """Stands in for something that is called."""
+    """Takes the place of something that is called, and times it."""
 
     def __init__(self, target: Callable, part: str, spans: Spans) -> None:
         self._target, self._part, self._spans = target, part, spans

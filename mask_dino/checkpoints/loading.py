@@ -76,7 +76,7 @@ def secure_checkpoint(
         source: The file or URL, for the message.
 
     Raises:
-        CheckpointError: A config could run code, or an entry that has to be a dictionary is none.
+        CheckpointError: A config could run code, or an entry that must be a dictionary is something else.
     """
     for key in DICTIONARIES:
         value = checkpoint.get(key, {})

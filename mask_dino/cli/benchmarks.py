@@ -87,7 +87,7 @@ def read_config(name: str, options: dict) -> Config:
     """Read a config from a file, or one that a framework brings: ``mmdet::mask2former/mask2former_r50_...py``.
 
     Raises:
-        UsageError: There is no such config, it is none, or its options do not fit.
+        UsageError: There is no such config, the file is no config, or its options do not fit.
     """
     register_config_prefix()
     if '::' not in name and not Path(name).is_file():

@@ -67,7 +67,7 @@ class ConsoleFormatter(logging.Formatter):
 
 
 class ConsoleFilter(logging.Filter):
-    """Lets errors pass, and once each what is neither a known detail nor only for the file."""
+    """Lets errors pass, and other records once, unless they are known details or only for the file."""
 
     def __init__(self) -> None:
         super().__init__()

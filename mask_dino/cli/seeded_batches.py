@@ -11,7 +11,7 @@ from ..random_state import keeping_random_state, seed_generators
 
 
 class SkippingIterator:
-    """The batches of a training loop that counts the batches of the stopped training again, without loading them."""
+    """The batches of a resumed training loop: those that the stopped training has seen are counted, but not loaded."""
 
     def __init__(self, batches: Iterator[Any], num_seen: int) -> None:
         self.batches = batches
@@ -28,7 +28,7 @@ class SkippingIterator:
 
 
 class SeededBatch(list[int]):
-    """Indices of a batch that bring the seed of its random numbers.
+    """The indices of a batch, with the seed of its random numbers.
 
     torch iterates over the indices to load the images, in a loader process or in the training process. Random numbers
     that are drawn meanwhile come from the seed. Afterwards, the generators continue as if nothing had been drawn.

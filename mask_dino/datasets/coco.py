@@ -38,7 +38,7 @@ COMPARES_ALL_MASKS = ContextVar('compares_all_masks', default=False)
 
 @contextmanager
 def comparing_all_masks() -> Iterator[None]:
-    """Let data sets that are loaded meanwhile compare all masks with their boxes, instead of some, evenly spread."""
+    """Let data sets that are loaded in the body of the statement compare all masks with their boxes, not only some."""
     token = COMPARES_ALL_MASKS.set(True)
     try:
         yield

@@ -92,7 +92,7 @@ def read_result(
 
 
 def _check_labels(name: str, labels: np.ndarray, classes: Sequence[str]) -> None:
-    """Refuse labels (N,) of which a class does not exist."""
+    """Refuse labels (N,) that belong to no class."""
     outside = labels[(labels < 0) | (labels >= len(classes))]
     if len(outside):
         raise DataError(

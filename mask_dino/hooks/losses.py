@@ -105,7 +105,7 @@ EARLY_STOPPING = 'early_stopping'
 
 @HOOKS.register_module(name='EarlyStoppingHook', force=True)
 class ResumableEarlyStoppingHook(EarlyStoppingHook):
-    """mmengine's EarlyStoppingHook, which a resumed training does not start anew.
+    """mmengine's EarlyStoppingHook, which keeps its count in a resumed training.
 
     It takes the place of mmengine's under the same name, so that every config has it. The arguments are the same.
     A checkpoint is saved before the validation of its iteration. If that validation brings no improvement, a training

@@ -71,7 +71,7 @@ def compare_batches(checkpoint: dict[str, Any], runner: Runner) -> Iterator[str]
 
 
 def compare_data(checkpoint: dict[str, Any], runner: Runner) -> Iterator[str]:
-    """Say that the training data are not those of a checkpoint; the training goes on with the new data."""
+    """Say how the training data differ from the data of a checkpoint; the training goes on with the new data."""
     saved = ResumeState.from_checkpoint(checkpoint)
     loader = runner.train_loop.dataloader
     files = annotation_files(loader.dataset)

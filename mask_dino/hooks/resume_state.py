@@ -55,7 +55,7 @@ class ResumeState(NamedTuple):
         )
 
     def restore(self, runner: Runner) -> None:
-        """Restore the random state of this process, and the gradients that wait for those of further steps."""
+        """Restore the random state of this process, and the gradients of an unfinished accumulation."""
         if runner.iter % accumulative_counts(runner):
             self.restore_gradients(runner)
         if len(self.random_states) != get_world_size():
@@ -68,8 +68,8 @@ class ResumeState(NamedTuple):
             RandomState.from_checkpoint(self.random_states[get_rank()]).restore()
         except (AttributeError, TypeError, ValueError, RuntimeError) as error:
             runner.logger.warning(
-                f'the random state in the checkpoint cannot be read ({error}): random numbers are not those of an '
-                'uninterrupted training'
+                f'the random state in the checkpoint cannot be read ({error}): random numbers differ from '
+                'a training that was not interrupted'
             )
 
     def restore_gradients(self, runner: Runner) -> None:
@@ -80,8 +80,8 @@ class ResumeState(NamedTuple):
                 parameters[name].grad = gradient.to(parameters[name], copy=True)
         except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
             runner.logger.warning(
-                f'the gradients in the checkpoint cannot be read ({error}): those of the steps since the weights '
-                'changed are left out'
+                f'the gradients in the checkpoint cannot be read ({error}): the gradients of the steps since '
+                'the weights changed are left out'
             )
 
 
@@ -121,7 +121,7 @@ def first_iteration(iteration: int, epoch: int, saved_steps: int, loop: BaseLoop
 
 
 def capture_gradients(runner: Runner) -> list[tuple[str, Tensor]]:
-    """Return the gradients that wait for those of further steps, with their parameters; all processes call this.
+    """Return the gradients of an unfinished accumulation, with their parameters; all processes call this.
 
     mmengine does not save them. Several processes have gradients of different images. They all get the mean back,
     which does not change the next step, because that step averages them.

@@ -101,7 +101,7 @@ def find_tasks(sample: BaseDataElement, score_thr: float) -> list[Task]:
 
 
 def rate_segments(segments: Sequence[Segment], truth: Truth) -> float:
-    """Return the panoptic quality of one image without regard to classes' averages; 1 if there is nothing to find.
+    """Return the panoptic quality of one image, all classes together; 1 if there is nothing to find.
 
     A predicted segment and an object of its class match if their IoU exceeds one half; each matches at most once, the
     best pairs first.

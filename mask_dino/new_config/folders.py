@@ -229,7 +229,7 @@ def _candidate_folders(folder: Path, path: Path) -> Iterator[Path]:
 
 
 def _is_placeholder(category: Mapping[str, Any], parents: set[str | None]) -> bool:
-    """Tell the entry that stands for a whole project or for the background from a class."""
+    """Tell whether a category stands for a whole project or for the background, and is no class."""
     name, parent = category['name'], category.get('supercategory')
     return name in PLACEHOLDERS or (parent in (None, '', 'none') and name in parents)
 

@@ -91,7 +91,7 @@ def partition_rows(values: Tensor, count: int) -> Tensor | None:
     parted = np.partition(array, count - 1, axis=1)
     largest_chosen = parted[:, count - 1, None]  # (M, 1)
     chosen = np.flatnonzero(array <= largest_chosen)
-    if len(chosen) != rows * count:  # equal values, of which some are left out
+    if len(chosen) != rows * count:  # some of several equal values are left out
         return None
     row_starts = np.arange(rows)[:, None] * columns
     return torch.from_numpy(chosen.reshape(rows, count) - row_starts)

@@ -32,7 +32,7 @@ _SINGLE_OPERATIONS = ContextVar('single_operations', default=False)
 
 @contextmanager
 def single_operations() -> Iterator[None]:
-    """Write the parts of this module as one operation each into what is traced meanwhile."""
+    """Trace the parts of this module as one operation each in the body of the statement."""
     token = _SINGLE_OPERATIONS.set(True)
     try:
         yield

@@ -192,7 +192,7 @@ def compile_layers(model: nn.Module, options: dict) -> None:
         options: Arguments of torch.compile.
 
     Raises:
-        DataError: The model is another one, the options are none of torch.compile, or torch is older than 2.4.
+        DataError: The model has no Mask DINO, torch.compile does not take the options, or torch is older than 2.4.
     """
     layers = [
         module for module in model.modules() if isinstance(module, EncoderLayer | DecoderLayer)

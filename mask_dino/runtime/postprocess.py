@@ -36,13 +36,13 @@ class Instances(NamedTuple):
 def make_instances(
     pairs: Pairs, masks: np.ndarray, sizes: ImageSizes, keep_masks: bool
 ) -> Instances:
-    """Score pairs by their masks too, and sort them.
+    """Multiply the scores of pairs with the scores of their masks, and sort the pairs.
 
     Args:
         masks: Logits (M, h, w) of the padded input.
         keep_masks: Whether the masks are wanted; without them, the memory of one of them is enough.
     """
-    # A query may be kept with several classes: its mask is enlarged once.
+    # A query may be selected with several classes. Its mask is enlarged once.
     unique, copy = np.unique(pairs.masks, return_inverse=True)
     count = len(copy) if keep_masks else min(1, len(copy))
     binary = np.zeros((count, *sizes.output), bool)

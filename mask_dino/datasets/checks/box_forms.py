@@ -106,7 +106,7 @@ def _list_boxes(boxes: np.ndarray, indices: Sequence[int] | np.ndarray) -> str:
 
 
 def _lie_inside(corners: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Tell which corners (N, 4) are those of boxes in images of sizes (N, 2); one pixel outside is rounding."""
+    """Tell which corners (N, 4) belong to boxes inside images of sizes (N, 2); one pixel outside is rounding."""
     is_box = corners[:, 2:] > corners[:, :2]
     is_inside = (corners[:, :2] >= -1) & (corners[:, 2:] <= sizes + 1)
     return np.asarray((is_box & is_inside).all(1))

@@ -25,7 +25,7 @@ from .images import check_depth, check_presence, image_problem
 READ_HEADERS = 2000
 """Images of a data set, evenly spread, whose headers are read beforehand; the others are checked when loaded."""
 TRIED_SAMPLES = 20
-"""Images of a data set, evenly spread, of which one must pass the pipeline."""
+"""Images of a data set, evenly spread; at least one of them must pass the pipeline."""
 
 
 class Survey(NamedTuple):

@@ -69,7 +69,7 @@ def look_up(config: Mapping, place: str) -> Any:
 
 
 def is_number(value: Any) -> TypeGuard[int | float]:
-    """Tell whether a setting is a number; True and False are none."""
+    """Tell whether a setting is a number; True and False are not."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 

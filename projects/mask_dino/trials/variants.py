@@ -61,7 +61,7 @@ class CurveHook(Hook):
 
     Args:
         path: JSON file to write.
-        about: What is trained; it is written too.
+        about: What is trained; it is also written.
     """
 
     def __init__(self, path: str, about: dict) -> None:
