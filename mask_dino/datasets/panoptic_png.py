@@ -37,7 +37,12 @@ class SegmentMap(NamedTuple):
     areas: np.ndarray  # (N,) float64 pixels, as the file says, or counted
 
     def label_pixels(self, void: int, crowds: bool) -> np.ndarray:
-        """Return the class of every pixel (H, W) int32: ``void`` outside of segments and, unless ``crowds``, in crowds."""
+        """Return the class of every pixel (H, W) int32, ``void`` outside of segments.
+
+        Args:
+            void: Value of pixels that have no class.
+            crowds: Whether pixels of crowds have the class of the crowd; otherwise they are void.
+        """
         known = (self.labels >= 0) & (~self.is_crowd | crowds)
         labels: np.ndarray = np.concatenate(([void], np.where(known, self.labels, void))).astype(
             np.int32
@@ -136,8 +141,8 @@ class LoadCocoPanopticAnnotations(BaseTransform):
     """Loads the segments of an image, as mmdet's LoadPanopticAnnotations does with panopticapi.
 
     Things become ``gt_masks``, ``gt_bboxes`` and ``gt_bboxes_labels``, things and stuff ``gt_seg_map`` (H, W) with
-    the class of every pixel. Differs from mmdet's: crowd regions are void (255) in the map, because it is not known where
-    the things in them are. Boxes enclose the masks, as in the original.
+    the class of every pixel. Differs from mmdet's: crowd regions are void (255) in the map, because it is not known
+    where the things in them are. Boxes enclose the masks, as in the original.
     """
 
     with_mask = True

@@ -141,7 +141,7 @@ def _common_suffix(stems: Sequence[str], names: Sequence[str]) -> str | None:
 
 
 def _are_maps(maps: str, first_map: Path, images: str, first_image: Path) -> bool:
-    """Tell whether files with the names of images are label maps, by the name of their folder or by their single channel."""
+    """Tell whether files named like images are label maps, by the name of their folder or by their single channel."""
     if first_map.suffix.lower() != '.png':
         return False
     is_named = any(word in maps.lower() for word in MAP_WORDS)
