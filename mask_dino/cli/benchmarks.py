@@ -21,11 +21,7 @@ from .help import positive
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments that the benchmarks share."""
-    parser.add_argument(
-        '--device',
-        default='cuda' if torch.cuda.is_available() else 'cpu',
-        help='cpu, cuda, cuda:1 (default: %(default)s)',
-    )
+    add_device(parser)
     parser.add_argument(
         '--amp', choices=['bf16', 'fp16'], help='mixed precision; on a CPU, bf16 (default: float32)'
     )
@@ -38,6 +34,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='JSON file for every single measurement, device, versions and commit (default: none)',
     )
     add_config_options(parser, 'settings of all configs')
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--device``; see :func:`find_device`."""
+    parser.add_argument(
+        '--device',
+        default='cuda' if torch.cuda.is_available() else 'cpu',
+        help='cpu, cuda, cuda:1 (default: %(default)s)',
+    )
 
 
 def prepare_torch(args: argparse.Namespace) -> torch.device:

@@ -1,4 +1,4 @@
-"""The help of the command-line tools (what a tool does, an example, its exit codes), and types of their arguments.
+"""What the command-line tools share: their help, types of their arguments, lines about their progress.
 
 It imports only the standard library: some tools measure their memory, or start before the packages are checked.
 """
@@ -6,6 +6,8 @@ It imports only the standard library: some tools measure their memory, or start 
 import argparse
 import shutil
 import textwrap
+import time
+from collections.abc import Callable
 
 EXIT_CODES = '0: done; 1: an error, which the last line names; 2: wrong arguments'
 """What the exit codes of most tools mean."""
@@ -82,3 +84,13 @@ def size(text: str) -> tuple[int, int]:
         raise argparse.ArgumentTypeError(
             f'{text}: write a size in pixels as 512 or as HEIGHTxWIDTH, 800x1333'
         ) from None
+
+
+def start_clock() -> Callable[[str], None]:
+    """Return a function that prints a line, with the seconds since this call before it."""
+    start = time.monotonic()
+
+    def say(text: str) -> None:
+        print(f'[{time.monotonic() - start:5.1f} s] {text}', flush=True)
+
+    return say

@@ -3,7 +3,6 @@
 import argparse
 import html
 import sys
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ from mmengine.structures import BaseDataElement
 from mask_dino.checkpoints import CheckpointError
 from mask_dino.cli import benchmarks
 from mask_dino.cli.common import UsageError, add_config_options
-from mask_dino.cli.help import make_parser, positive
+from mask_dino.cli.help import make_parser, positive, start_clock
 from mask_dino.compat import resolve_config
 from mask_dino.export.packages import ExportError
 from mask_dino.files import write_json, write_picture, write_whole
@@ -80,11 +79,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         '--score-thr', type=float, default=0.3, help='lowest score of an instance (default: 0.3)'
     )
-    parser.add_argument(
-        '--device',
-        default='cuda' if torch.cuda.is_available() else 'cpu',
-        help='cpu, cuda, cuda:1 (default: %(default)s)',
-    )
+    benchmarks.add_device(parser)
     add_config_options(parser)
     return parser
 
@@ -189,11 +184,7 @@ def run(args: argparse.Namespace) -> None:
         InspectionError: The model cannot be inspected, or the test data are missing.
         ExportError: The classes do not fit the head.
     """
-    start = time.monotonic()
-
-    def say(text: str) -> None:
-        print(f'[{time.monotonic() - start:5.1f} s] {text}', flush=True)
-
+    say = start_clock()
     config = benchmarks.read_config(resolve_config(args.config), args.cfg_options)
     device = benchmarks.find_device(args.device)
     with benchmarks.naming_config(args.config):

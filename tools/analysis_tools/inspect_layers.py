@@ -2,19 +2,17 @@
 
 import argparse
 import sys
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from mmengine.logging import MMLogger
 
 from mask_dino.checkpoints import CheckpointError
 from mask_dino.cli import benchmarks
 from mask_dino.cli.common import UsageError, add_config_options
-from mask_dino.cli.help import make_parser
+from mask_dino.cli.help import make_parser, start_clock
 from mask_dino.compat import resolve_config
 from mask_dino.export.packages import ExportError
 from mask_dino.files import write_picture, write_whole
@@ -119,11 +117,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         '--tile', type=int, default=240, help='size of one picture in pixels (default: 240)'
     )
-    parser.add_argument(
-        '--device',
-        default='cuda' if torch.cuda.is_available() else 'cpu',
-        help='cpu, cuda, cuda:1 (default: %(default)s)',
-    )
+    benchmarks.add_device(parser)
     add_config_options(parser, 'settings of CONFIG to override')
     return parser
 
@@ -263,11 +257,7 @@ def measure(
 
 def run(args: argparse.Namespace) -> int:
     """Do what the arguments ask for; return the number of images that could not be drawn."""
-    start = time.monotonic()
-
-    def say(text: str) -> None:
-        print(f'[{time.monotonic() - start:5.1f} s] {text}', flush=True)
-
+    say = start_clock()
     say(f'loading {args.checkpoint}')
     networks = load(args)
     if args.measure:

@@ -5,14 +5,13 @@ import logging
 import os
 import signal
 import sys
-import time
 import warnings
 from pathlib import Path
 
 from mask_dino.checkpoints import CheckpointError
 from mask_dino.cli import benchmarks
 from mask_dino.cli.common import UsageError, add_config_options
-from mask_dino.cli.help import make_parser, size
+from mask_dino.cli.help import make_parser, size, start_clock
 from mask_dino.compat import resolve_config
 from mask_dino.export.packages import PACKAGES_OF_FORMATS, ExportError, check_packages
 
@@ -112,11 +111,7 @@ def run(args: argparse.Namespace) -> None:
         image=args.image,
     )
     check_options(options, args.output)
-    start = time.monotonic()
-
-    def say(text: str) -> None:
-        print(f'[{time.monotonic() - start:5.1f} s] {text}', flush=True)
-
+    say = start_clock()
     config = benchmarks.read_config(resolve_config(args.config), args.cfg_options)
     say(f'loading {args.checkpoint}')
     with benchmarks.naming_config(args.config):
