@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from inspect import Parameter, signature
 from typing import Any
 
 from mmengine.registry import DATA_SAMPLERS, DATASETS, TRANSFORMS, Registry
@@ -31,6 +32,29 @@ def find_class(config: Mapping, root: Registry, scope: str | None) -> Any:
         return kind
     with root.switch_scope_and_registry(scope) as registry:
         return registry.get(kind)
+
+
+def accepted_arguments(kind: Any) -> set[str] | None:
+    """Return the names of the arguments of a class and its parents; None if it takes any."""
+    names: set[str] = set()
+    for parent in getattr(kind, '__mro__', ()):
+        if '__init__' not in vars(parent) or parent is object:
+            continue
+        parameters = signature(parent.__init__).parameters.values()
+        names |= {parameter.name for parameter in parameters}
+        takes_all = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters)
+        if not takes_all:
+            return names
+    return None
+
+
+def default_argument(kind: Any, name: str) -> Any:
+    """Return the default of an argument of a class or its parents; None if none of them has it."""
+    for parent in getattr(kind, '__mro__', ()):
+        parameters = signature(parent.__init__).parameters
+        if name in parameters:
+            return parameters[name].default
+    return None
 
 
 def type_problems(

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from inspect import Parameter, signature
 from typing import Any
 
 from mmengine.config import Config
@@ -12,7 +11,9 @@ from ...checkpoints.config_text import find_unreadable
 from ...checkpoints.trusted_names import UntrustedError, check_settings
 from ...messages import Finding, error, first_few, is_url, plural, warning
 from .components import (
+    accepted_arguments,
     dataset_problems,
+    default_argument,
     find_class,
     loop_problems,
     pipeline_problems,
@@ -188,20 +189,6 @@ def argument_problems(place: str, config: Mapping, kind: Any) -> list[str]:
     return [f'{problem}. {remedy}.']
 
 
-def accepted_arguments(kind: Any) -> set[str] | None:
-    """Return the names of the arguments of a class and its parents; None if it takes any."""
-    names: set[str] = set()
-    for parent in getattr(kind, '__mro__', ()):
-        if '__init__' not in vars(parent) or parent is object:
-            continue
-        parameters = signature(parent.__init__).parameters.values()
-        names |= {parameter.name for parameter in parameters}
-        takes_all = any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters)
-        if not takes_all:
-            return names
-    return None
-
-
 def prefix_problems(dataset: Mapping, kind: Any) -> list[str]:
     """Say which keys data_prefix lacks or should not have."""
     names = {parent.__name__ for parent in getattr(kind, '__mro__', ())}
@@ -244,12 +231,3 @@ def folder_problem(dataset: Mapping, kind: Any) -> str | None:
     if others:
         remedy = f'names end in {", ".join(others)}: set img_suffix of the dataset'
     return f'{folder} has no image whose name ends in {suffix}; {remedy}'
-
-
-def default_argument(kind: Any, name: str) -> Any:
-    """Return the default of an argument of a class or its parents; None if none of them has it."""
-    for parent in getattr(kind, '__mro__', ()):
-        parameters = signature(parent.__init__).parameters
-        if name in parameters:
-            return parameters[name].default
-    return None
