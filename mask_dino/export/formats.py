@@ -15,6 +15,7 @@ from ..runtime import ModelInfo, Network, OnnxNetwork
 from ..runtime.metadata import KEY, InputRule, ModelFileError, read_info
 from ..runtime.network import Outputs
 from .graph import ExportedNetwork
+from .swin import windows_of_any_size
 
 MIN_OPSET, MAX_OPSET = 18, 23
 """Versions of ONNX's operators that torch writes; the sampling of the attention needs 16."""
@@ -40,7 +41,7 @@ def trace_network(network: ExportedNetwork, example: Tensor, file_format: str) -
     operations = nullcontext() if file_format == 'torch' else single_operations()
     # Entries of the cache of shapes are computed from symbols, which takes longer than what they save.
     uncached = torch._dynamo.config.patch(fake_tensor_cache_enabled=False)
-    with torch.no_grad(), operations, uncached:
+    with torch.no_grad(), operations, uncached, windows_of_any_size(network):
         return torch.export.export(network, (example,), dynamic_shapes=axes, strict=False)
 
 
