@@ -13,7 +13,7 @@ from torch.export import Dim, ExportedProgram
 from ..ops.tracing import single_operations
 from ..runtime import ModelInfo, Network, OnnxNetwork
 from ..runtime.metadata import KEY, InputRule, ModelFileError, read_info
-from ..runtime.network import Outputs
+from ..runtime.network import Outputs, check_threads
 from .graph import ExportedNetwork
 from .swin import windows_of_any_size
 
@@ -118,6 +118,7 @@ class OpenVINONetwork:
     ) -> None:
         import openvino
 
+        check_threads(threads)
         options: dict = {'INFERENCE_PRECISION_HINT': precision}
         if threads:
             options['INFERENCE_NUM_THREADS'] = threads
@@ -148,6 +149,7 @@ class TorchNetwork:
     """
 
     def __init__(self, path: str | Path, threads: int | None = None) -> None:
+        check_threads(threads)
         texts = {KEY: ''}
         try:
             self.program = torch.export.load(path, extra_files=texts).module()

@@ -13,10 +13,9 @@ import numpy as np
 from PIL import Image
 
 from . import ImageError, ModelFileError, Result, Segmenter
+from .network import MAX_THREADS
 
 IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
-
-MAX_THREADS = 1024
 
 MAX_JPEG_SIDE = 65500
 """Pixels of a side that a JPEG file has at most; a wider picture is reduced."""

@@ -1,7 +1,6 @@
 """What an exported file says of itself: everything that is needed to prepare images and to read the outputs."""
 
 import json
-from math import isfinite
 from typing import NamedTuple
 
 from .parsing import parse_fields
@@ -132,7 +131,7 @@ def read_info(text: str | None, path: object) -> ModelInfo:
         _check_values(info)
     except ModelFileError:
         raise
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise ModelFileError(
             f'{path} has a damaged entry "{KEY}" in its metadata ({error}): export it again'
         ) from error
@@ -182,8 +181,6 @@ def _check_input(rule: InputRule) -> None:
         raise ValueError(f'it.input.channel_order is {rule.channel_order!r}, not RGB or BGR')
     if len(rule.mean) != 3 or len(rule.std) != 3:
         raise ValueError('it.input.mean and it.input.std must have a value for each of 3 channels')
-    if not all(isfinite(value) for value in (*rule.mean, *rule.std, rule.padding.value)):
-        raise ValueError('it.input.mean, it.input.std and it.input.padding.value must be finite')
     if not all(value > 0 for value in rule.std):
         raise ValueError('it.input.std must be more than 0')
 

@@ -1,18 +1,23 @@
 """The exported network: padded images in, arrays out."""
 
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
 from .metadata import KEY, ModelFileError, ModelInfo, read_info
+from .parsing import check_count
 
 if TYPE_CHECKING:
     import onnxruntime
 
 Outputs = dict[str, np.ndarray]
 
+MAX_THREADS = 1024
 
+
+@runtime_checkable
 class Network(Protocol):
     """What a :class:`~mask_dino.runtime.Segmenter` runs; each format of files has a class of its own."""
 
@@ -28,13 +33,16 @@ class OnnxNetwork:
 
     Args:
         path: File that ``tools/deployment/export.py`` wrote.
-        threads: Threads of onnxruntime; by default, one for each core.
+        threads: Threads of onnxruntime, 1 to 1024; by default, one for each core.
 
     Raises:
         ModelFileError: If there is no such file, if it is damaged or another program's, or if onnxruntime is missing.
+        TypeError: If ``threads`` is no whole number.
+        ValueError: If ``threads`` is too small or too large.
     """
 
-    def __init__(self, path: str | Path, threads: int | None = None) -> None:
+    def __init__(self, path: str | os.PathLike[str], threads: int | None = None) -> None:
+        check_threads(threads)
         self.path = path
         self.session = _open(Path(path).expanduser(), threads)
         metadata = self.session.get_modelmeta().custom_metadata_map
@@ -88,6 +96,12 @@ class OnnxNetwork:
         return dict(zip(names, values, strict=True))
 
 
+def check_threads(threads: int | None) -> None:
+    """Check a number of threads, or None. The errors are the same as for :class:`OnnxNetwork`."""
+    if threads is not None:
+        check_count('threads', threads, MAX_THREADS)
+
+
 def _open(path: Path, threads: int | None) -> 'onnxruntime.InferenceSession':
     try:
         import onnxruntime
@@ -102,8 +116,8 @@ def _open(path: Path, threads: int | None) -> 'onnxruntime.InferenceSession':
     options.log_severity_level = 4  # errors are raised, too
     # A plan of the memory is made for one size of images, and takes half as much again at its peak.
     options.enable_mem_pattern = False
-    if threads:
-        options.intra_op_num_threads = threads
+    if threads is not None:
+        options.intra_op_num_threads = int(threads)
     try:
         return onnxruntime.InferenceSession(path, options, providers=['CPUExecutionProvider'])
     except Exception as error:  # onnxruntime has many kinds, without a common parent

@@ -1,9 +1,41 @@
-"""From values of JSON to named tuples, with their types checked."""
+"""Checks of arguments, and of values of JSON, which become named tuples."""
 
+from math import inf, isfinite
+from numbers import Real
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+import numpy as np
+
 Fields = TypeVar('Fields', bound=tuple)
+
+
+def check_count(name: str, value: Any, maximum: int | None = None) -> None:
+    """Check that an argument is a whole number from 1 to a maximum.
+
+    Raises:
+        TypeError: If it is no whole number.
+        ValueError: If it is too small or too large.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f'{name}={value!r} must be a whole number')
+    if value < 1:
+        raise ValueError(f'{name}={value} must be 1 or more')
+    if maximum is not None and value > maximum:
+        raise ValueError(f'{name}={value} must be at most {maximum}')
+
+
+def check_number(name: str, value: Any) -> None:
+    """Check that an argument is a finite number.
+
+    Raises:
+        TypeError: If it is no number.
+        ValueError: If it is NaN or infinite.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f'{name}={value!r} must be a number')
+    if not isfinite(value):
+        raise ValueError(f'{name}={value} must be finite')
 
 
 def parse_fields(fields: object, kind: type[Fields], place: str) -> Fields:
@@ -14,6 +46,7 @@ def parse_fields(fields: object, kind: type[Fields], place: str) -> Fields:
 
     Raises:
         TypeError: If fields are missing or unknown, or if a value has another type.
+        ValueError: If a number is NaN, infinite or too large.
     """
     hints = get_type_hints(kind)
     if not isinstance(fields, dict):
@@ -42,7 +75,18 @@ def _convert(value: object, hint: Any, place: str) -> object:
     known = (float, int) if hint is float else (hint,)
     if type(value) not in known:
         raise TypeError(f'{place} must be {hint.__name__}, not {value!r}')
-    return value
+    return _to_float(value, place) if hint is float else value
+
+
+def _to_float(value: Any, place: str) -> float:
+    """Return a number, which JSON as Python reads it allows to be NaN or infinite."""
+    try:
+        number = float(value)
+    except OverflowError:
+        number = inf
+    if not isfinite(number):
+        raise ValueError(f'{place} must be finite, not {number}')
+    return number
 
 
 def _convert_list(value: object, kinds: tuple, place: str) -> tuple:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .drawing import draw_result
+from .parsing import check_number
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,5 +38,10 @@ class Result:
 
         Args:
             score_thr: Score from which instances are drawn.
+
+        Raises:
+            TypeError: If ``score_thr`` is no number.
+            ValueError: If ``score_thr`` is NaN or infinite.
         """
+        check_number('score_thr', score_thr)
         return draw_result(self, score_thr)

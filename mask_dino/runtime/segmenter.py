@@ -1,21 +1,26 @@
 """Images in, results out."""
 
+import os
 from collections.abc import Iterable, Iterator
 from itertools import groupby
-from pathlib import Path
 from typing import overload
 
 import numpy as np
+from PIL import Image
 
 from .enlarge import ImageSizes
 from .images import ImageError, ImageLike, Prepared, make_batch, padded_size, prepare
 from .metadata import ModelFileError, ModelInfo
-from .network import Network, OnnxNetwork, Outputs
+from .network import Network, OnnxNetwork, Outputs, check_threads
+from .parsing import check_count
 from .postprocess import Competitors, Instances, Pairs, make_instances, make_panoptic
 from .result import Result
 from .semantic import average_windows, make_semantic, place_windows, resize_scores, score_pixels
 
 MAX_PIXELS = 2**22
+
+SINGLE = (str, os.PathLike, np.ndarray, Image.Image)
+"""Types of a single image."""
 
 
 class Segmenter:
@@ -23,18 +28,25 @@ class Segmenter:
 
     Args:
         model: File that ``tools/deployment/export.py`` wrote, or a network that is opened already.
-        threads: Threads of onnxruntime; by default, one for each core.
+        threads: Threads of onnxruntime, 1 to 1024; by default, one for each core.
         max_pixels: Pixels, over all masks or classes, of the largest float map that post-processing holds; it bounds
             the memory and changes no result.
 
     Raises:
         ModelFileError: If the file is missing, damaged, another program's, or was exported with raw outputs.
+        TypeError: If an argument has another type.
+        ValueError: If a number is too small or too large.
     """
 
     def __init__(
-        self, model: str | Path | Network, threads: int | None = None, max_pixels: int = MAX_PIXELS
+        self,
+        model: str | os.PathLike[str] | Network,
+        threads: int | None = None,
+        max_pixels: int = MAX_PIXELS,
     ) -> None:
-        self.network = OnnxNetwork(model, threads) if isinstance(model, (str, Path)) else model
+        check_threads(threads)
+        check_count('max_pixels', max_pixels)
+        self.network = _open(model, threads)
         self.max_pixels = max_pixels
         if not self.info.tasks:
             raise ModelFileError(
@@ -67,15 +79,27 @@ class Segmenter:
 
         Raises:
             ImageError: If an image is missing, damaged or of another type.
+            TypeError: If ``batch_size`` is no whole number.
+            ValueError: If ``batch_size`` is less than 1.
         """
         if isinstance(images, (list, tuple)):
             return list(self.results(images, batch_size))
-        return next(self.results([images]))
+        return next(self.results([images], batch_size))
 
     def results(self, images: Iterable[ImageLike], batch_size: int = 1) -> Iterator[Result]:
-        """Yield the results of many images one after another. Arguments and errors are the same as for a call."""
-        if batch_size < 1:
-            raise ValueError(f'batch_size={batch_size} must be 1 or more')
+        """Return an iterator over the results of many images. Arguments and errors are the same as for a call.
+
+        Raises:
+            TypeError: If ``images`` is a single image, or nothing that one can iterate over.
+        """
+        check_count('batch_size', batch_size)
+        if isinstance(images, SINGLE) or not isinstance(images, Iterable):
+            raise TypeError(
+                f'images has the type {type(images).__name__}: give a list of paths, arrays or images of Pillow'
+            )
+        return self._results(images, batch_size)
+
+    def _results(self, images: Iterable[ImageLike], batch_size: int) -> Iterator[Result]:
         static = self.info.input.static
         waiting: list[Prepared] = []
         for image in images:
@@ -193,3 +217,15 @@ class Segmenter:
             sizes = ImageSizes(size, size, size)
             scores = score_pixels(outputs['probabilities'][0], outputs['masks'][0], sizes)
             yield (rows, columns), scores(slice(0, size[0]))
+
+
+def _open(model: str | os.PathLike[str] | Network, threads: int | None) -> Network:
+    """Return the network of a file, or a network that is opened already."""
+    if isinstance(model, (str, os.PathLike)):
+        return OnnxNetwork(model, threads)
+    if isinstance(model, Network) and isinstance(model.info, ModelInfo):
+        return model
+    raise TypeError(
+        f'model has the type {type(model).__name__}: give the path of a file that tools/deployment/export.py wrote, '
+        'or a network with info (a ModelInfo) and run(images)'
+    )

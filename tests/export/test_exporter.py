@@ -186,7 +186,12 @@ def test_entries_that_lack_any_field_or_have_another_type_are_refused(trained):
         (('tasks',), ['semantic', 'semantic'], 'repetitions'),
         (('outputs',), [], 'lacks boxes'),
         (('input', 'std'), [1.0, 1.0, 0.0], 'more than 0'),
-        (('input', 'mean'), [1.0, 1.0, float('nan')], 'must be finite'),
+        (('input', 'mean'), [1.0, 1.0, float('nan')], 'mean must be finite'),
+        (('input', 'padding', 'value'), 10**400, 'value must be finite'),
+        (('thresholds', 'iou_thr'), float('nan'), 'iou_thr must be finite'),
+        (('thresholds', 'object_mask_thr'), float('-inf'), 'object_mask_thr must be finite'),
+        (('thresholds', 'iou_thr'), '0.5', 'must be float'),
+        (('thresholds', 'iou_thr'), True, 'must be float'),
         (('input', 'padding', 'divisor'), 0, 'padding_divisor must be more than 0'),
         (('input', 'resize', 'scale'), [-128, 128], 'resize_scale must be more than 0'),
         (('input', 'static'), [1, 64, 2**20], 'static must be .* at most'),
@@ -218,7 +223,7 @@ def test_damaged_and_newer_entries_are_refused_and_never_run(trained, tmp_path, 
     text = info.to_json()
     python = "__import__('os').system('touch trace')"
     yaml = '!!python/object/apply:os.system [touch trace]'
-    for damaged in (text[:50], '{}', '[]', '5', 'null', python, yaml):
+    for damaged in (text[:50], '{}', '[]', '5', 'null', 100_000 * '[', python, yaml):
         with pytest.raises(ModelFileError, match='damaged'):
             read_info(damaged, 'model.onnx')
     with pytest.raises(ModelFileError, match='newer'):

@@ -9,7 +9,7 @@ from mmengine.registry import DefaultScope
 from mmseg.apis import inference_model, init_model
 from PIL import Image
 
-from mask_dino.runtime import ImageError, ModelFileError, Segmenter
+from mask_dino.runtime import ImageError, ModelFileError, OnnxNetwork, Segmenter
 
 KEEP_SIZE = dict(type='Resize', scale_factor=1.0)
 SHORTEST_EDGE = dict(type='ResizeShortestEdge', scale=72, max_size=100)
@@ -164,6 +164,63 @@ def test_images_that_would_have_no_height_are_named(tmp_path):
     network = EagerNetwork(load(config, tmp_path), tasks=('detection',))
     with pytest.raises(ImageError, match=r'1000 x 2 pixels .* too long and narrow'):
         Segmenter(network)(np.zeros((2, 1000, 3), np.uint8))
+
+
+@pytest.mark.parametrize('model', [None, 5, b'model.onnx', ['model.onnx'], Segmenter])
+def test_what_is_no_model_is_refused_by_its_type(model):
+    with pytest.raises(TypeError, match=r'model has the type .*: give the path of a file'):
+        Segmenter(model)
+
+
+NO_COUNTS = pytest.mark.parametrize(
+    ('value', 'error'),
+    [
+        (1.5, TypeError),
+        ('2', TypeError),
+        (True, TypeError),
+        (float('nan'), TypeError),
+        (0, ValueError),
+        (-1, ValueError),
+    ],
+)
+
+
+@NO_COUNTS
+@pytest.mark.parametrize('name', ['threads', 'max_pixels'])
+def test_counts_are_whole_numbers_from_one_on(trained, name, value, error):
+    network = EagerNetwork(trained, tasks=('detection',))
+    with pytest.raises(error, match=f'{name}={value!r} must be'):
+        Segmenter(network, **{name: value})
+
+
+@NO_COUNTS
+def test_batches_have_whole_numbers_of_images(trained, value, error):
+    network = EagerNetwork(trained, tasks=('detection',))
+    image = np.zeros((64, 64, 3), np.uint8)
+    for images in (image, [image, image], []):
+        with pytest.raises(error, match=f'batch_size={value!r} must be'):
+            Segmenter(network)(images, batch_size=value)
+    assert network.sizes == []
+
+
+def test_more_threads_than_a_machine_has_are_refused():
+    with pytest.raises(ValueError, match='threads=10000 must be at most 1024'):
+        OnnxNetwork('model.onnx', threads=10_000)
+
+
+@pytest.mark.parametrize('images', ['image.png', np.zeros((64, 64, 3), np.uint8), None])
+def test_results_of_many_images_need_a_list(trained, images):
+    with pytest.raises(TypeError, match=r'images has the type .*: give a list'):
+        Segmenter(EagerNetwork(trained)).results(images)
+
+
+@pytest.mark.parametrize(
+    ('score', 'error'), [('0.5', TypeError), (None, TypeError), (float('nan'), ValueError)]
+)
+def test_pictures_need_a_number_as_threshold(trained, score, error):
+    result = Segmenter(EagerNetwork(trained, tasks=('detection',)))(np.zeros((64, 64, 3), np.uint8))
+    with pytest.raises(error, match=r'score_thr=.* must be'):
+        result.draw(score)
 
 
 def test_raw_files_are_refused(trained):
