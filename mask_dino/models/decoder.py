@@ -76,16 +76,16 @@ class MaskDINODecoder(nn.Module):
             attn_mask: (Q, Q) bool, True where self-attention is blocked.
         """
         content = queries.content
-        boxes = reference = queries.reference.sigmoid()
+        boxes = boxes_with_grad = queries.reference.sigmoid()
         refined = []
         for layer, box_embed in zip(self.layers, self.box_branches(head), strict=True):
             content = self.attend(layer, content, boxes, memory, attn_mask)
             normed = head.norm(content)
-            box = inverse_sigmoid(reference) + box_embed(normed)
-            refined.append(Queries(content if self.normalise_content_once else normed, box))
-            # The next layer attends around this box without its gradient, and refines it with its gradient.
-            reference = (box_embed(content) + inverse_sigmoid(boxes)).sigmoid()
-            boxes = reference.detach()
+            reference = inverse_sigmoid(boxes_with_grad) + box_embed(normed)
+            refined.append(Queries(content if self.normalise_content_once else normed, reference))
+            # The next layer attends around these boxes without their gradient, and refines them with their gradient.
+            boxes_with_grad = (box_embed(content) + inverse_sigmoid(boxes)).sigmoid()
+            boxes = boxes_with_grad.detach()
         return refined
 
     def box_branches(self, head: PredictionHead) -> list[nn.Module]:

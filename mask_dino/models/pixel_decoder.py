@@ -13,6 +13,8 @@ from ..boxes import token_centers
 from ..ops.transformer_layers import LayerSizes, apply_layer, build_encoder_layers
 from ..structures import Memory
 
+NORM_CFG = dict(type='GN', num_groups=32)
+
 
 @MODELS.register_module()
 class MaskDINOPixelDecoder(nn.Module):
@@ -66,11 +68,10 @@ class MaskDINOPixelDecoder(nn.Module):
         self.level_embed = nn.Parameter(torch.randn(num_levels, embed_dims))
         sizes = LayerSizes(embed_dims, num_levels, feedforward_channels, num_heads, num_points)
         self.layers = build_encoder_layers(num_layers, sizes)
-        norm_cfg = dict(type='GN', num_groups=32)
         self.lateral_conv = ConvModule(
-            in_channels[0], embed_dims, 1, norm_cfg=norm_cfg, act_cfg=None
+            in_channels[0], embed_dims, 1, norm_cfg=NORM_CFG, act_cfg=None
         )
-        self.output_conv = ConvModule(embed_dims, embed_dims, 3, padding=1, norm_cfg=norm_cfg)
+        self.output_conv = ConvModule(embed_dims, embed_dims, 3, padding=1, norm_cfg=NORM_CFG)
         self.mask_conv = nn.Conv2d(embed_dims, embed_dims, 1)
         for conv in (self.lateral_conv.conv, self.output_conv.conv, self.mask_conv):
             nn.init.kaiming_uniform_(conv.weight, a=1)
@@ -142,16 +143,8 @@ class MaskDINOPixelDecoder(nn.Module):
 
 def _projection(in_channels: int, embed_dims: int, stride: int = 1) -> ConvModule:
     size = 1 if stride == 1 else 3
-    norm_cfg = dict(type='GN', num_groups=32)
     conv = ConvModule(
-        in_channels,
-        embed_dims,
-        size,
-        stride,
-        padding=size // 2,
-        bias=True,
-        norm_cfg=norm_cfg,
-        act_cfg=None,
+        in_channels, embed_dims, size, stride, size // 2, bias=True, norm_cfg=NORM_CFG, act_cfg=None
     )
     nn.init.xavier_uniform_(conv.conv.weight)
     nn.init.zeros_(conv.conv.bias)
