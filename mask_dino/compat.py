@@ -32,7 +32,7 @@
   - needed by: mmsegmentation 1.2.2, the last release.
   - can go: when ``MMSegInferencer`` and ``inference_model`` do this themselves.
 
-- :func:`mask_dino.checkpoints.register`, called by ``mask_dino.checkpoints``, which both shells import
+- :func:`mask_dino.checkpoints.register_loaders`, called by ``mask_dino.checkpoints``, which both shells import
 
   - what: registers loaders for paths and URLs with mmengine's ``CheckpointLoader``, and adds the types of mmengine's
     training states to the allow-list of ``torch.load``. Both are public interfaces, but act on the whole process.

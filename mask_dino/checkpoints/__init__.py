@@ -3,9 +3,9 @@
 Importing this package makes mmengine read checkpoints through it.
 """
 
-from .loaders import register
+from .loaders import register_loaders
 from .loading import CheckpointError, load_checkpoint_safely
 
-__all__ = ['CheckpointError', 'load_checkpoint_safely', 'register']
+__all__ = ['CheckpointError', 'load_checkpoint_safely', 'register_loaders']
 
-register()
+register_loaders()

@@ -12,7 +12,7 @@ from .dino_names import MMDET, ORIGINAL, Naming, list_extra_levels
 from .level_order import reorder_pixels
 from .loading import CheckpointError
 from .maskdino import DERIVED, check_fit, find_head_name
-from .maskdino_names import Pair, Renamed, compile_pattern, rename
+from .maskdino_names import Pair, Renamed, compile_pattern, rename_tensors
 
 MASK_BRANCH = ('.mask_embed.', '.lateral_conv.', '.output_conv.', '.mask_conv.')
 POSITION_TEMPERATURE = 20  # of DINO's positional encoding
@@ -54,7 +54,9 @@ def from_dino(state: Mapping[str, Tensor], model: nn.Module) -> FromDetector:
     naming = find_naming(state)
     num_layers = count_layers(state, naming)
     pairs = list_pairs(state, naming, num_layers, head, modules)
-    renamed = rename(prepare_tensors(state), [pair for pair in pairs if has_place(pair, target)])
+    renamed = rename_tensors(
+        prepare_tensors(state), [pair for pair in pairs if has_place(pair, target)]
+    )
     dropped, unknown = split_unknown(renamed, naming, pairs)
     weights = complete_weights(cut_rows(renamed.state, target), target, num_layers)
     check_fit(weights, target, unknown, renamed.origin, MASK_BRANCH)

@@ -23,7 +23,7 @@ from .loading import (
 from .safe_types import SAFE_GLOBALS
 
 
-def register() -> None:
+def register_loaders() -> None:
     """Take over ``load_from``, ``--resume``, testing and inference; doing so again changes nothing.
 
     Paths, URLs and ``s3://`` are read here. Names from a fixed source (``torchvision://``, ``open-mmlab://``,

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ..ops.deformable_attention import DeformableAttention
 from .level_order import Levels, read_levels, reorder_tensors
 from .loading import CheckpointError
-from .maskdino_names import CONSTANTS, list_copies, list_further_names, list_names, rename
+from .maskdino_names import CONSTANTS, list_copies, list_further_names, list_names, rename_tensors
 
 Shape = tuple[int, ...]
 
@@ -39,7 +39,7 @@ def from_original(state: Mapping[str, Tensor], model: nn.Module) -> Converted:
     levels = read_levels(state)
     ordered = reorder_tensors(state, levels, count_heads(model))
     names = [*list_names(head), *list_copies(head)]
-    renamed = rename(ordered, names, CONSTANTS)
+    renamed = rename_tensors(ordered, names, CONSTANTS)
     check_fit(renamed.state, target, renamed.unknown, renamed.origin)
     check_anchors(levels, model.get_submodule(f'{head}.queries'))
     derived = [name for name in target if name not in renamed.state]
@@ -68,7 +68,7 @@ def to_original(state: Mapping[str, Tensor], model: nn.Module) -> Restored:
     check_fit(state, target)
     derived = [name for name in state if name.endswith(DERIVED)]
     weights = {name: value for name, value in state.items() if name not in derived}
-    renamed = rename(weights, [pair.reverse() for pair in list_names(head)])
+    renamed = rename_tensors(weights, [pair.reverse() for pair in list_names(head)])
     if renamed.unknown:
         raise CheckpointError(f'the original has no name for {", ".join(renamed.unknown)}')
     modules: Any = model.get_submodule(head)
@@ -86,7 +86,7 @@ def rename_copies(state: Mapping[str, Tensor], num_layers: int) -> dict[str, Ten
     """
     copies: dict[str, Tensor] = {}
     for pair in list_further_names(num_layers):
-        copies |= rename(state, [pair]).state
+        copies |= rename_tensors(state, [pair]).state
     return copies
 
 

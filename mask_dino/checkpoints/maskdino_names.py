@@ -34,7 +34,7 @@ class Renamed(NamedTuple):
     unknown: list[str]  # to every pair
 
 
-def rename(
+def rename_tensors(
     state: Mapping[str, Tensor], pairs: Iterable[Pair], dropped: Iterable[str] = ()
 ) -> Renamed:
     """Rename tensors by the first pair that fits; copies that get the same name become one tensor.

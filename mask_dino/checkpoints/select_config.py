@@ -12,7 +12,7 @@ from torch import Tensor
 from .dino import find_naming
 from .level_order import read_levels
 from .loading import CheckpointError
-from .maskdino_names import PIXEL_DECODER, PREDICTOR, compile_pattern, rename
+from .maskdino_names import PIXEL_DECODER, PREDICTOR, compile_pattern, rename_tensors
 
 BLOCKS = {
     'ResNet': ('backbone.res#.#.conv1.weight', 'backbone.layer#.#.conv1.weight'),
@@ -236,7 +236,7 @@ def read_detector_size(state: Mapping[str, Tensor]) -> tuple[tuple[int, ...], in
         CheckpointError: The checkpoint is no DINO.
     """
     naming = find_naming(state)
-    renamed = rename(state, [*naming.backbone, *naming.head]).state
+    renamed = rename_tensors(state, [*naming.backbone, *naming.head]).state
     _, depths = count_blocks(renamed)
     num_levels = len(renamed[LEVELS]) if LEVELS in renamed else 1
     return depths, num_levels

@@ -16,7 +16,7 @@ from mmengine.device import get_device
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from ..checkpoints import CheckpointError, register
+from ..checkpoints import CheckpointError, register_loaders
 from ..compat import register_config_prefix, resolve_config
 from ..datasets.checks.config import check_resumable, config_problems
 from ..datasets.checks.training import check_training
@@ -105,7 +105,7 @@ def load_config(args: argparse.Namespace) -> Config:
         args.work_dir or config.get('work_dir') or f'./work_dirs/{Path(args.config).stem}'
     )
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    register()  # again, because imports of the config can have replaced the loaders
+    register_loaders()  # again, because imports of the config can have replaced the loaders
     config.launcher = args.launcher
     return config
 

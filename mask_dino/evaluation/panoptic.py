@@ -23,7 +23,7 @@ from .pq import (
     Prediction,
     Quality,
     add_up,
-    average,
+    average_qualities,
     class_qualities,
     class_table,
     count_matches,
@@ -157,7 +157,7 @@ def split_averages(
     """Return the averages of qualities (C, 3) over all classes, things and stuff."""
     is_thing = np.isin(classes, things)
     kinds = dict(All=np.full(len(classes), True), Things=is_thing, Stuff=~is_thing)
-    return {kind: average(qualities[chosen]) for kind, chosen in kinds.items()}
+    return {kind: average_qualities(qualities[chosen]) for kind, chosen in kinds.items()}
 
 
 # The areas of segments are the areas of their boxes, so that AP by area would mean little.

@@ -130,7 +130,7 @@ def class_qualities(counts: np.ndarray) -> np.ndarray:
     return 100 * np.stack((pq, sq, rq), 1)
 
 
-def average(qualities: np.ndarray) -> Quality:
+def average_qualities(qualities: np.ndarray) -> Quality:
     """Return the averages of (C, 3) over the classes that occur."""
     occurring = qualities[~np.isnan(qualities[:, 0])]
     pq, sq, rq = occurring.mean(0).tolist() if len(occurring) else [float('nan')] * 3

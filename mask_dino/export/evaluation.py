@@ -40,7 +40,7 @@ def open_model(path: Path, threads: int | None, precision: str) -> Segmenter:
     return Segmenter(open_network(path, formats[path.suffix], threads))
 
 
-def evaluate(segmenter: Segmenter, config: Config) -> dict[str, float]:
+def evaluate_file(segmenter: Segmenter, config: Config) -> dict[str, float]:
     """Return the figures of an exported model, computed by ``test_evaluator`` of a config on ``test_dataloader``.
 
     Images are read and prepared by the runtime, annotations by the config's pipeline.
@@ -63,7 +63,7 @@ def evaluate(segmenter: Segmenter, config: Config) -> dict[str, float]:
 
 
 def check_classes(classes: Sequence[str], names: Sequence[str]) -> None:
-    """Compare the classes of a file with the classes of the data. The errors are the same as for :func:`evaluate`."""
+    """Compare the classes of a file with the classes of the data; the errors are those of :func:`evaluate_file`."""
     if tuple(names) != tuple(classes):
         raise ExportError(
             f'the file was exported for the classes {", ".join(classes)}, but the test data have '

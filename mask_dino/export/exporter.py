@@ -89,7 +89,7 @@ def make_info(network: ExportedNetwork, trained: TrainedModel) -> ModelInfo:
         palette=trained.palette,
         num_things=trained.head.num_things_classes,
         input=network.rule,
-        thresholds=rules.thresholds(trained),
+        thresholds=rules.read_thresholds(trained),
         outputs=network.describe_outputs(),
         scores_at_input=rules.is_semantic(trained),
         window=rules.sliding_window(trained),
@@ -122,10 +122,12 @@ def build_network(trained: TrainedModel, options: Options) -> ExportedNetwork:
             '--embed-preprocessing: windows of mode slide are cut from the padded image; leave it out'
         )
     tasks = () if options.raw else rules.choose_tasks(trained, options.tasks)
-    return ExportedNetwork(trained, tasks, rule, rules.ranking(trained)).eval()
+    return ExportedNetwork(trained, tasks, rule, rules.read_ranking(trained)).eval()
 
 
-def export(trained: TrainedModel, path: Path, options: Options, say: Say = print) -> ModelInfo:
+def export_model(
+    trained: TrainedModel, path: Path, options: Options, say: Say = print
+) -> ModelInfo:
     """Write a file, compare it with the model, and put it in its place; nothing remains of a file that fails.
 
     Raises:

@@ -78,7 +78,7 @@ def write_onnx(
         raise ExportError(
             f'the weights have {size} bytes, but an ONNX file has at most {MAX_ONNX_BYTES}: use --format torch'
         )
-    exported = translate(program, example, info, opset)
+    exported = translate_program(program, example, info, opset)
     optimizer.fold_constants(exported.model, onnx_shape_inference=True)
     tidy = Sequential(
         passes.IdentityEliminationPass(),
@@ -92,7 +92,7 @@ def write_onnx(
     exported.save(path, external_data=False)
 
 
-def translate(
+def translate_program(
     program: ExportedProgram, example: Tensor, info: ModelInfo, opset: int
 ) -> torch.onnx.ONNXProgram:
     """Translate a program operation by operation; only where one has no translation, let torch.onnx decompose all."""

@@ -124,7 +124,7 @@ def padding_rule(settings: ConfigDict, semantic: bool) -> PaddingRule:
     )
 
 
-def thresholds(trained: TrainedModel) -> Thresholds:
+def read_thresholds(trained: TrainedModel) -> Thresholds:
     """Return the settings of post-processing."""
     if is_semantic(trained):
         return Thresholds(
@@ -134,7 +134,7 @@ def thresholds(trained: TrainedModel) -> Thresholds:
     return Thresholds(settings.object_mask_thr, settings.iou_thr)
 
 
-def ranking(trained: TrainedModel) -> Ranking:
+def read_ranking(trained: TrainedModel) -> Ranking:
     """Return how pairs of query and class are ranked; semantic maps need no pairs."""
     settings = trained.config.model.test_cfg
     if is_semantic(trained):

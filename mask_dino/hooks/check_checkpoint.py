@@ -21,7 +21,7 @@ from ..checkpoints.classes import (
 from ..checkpoints.maskdino import Comparison, compare_tensors, read_shapes
 from ..datasets.checks.config import read_metainfo
 from ..messages import first_few, plural
-from .check_data import unwrap
+from .check_data import unwrap_model
 
 MIN_FITTING_SHARE = 0.1
 """Share of a model's tensors below which a checkpoint belongs to another model."""
@@ -103,7 +103,7 @@ class CheckCheckpointHook(Hook):
         names = [*(checkpoint.get('model') or {}), *state]
         if is_original(names):
             raise CheckpointError(describe_original(file))
-        expected = read_shapes(unwrap(runner.model).state_dict())
+        expected = read_shapes(unwrap_model(runner.model).state_dict())
         rename_head(state, expected)
         result = compare_tensors(read_shapes(state), expected)
         if is_foreign(result):

@@ -44,7 +44,7 @@ class CheckDataHook(Hook):
         """
         errors: list[list[str]] = [[]]
         if is_main_process():
-            model = unwrap(runner.model)
+            model = unwrap_model(runner.model)
             findings = check_loaders(datasets, runner.cfg, model)
             for finding in findings:
                 runner.logger.log(finding.level, finding.message)
@@ -54,7 +54,7 @@ class CheckDataHook(Hook):
             raise DataError(*errors[0])
 
 
-def unwrap(model: nn.Module) -> nn.Module:
+def unwrap_model(model: nn.Module) -> nn.Module:
     """Return the model without the wrappers of several processes and of test-time augmentation."""
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         model = model.get_submodule('module')

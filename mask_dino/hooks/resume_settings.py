@@ -151,11 +151,11 @@ def compare_schedules(saved: Any, schedulers: Any) -> Differences:
 def different_values(saved: dict[str, Any], configured: dict[str, Any]) -> Differences:
     """Return the settings whose saved and configured values differ; an absent setting counts as None."""
     names = sorted((saved.keys() | configured.keys()) - NO_SETTINGS)
-    pairs = {name: (plain(saved.get(name)), plain(configured.get(name))) for name in names}
+    pairs = {name: (to_plain(saved.get(name)), to_plain(configured.get(name))) for name in names}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 
-def plain(value: Any) -> Any:
+def to_plain(value: Any) -> Any:
     """Return a setting as it is written in a config: lists instead of tuples, keys instead of counts."""
     if isinstance(value, Counter):
         return sorted(value.elements())

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..datasets.checks.config import leaf_datasets
 from ..random_state import RandomState
-from .check_data import unwrap
+from .check_data import unwrap_model
 
 RESUME_STATE = 'resume_state'
 """The key of a checkpoint for this state."""
@@ -74,7 +74,7 @@ class ResumeState(NamedTuple):
 
     def restore_gradients(self, runner: Runner) -> None:
         """Give the parameters their gradients back, in the middle of an accumulation."""
-        parameters = dict(unwrap(runner.model).named_parameters())
+        parameters = dict(unwrap_model(runner.model).named_parameters())
         try:
             for name, gradient in self.gradients:
                 parameters[name].grad = gradient.to(parameters[name], copy=True)
@@ -130,7 +130,7 @@ def capture_gradients(runner: Runner) -> list[tuple[str, Tensor]]:
     if not isinstance(wrapper, OptimWrapper) or wrapper.should_update():
         return []
     gradients: list[tuple[str, Tensor]] = []
-    for name, parameter in unwrap(runner.model).named_parameters():
+    for name, parameter in unwrap_model(runner.model).named_parameters():
         if parameter.grad is not None:
             gradient = parameter.grad.detach().clone()
             all_reduce(gradient, 'mean')

@@ -191,7 +191,10 @@ class DurableCheckpointHook(CheckpointHook):
         free = shutil.disk_usage(self.out_dir).free
         # One more than is kept, while the next is written.
         copies = self.max_keep_ckpts + 1 if self.max_keep_ckpts > 0 else 2
-        sizes = f'a checkpoint takes about {megabytes(size)}, and {self.out_dir} has {megabytes(free)} left'
+        sizes = (
+            f'a checkpoint takes about {format_megabytes(size)}, and {self.out_dir} has '
+            f'{format_megabytes(free)} left'
+        )
         if free < size:
             raise StorageError(f'{sizes}; free some space, or choose another disk with --work-dir')
         if free < copies * size:
@@ -218,7 +221,7 @@ def checkpoint_size(runner: Runner) -> int:
     return weights + moments
 
 
-def megabytes(count: int) -> str:
+def format_megabytes(count: int) -> str:
     """Write a number of bytes."""
     return f'{count / 2**20:,.0f} MiB'
 

@@ -56,7 +56,7 @@ class Stencil(NamedTuple):
         return result
 
 
-def interpolation(source: int, target: int, align_corners: bool = False) -> Stencil:
+def make_stencil(source: int, target: int, align_corners: bool = False) -> Stencil:
     """Return the stencil of torch's bilinear interpolation from ``source`` to ``target`` pixels."""
     pixels = np.arange(target)
     if align_corners:
@@ -68,7 +68,7 @@ def interpolation(source: int, target: int, align_corners: bool = False) -> Sten
     return Stencil(start, np.stack((1 - fraction, fraction), -1).astype(np.float32))
 
 
-def compose(first: Stencil, second: Stencil) -> Stencil:
+def join_stencils(first: Stencil, second: Stencil) -> Stencil:
     """Return one stencil for two steps, so that the values between them are never held."""
     between = second.start[:, None] + np.arange(second.taps)
     between = np.minimum(between, len(first.start) - 1)  # (n, taps)
@@ -110,11 +110,11 @@ class Enlargement(NamedTuple):
 
 
 def _two_steps(source: int, padded: int, resized: int, output: int) -> Stencil:
-    first = interpolation(source, padded).cut(slice(0, resized))
-    return first if resized == output else compose(first, interpolation(resized, output))
+    first = make_stencil(source, padded).cut(slice(0, resized))
+    return first if resized == output else join_stencils(first, make_stencil(resized, output))
 
 
-def strips(height: int, width: int, max_pixels: int = STRIP_PIXELS) -> Iterator[slice]:
+def split_strips(height: int, width: int, max_pixels: int = STRIP_PIXELS) -> Iterator[slice]:
     """Cut the rows of a map so that a strip has at most ``max_pixels`` pixels, or one row."""
     step = max(1, max_pixels // max(1, width))
     for start in range(0, height, step):

@@ -116,7 +116,7 @@ def _blend_with_black(pixels: np.ndarray) -> np.ndarray:
     return ((colour * alpha + 127) // 255).astype(np.uint8)
 
 
-def prepare(image: ImageLike, rule: ResizeRule) -> Prepared:
+def prepare_image(image: ImageLike, rule: ResizeRule) -> Prepared:
     """Load and resize an image. The errors are the same as for :func:`load_image`."""
     original = load_image(image)
     height, width = resized_size(original.shape[:2], rule)

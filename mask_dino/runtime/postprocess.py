@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .enlarge import Enlargement, ImageSizes, sigmoid, strips
+from .enlarge import Enlargement, ImageSizes, sigmoid, split_strips
 
 INSTANCE_OFFSET = 1000
 """Panoptic ids are class + INSTANCE_OFFSET * number of the thing, as in MMDetection."""
@@ -50,7 +50,7 @@ def make_instances(
     quality = np.zeros(len(unique), np.float32)
     for number, mask in enumerate(unique):
         out = binary[number if keep_masks else 0]
-        quality[number] = binarise(masks[mask], enlargement, out)
+        quality[number] = binarise_mask(masks[mask], enlargement, out)
     scores = pairs.scores * quality[copy]
     order = np.argsort(-scores, kind='stable')
     if keep_masks:
@@ -61,7 +61,7 @@ def make_instances(
     )
 
 
-def binarise(mask: np.ndarray, enlargement: Enlargement, out: np.ndarray) -> float:
+def binarise_mask(mask: np.ndarray, enlargement: Enlargement, out: np.ndarray) -> float:
     """Write where an enlarged mask (h, w) is positive into ``out`` (H, W), and return its mean probability there.
 
     A weighted mean of negative logits is negative: only what the positive ones reach is computed.
@@ -75,7 +75,7 @@ def binarise(mask: np.ndarray, enlargement: Enlargement, out: np.ndarray) -> flo
     if height.start == height.stop or width.start == width.stop:
         return 0.0  # it is positive in the padding only
     total, count = 0.0, 0
-    for strip in strips(height.stop - height.start, width.stop - width.start):
+    for strip in split_strips(height.stop - height.start, width.stop - width.start):
         strip = slice(height.start + strip.start, height.start + strip.stop)
         logits = enlargement.part(mask, strip, width)
         inside = np.greater(logits, 0, out=out[strip, width])
@@ -87,7 +87,7 @@ def binarise(mask: np.ndarray, enlargement: Enlargement, out: np.ndarray) -> flo
 def _arrange(binary: np.ndarray, order: np.ndarray) -> None:
     """Put masks (N, H, W) in order, in place, since they are most of the memory."""
     height, width = binary.shape[1:]
-    for rows in strips(height, width * max(1, len(binary))):
+    for rows in split_strips(height, width * max(1, len(binary))):
         binary[:, rows] = binary[:, rows][order]
 
 
@@ -140,7 +140,7 @@ def _compete(queries: Competitors, sizes: ImageSizes) -> tuple[np.ndarray, np.nd
     inside = np.zeros(sizes.output, bool)
     areas = np.zeros(len(queries.weights), np.int64)
     enlargement = Enlargement.between(queries.masks.shape[-2:], sizes)
-    for rows in strips(*sizes.output):
+    for rows in split_strips(*sizes.output):
         strongest = np.full(owner[rows].shape, -1, np.float32)
         for query, weight in enumerate(queries.weights):
             probability = sigmoid(enlargement.part(queries.masks[query], rows))

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from .enlarge import ImageSizes
-from .images import ImageError, ImageLike, Prepared, make_batch, padded_size, prepare
+from .images import ImageError, ImageLike, Prepared, make_batch, padded_size, prepare_image
 from .metadata import ModelFileError, ModelInfo
 from .network import Network, OnnxNetwork, Outputs, check_threads
 from .parsing import check_count
@@ -103,7 +103,7 @@ class Segmenter:
         static = self.info.input.static
         waiting: list[Prepared] = []
         for image in images:
-            waiting.append(prepare(image, self.info.input.resize))
+            waiting.append(prepare_image(image, self.info.input.resize))
             if len(waiting) == (static[0] if static else batch_size):
                 yield from self._run(waiting)
                 waiting = []

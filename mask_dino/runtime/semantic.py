@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from .enlarge import Enlargement, ImageSizes, interpolation, sigmoid, strips
+from .enlarge import Enlargement, ImageSizes, make_stencil, sigmoid, split_strips
 from .metadata import Window
 
 Scores = Callable[[slice], np.ndarray]
@@ -23,7 +23,7 @@ def make_semantic(
     """
     labels = np.empty(sizes.output, np.int32)
     scores = score_pixels(probabilities, masks, sizes)
-    for rows in strips(*sizes.output, max_pixels // max(probabilities.shape)):
+    for rows in split_strips(*sizes.output, max_pixels // max(probabilities.shape)):
         labels[rows] = scores(rows).argmax(-1)
     return labels
 
@@ -56,12 +56,12 @@ def resize_scores(
     """
     labels = np.empty(sizes.output, np.int32)
     down, across = (
-        interpolation(resized, output, align_corners)
+        make_stencil(resized, output, align_corners)
         for resized, output in zip(sizes.resized, sizes.output, strict=True)
     )
     # A row of the output is made from more than one row of scores where the image is larger than the output.
     width = max(sizes.padded[1] * sizes.resized[0] / sizes.output[0], sizes.output[1])
-    for rows in strips(sizes.output[0], int(width), max_pixels // num_classes):
+    for rows in split_strips(sizes.output[0], int(width), max_pixels // num_classes):
         part = down.cut(rows)
         near = scores(part.source(sizes.resized[0]))
         near = near[:, across.source(sizes.resized[1])].transpose(2, 0, 1)

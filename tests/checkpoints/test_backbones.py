@@ -5,7 +5,7 @@ from helpers.originals import names
 from mmdet.models.backbones.swin import swin_converter
 
 from mask_dino.checkpoints.level_order import Levels, reorder_tensors
-from mask_dino.checkpoints.maskdino_names import CONSTANTS, list_names, rename
+from mask_dino.checkpoints.maskdino_names import CONSTANTS, list_names, rename_tensors
 
 
 def test_swin():
@@ -16,7 +16,7 @@ def test_swin():
     assert len(merging) == 9
     for name in merging:
         state[name] = torch.randn(6, 16) if 'reduction' in name else torch.randn(16)
-    renamed = rename(
+    renamed = rename_tensors(
         reorder_tensors(state, Levels((8, 16), 0), num_heads=8),
         list_names('panoptic_head'),
         CONSTANTS,

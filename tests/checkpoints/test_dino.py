@@ -13,7 +13,7 @@ from torch import nn
 from mask_dino.checkpoints import CheckpointError
 from mask_dino.checkpoints.dino import from_dino
 from mask_dino.checkpoints.dino_names import ORIGINAL
-from mask_dino.checkpoints.maskdino_names import rename
+from mask_dino.checkpoints.maskdino_names import rename_tensors
 
 NUM_CLASSES, NUM_QUERIES, LEVELS, LAYERS = 5, 20, 4, 3
 WIDTH = 256  # mmdet's decoder takes it for granted
@@ -209,7 +209,7 @@ def original(state: dict, model: nn.Module) -> dict:
         for name, v in converted.items()
         if 'panoptic_head' in name
     }
-    theirs = rename(mine, [pair.reverse() for pair in ORIGINAL.list_names(LAYERS)]).state
+    theirs = rename_tensors(mine, [pair.reverse() for pair in ORIGINAL.list_names(LAYERS)]).state
     return theirs | {
         name.replace('backbone.', 'backbone.0.body.'): v
         for name, v in state.items()

@@ -16,7 +16,12 @@ import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader, load_checkpoint
 
-from mask_dino.checkpoints import CheckpointError, load_checkpoint_safely, register, safe_types
+from mask_dino.checkpoints import (
+    CheckpointError,
+    load_checkpoint_safely,
+    register_loaders,
+    safe_types,
+)
 
 
 class Call:
@@ -341,9 +346,9 @@ def test_states_without_names_are_refused(tmp_path):
 
 
 def test_registering_again_changes_nothing():
-    register()
+    register_loaders()
     before = set(torch.serialization.get_safe_globals())
-    register()
+    register_loaders()
     assert set(torch.serialization.get_safe_globals()) == before
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from mask_dino.datasets.shapes import World
 from mask_dino.datasets.shapes.write import write_shapes
-from mask_dino.export.evaluation import evaluate, open_model
+from mask_dino.export.evaluation import evaluate_file, open_model
 from mask_dino.export.packages import ExportError
 from mask_dino.runtime import Result
 
@@ -70,7 +70,7 @@ def panoptic_results(config):
 def test_perfect_results_have_perfect_figures(data, capsys):
     config = read_data_config(PANOPTIC, data)
     classes, results = panoptic_results(config)
-    figures = evaluate(FakeSegmenter(classes, ALL, results), config)
+    figures = evaluate_file(FakeSegmenter(classes, ALL, results), config)
     assert figures['coco_panoptic/PQ'] == figures['coco_semantic/mIoU'] == pytest.approx(100)
     assert figures['coco/bbox_mAP'] == figures['coco/segm_mAP'] == pytest.approx(1)
     assert 'StuffAPMetric is left out' in capsys.readouterr().out
@@ -79,7 +79,7 @@ def test_perfect_results_have_perfect_figures(data, capsys):
 def test_only_the_metrics_of_the_tasks_are_computed(data):
     config = read_data_config(PANOPTIC, data)
     classes, results = panoptic_results(config)
-    figures = evaluate(FakeSegmenter(classes, ('panoptic',), results), config)
+    figures = evaluate_file(FakeSegmenter(classes, ('panoptic',), results), config)
     assert {name.partition('/')[0] for name in figures} == {'coco_panoptic'}
 
 
@@ -92,9 +92,9 @@ def test_semantic_maps_are_compared_with_the_label_maps(data):
         results[str(path)] = Result(np.zeros((1, 1, 3)), classes, (), semantic=label_map)
     init_default_scope('mmseg')
     known = DATASETS.build(dict(config.test_dataloader.dataset, lazy_init=True)).metainfo['classes']
-    assert evaluate(FakeSegmenter(known, ('semantic',), results), config)['mIoU'] == 100
+    assert evaluate_file(FakeSegmenter(known, ('semantic',), results), config)['mIoU'] == 100
     with pytest.raises(ExportError, match='exported for the classes a, but'):
-        evaluate(FakeSegmenter(classes, ('semantic',), results), config)
+        evaluate_file(FakeSegmenter(classes, ('semantic',), results), config)
 
 
 def test_files_of_unknown_formats_are_refused(tmp_path):

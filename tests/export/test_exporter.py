@@ -18,7 +18,7 @@ from mask_dino.export.exporter import (
     check_options,
     check_parity,
     example_images,
-    export,
+    export_model,
 )
 from mask_dino.export.formats import write_torch
 from mask_dino.export.model import load_model
@@ -80,7 +80,7 @@ def test_a_folder_that_cannot_be_made_is_named_before_the_trace(tmp_path, traine
     lines = []
     for name in ('file/inner/model.onnx', 'm' * 250 + '.onnx'):
         with pytest.raises(OSError, match=r'\.onnx cannot be written: .*choose another place'):
-            export(trained, tmp_path / name, Options(), lines.append)
+            export_model(trained, tmp_path / name, Options(), lines.append)
     assert lines == []
 
 
@@ -93,7 +93,7 @@ def test_nothing_is_left_of_an_export_that_ends_early(tmp_path, trained, monkeyp
     monkeypatch.setattr(exporter, 'trace_network', lambda *arguments: None)
     monkeypatch.setattr(exporter, 'write_file', write_half)
     with pytest.raises((KeyboardInterrupt, ParityError)):
-        export(trained, tmp_path / 'model.onnx', Options(), lambda text: None)
+        export_model(trained, tmp_path / 'model.onnx', Options(), lambda text: None)
     assert list(tmp_path.iterdir()) == []
 
 

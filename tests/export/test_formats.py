@@ -9,7 +9,7 @@ pytest.importorskip('onnxruntime')
 
 from helpers.exported import PANOPTIC, SEMANTIC, EagerNetwork, load, read_config, write_image
 
-from mask_dino.export.exporter import Options, ParityError, export
+from mask_dino.export.exporter import Options, ParityError, export_model
 from mask_dino.export.formats import TorchNetwork, open_network
 from mask_dino.runtime import ImageError, ModelFileError, Segmenter
 
@@ -35,7 +35,7 @@ def say_nothing(text):
 
 def test_static_raw_files_have_the_predictions_of_all_queries(tmp_path, trained):
     options = Options(raw=True, static=True, size=(64, 96))
-    info = export(trained, tmp_path / 'model.onnx', options, say_nothing)
+    info = export_model(trained, tmp_path / 'model.onnx', options, say_nothing)
     assert info.input.static == (1, 64, 96)
     outputs = open_network(tmp_path / 'model.onnx', 'onnx').run(
         np.zeros((1, 3, 64, 96), np.float32)
@@ -53,7 +53,7 @@ def test_static_files_refuse_larger_images(tmp_path):
     config.test_dataloader.dataset.pipeline[1] = dict(type='Resize', scale_factor=1.0)
     trained = load(config, tmp_path)
     options = Options(static=True, size=(64, 64))
-    export(trained, tmp_path / 'model.onnx', options, say_nothing)
+    export_model(trained, tmp_path / 'model.onnx', options, say_nothing)
     segmenter = Segmenter(tmp_path / 'model.onnx')
     image = write_image(tmp_path / 'image.png', 50, 64)
     expected = Segmenter(EagerNetwork(trained, static=True, size=(64, 64)))(image)
@@ -64,7 +64,7 @@ def test_static_files_refuse_larger_images(tmp_path):
 
 def test_programs_of_torch_take_any_size(tmp_path, trained):
     options = Options(format='torch', size=(64, 96), tasks=('detection',))
-    export(trained, tmp_path / 'model.pt2', options, say_nothing)
+    export_model(trained, tmp_path / 'model.pt2', options, say_nothing)
     segmenter = Segmenter(TorchNetwork(tmp_path / 'model.pt2'))
     image = write_image(tmp_path / 'image.png', 90, 50)
     expected = Segmenter(EagerNetwork(trained, tasks=('detection',)))(image)
@@ -78,13 +78,13 @@ def test_programs_of_torch_take_any_size(tmp_path, trained):
 def test_no_file_remains_where_an_export_fails(tmp_path, trained):
     options = Options(format='torch', static=True, size=(64, 64), tolerance=-1.0)
     with pytest.raises(ParityError, match='--tolerance'):
-        export(trained, tmp_path / 'model.pt2', options, say_nothing)
+        export_model(trained, tmp_path / 'model.pt2', options, say_nothing)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_files_that_prepare_images_take_bytes_of_any_size(tmp_path, trained):
     options = Options(embedded=True, size=(64, 96), tasks=('detection',))
-    export(trained, tmp_path / 'model.onnx', options, say_nothing)
+    export_model(trained, tmp_path / 'model.onnx', options, say_nothing)
     image = write_image(tmp_path / 'image.png', 90, 50)
     result = Segmenter(tmp_path / 'model.onnx')(image)
     expected = Segmenter(EagerNetwork(trained, tasks=('detection',)))(image)

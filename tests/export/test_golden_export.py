@@ -14,7 +14,7 @@ from helpers import golden
 from helpers.reference import CASES, CONFIGS, DATA, Image, align, build
 from mmengine.config import Config
 
-from mask_dino.export.exporter import Options, export
+from mask_dino.export.exporter import Options, export_model
 from mask_dino.export.model import TrainedModel, fill_palette, find_head
 from mask_dino.runtime import OnnxNetwork, Segmenter
 from mask_dino.runtime.images import Prepared, make_batch, padded_size
@@ -40,7 +40,7 @@ def export_case(name, folder, raw):
     case, reference = golden.load_case(DATA / name)
     image = Image(**case['images'][0])
     file = folder / f'{name}.onnx'
-    export(trained_model(name, case), file, Options(raw=raw, size=(256, 320)))
+    export_model(trained_model(name, case), file, Options(raw=raw, size=(256, 320)))
     return SimpleNamespace(image=image, reference=reference, file=file)
 
 

@@ -11,7 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from mask_dino.export.onnx_file import convert_types, mixes_types, replace_mutations, translate
+from mask_dino.export.onnx_file import (
+    convert_types,
+    mixes_types,
+    replace_mutations,
+    translate_program,
+)
 from mask_dino.export.translations import TRANSLATIONS
 from mask_dino.ops.grid_sampling import sample_grid
 from mask_dino.ops.tracing import sample_levels_once, select_highest_once
@@ -105,7 +110,7 @@ class Plain(nn.Module):
 def translated(network, program, values):
     """Return what the translation of a program computes, and what the network computes."""
     info = SimpleNamespace(input=SimpleNamespace(name='values'), outputs=[])
-    exported = translate(program, values, info, opset=18)
+    exported = translate_program(program, values, info, opset=18)
     session = onnxruntime.InferenceSession(exported.model_proto.SerializeToString())
     result = session.run(None, {'values': values.numpy()})[0]
     return torch.from_numpy(result), network(values)

@@ -13,7 +13,7 @@ from mmseg.models.backbones.swin import ShiftWindowMSA as AttentionOfSegmentors
 from torch import nn
 from torch.export import Dim
 
-from mask_dino.export.onnx_file import translate
+from mask_dino.export.onnx_file import translate_program
 from mask_dino.export.swin import windows_of_any_size
 from mask_dino.ops.tracing import single_operations
 
@@ -91,7 +91,7 @@ def test_files_of_onnx_take_windows_of_any_batch_and_size():
     info = SimpleNamespace(
         input=SimpleNamespace(name='maps'), outputs=[SimpleNamespace(name='tokens')]
     )
-    exported = translate(program, maps(*SIZES[0]), info, opset=18)
+    exported = translate_program(program, maps(*SIZES[0]), info, opset=18)
     session = onnxruntime.InferenceSession(exported.model_proto.SerializeToString())
     for size in SIZES:
         values = maps(*size)

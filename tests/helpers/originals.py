@@ -9,7 +9,7 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from helpers.tiny import tiny_config
-from mask_dino.checkpoints.maskdino_names import list_copies, list_names, rename
+from mask_dino.checkpoints.maskdino_names import list_copies, list_names, rename_tensors
 
 DATA = Path(__file__).parents[1] / 'data' / 'golden'
 CLASSES = ('cup', 'fork', 'knife', 'plate', 'spoon')
@@ -49,7 +49,7 @@ def state_for(model: nn.Module) -> dict[str, Tensor]:
     target, values, state = model.state_dict(), {}, {}
     known = [*list_names('panoptic_head'), *list_copies('panoptic_head')]
     for name in names():
-        renamed = rename({name: torch.zeros(1)}, known).state
+        renamed = rename_tensors({name: torch.zeros(1)}, known).state
         if not renamed:
             state[name] = torch.ones(len(CLASSES) + 1)
         elif (ours := next(iter(renamed))) in target:

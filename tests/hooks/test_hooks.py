@@ -20,7 +20,7 @@ from mask_dino.checkpoints import CheckpointError
 from mask_dino.checkpoints.maskdino import compare_tensors, read_shapes
 from mask_dino.hooks import CheckDataHook
 from mask_dino.hooks.check_checkpoint import count_by_module, is_complete, is_foreign, is_original
-from mask_dino.hooks.check_data import unwrap
+from mask_dino.hooks.check_data import unwrap_model
 from mask_dino.messages import DataError, error
 
 numbers = itertools.count()
@@ -336,8 +336,8 @@ def test_names_are_sorted_into_four_kinds():
 
 def test_wrappers_of_the_model_are_seen_through():
     model = build()
-    assert unwrap(model) is model
-    assert unwrap(DetTTAModel(tta_cfg=dict(max_per_img=5), module=model)) is model
+    assert unwrap_model(model) is model
+    assert unwrap_model(DetTTAModel(tta_cfg=dict(max_per_img=5), module=model)) is model
 
 
 def test_names_in_messages():

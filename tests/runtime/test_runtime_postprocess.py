@@ -6,7 +6,7 @@ import torch.nn.functional as F
 pytest.importorskip('onnxruntime')
 
 from mask_dino import postprocess
-from mask_dino.runtime.enlarge import Enlargement, ImageSizes, interpolation
+from mask_dino.runtime.enlarge import Enlargement, ImageSizes, make_stencil
 from mask_dino.runtime.postprocess import Competitors, Pairs, make_instances, make_panoptic
 from mask_dino.runtime.semantic import (
     average_windows,
@@ -57,7 +57,7 @@ def test_masks_are_enlarged_as_torch_does_in_two_steps(sizes):
 def test_corners_can_be_aligned(align):
     values = torch.rand(1, 1, 7, 5)
     expected = F.interpolate(values, (20, 13), mode='bilinear', align_corners=align)[0, 0].numpy()
-    down, across = interpolation(7, 20, align), interpolation(5, 13, align)
+    down, across = make_stencil(7, 20, align), make_stencil(5, 13, align)
     np.testing.assert_allclose(
         down.apply(across.apply(values[0, 0].numpy(), -1), -2), expected, atol=1e-5
     )

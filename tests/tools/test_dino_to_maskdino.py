@@ -11,7 +11,7 @@ from mmengine.config import Config
 
 from mask_dino.checkpoints.dino_names import MMDET, list_extra_levels
 from mask_dino.checkpoints.io import build_model
-from mask_dino.checkpoints.maskdino_names import rename
+from mask_dino.checkpoints.maskdino_names import rename_tensors
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'model_converters' / 'dino_to_maskdino.py'
 NUM_LAYERS = 2
@@ -44,7 +44,7 @@ def files(tmp_path):
     }
     pairs = [*MMDET.backbone, *MMDET.list_names(NUM_LAYERS)]
     extra = list_extra_levels(['neck.extra_convs.0.conv.weight'], 3)
-    detector = rename(ours, [pair.reverse() for pair in [*extra, *pairs]]).state
+    detector = rename_tensors(ours, [pair.reverse() for pair in [*extra, *pairs]]).state
     torch.save(dict(state_dict=detector, meta=dict(classes=CLASSES)), tmp_path / 'dino.pth')
     return tmp_path / 'dino.pth', tmp_path / 'out.pth', tmp_path / 'config.py'
 

@@ -11,7 +11,7 @@ from mmengine.runner import load_checkpoint
 
 from mask_dino.benchmarks.inputs import Load
 from mask_dino.benchmarks.measure import generate_batches, load_batches, measure_fps, save
-from mask_dino.checkpoints import register
+from mask_dino.checkpoints import register_loaders
 from mask_dino.cli import benchmarks
 from mask_dino.cli.common import UsageError, check_checkpoint, run_tool
 from mask_dino.cli.help import make_parser, natural, positive, size
@@ -65,7 +65,7 @@ def main() -> None:
     except UsageError as error:
         parser.error(str(error))
     if args.checkpoint:
-        register()
+        register_loaders()
         load_checkpoint(subject.model, args.checkpoint, map_location='cpu')
     batches = (
         load_batches(config)

@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> None:
         FileNotFoundError: There is no such config or checkpoint.
         OSError: The file cannot be written.
     """
-    from mask_dino.export.exporter import Options, check_options, export
+    from mask_dino.export.exporter import Options, check_options, export_model
     from mask_dino.export.model import load_model
 
     options = Options(
@@ -116,7 +116,7 @@ def run(args: argparse.Namespace) -> None:
     say(f'loading {args.checkpoint}')
     with benchmarks.naming_config(args.config):
         trained = load_model(config, args.checkpoint)
-    info = export(trained, args.output, options, say)
+    info = export_model(trained, args.output, options, say)
     made = ', '.join(info.tasks) or 'raw predictions'
     say(
         f'wrote {args.output}, {args.output.stat().st_size / 1e6:.1f} MB: {made} of {len(info.classes)} classes'

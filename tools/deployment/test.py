@@ -11,7 +11,7 @@ from mask_dino.cli import benchmarks
 from mask_dino.cli.common import UsageError, add_config_options
 from mask_dino.cli.help import make_parser
 from mask_dino.compat import resolve_config
-from mask_dino.export.evaluation import evaluate, open_model
+from mask_dino.export.evaluation import evaluate_file, open_model
 from mask_dino.export.packages import ExportError
 from mask_dino.runtime import ModelFileError
 
@@ -54,7 +54,7 @@ def main() -> None:
     try:
         config = benchmarks.read_config(resolve_config(args.config), args.cfg_options)
         segmenter = open_model(args.model, args.threads, args.precision)
-        figures = evaluate(segmenter, config)
+        figures = evaluate_file(segmenter, config)
     except UsageError as error:
         parser.error(str(error))
     except (ExportError, ModelFileError) as error:

@@ -16,7 +16,7 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
-from mask_dino.checkpoints import register
+from mask_dino.checkpoints import register_loaders
 from mask_dino.cli import common, training
 from mask_dino.cli.help import make_parser
 from mask_dino.hooks.checkpoint_files import write_durably
@@ -108,7 +108,7 @@ def read_config(args: argparse.Namespace) -> Config:
     config = make_classifier_config(detector, schedule, processes)
     config.work_dir = str(work_dir(args.out))
     config.launcher = args.launcher
-    register()  # again, because imports of the config can have replaced the loaders
+    register_loaders()  # again, because imports of the config can have replaced the loaders
     return config
 
 

@@ -244,11 +244,11 @@ def make_config(job: Job, args: argparse.Namespace):
     import variants  # noqa: F401  registers the hook
     from mmengine.config import Config
 
-    from mask_dino.checkpoints import register
+    from mask_dino.checkpoints import register_loaders
 
     trial = TRIALS[job.name]
     config = Config.fromfile(HERE / trial.config)
-    register()
+    register_loaders()
     config.work_dir = str(args.work_dir / job.file)
     config.launcher = 'none'
     config.randomness = dict(seed=job.seed)
