@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -200,16 +201,8 @@ def test_importing_the_package_loads_nothing_heavy():
 def test_no_leftovers():
     leftover = re.compile(r'\bTO[D]O\b|\bFIX[M]E\b|(?<![\w.])/(home|root|Users|work)/')
     kinds = {'.py', '.sh', '.md', '.txt', '.cfg', '.toml', '.yaml', '.yml', '.cff'}
-    folders = (
-        'mask_dino',
-        'configs',
-        'projects',
-        'tools',
-        'tests',
-        'docs',
-        'requirements',
-        '.github',
-    )
+    code = ('mask_dino', 'configs', 'projects', 'tools', 'tests')
+    folders = (*code, 'docs', 'requirements', '.github')
     files = [*ROOT.glob('*'), *(file for folder in folders for file in (ROOT / folder).rglob('*'))]
     texts = {
         file.relative_to(ROOT): file.read_text()
@@ -224,6 +217,13 @@ def test_no_leftovers():
         if leftover.search(line)
     ]
     assert not found
+
+
+def test_the_changelog_repeats_no_line():
+    # Git joins the changelogs of two branches without a conflict, and so brings back lines that one of them moved.
+    lines = (ROOT / 'CHANGELOG.md').read_text().splitlines()
+    entries = [line for line in lines if line.strip() and not line.startswith('#')]
+    assert [line for line, count in Counter(entries).items() if count > 1] == []
 
 
 def test_density_counts_the_nodes_of_a_body_per_line(tmp_path):
