@@ -125,7 +125,7 @@ def write_annotations(path: Path, images: int, objects: int) -> list[list[dict]]
     return by_image
 
 
-def measure(args: argparse.Namespace, path: Path) -> None:
+def time_metrics(args: argparse.Namespace, path: Path) -> None:
     """Evaluate made-up results of the annotations that are written to ``path``, and print two lines."""
     annotations = write_annotations(path, args.images, args.objects)
     metric: BaseMetric = METRICS.build(
@@ -156,7 +156,7 @@ def main() -> None:
     """Measure in a temporary folder."""
     args = arguments().parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        measure(args, Path(folder) / 'instances.json')
+        time_metrics(args, Path(folder) / 'instances.json')
 
 
 if __name__ == '__main__':

@@ -93,15 +93,15 @@ def build_transforms(name: str, config: Config) -> list:
         raise UsageError(f'{name}: a transform cannot be built: {error}') from error
 
 
-def measure(transforms: list, infos: list[dict]) -> dict[str, float]:
+def time_transforms(transforms: list, infos: list[dict]) -> dict[str, float]:
     """Return the seconds of each transform."""
     spans = Spans(torch.device('cpu'))
     for data in infos:
-        load(data, transforms, spans)
+        load_image(data, transforms, spans)
     return spans.seconds()
 
 
-def load(data: dict | None, transforms: list, spans: Spans) -> None:
+def load_image(data: dict | None, transforms: list, spans: Spans) -> None:
     """Load one image and time every transform, up to one that leaves the image out."""
     for transform in transforms:
         if data is None:
@@ -126,7 +126,7 @@ def main() -> None:
             make_image(Path(folder), args.size, args.objects, number)
             for number in range(args.images)
         ]
-        parts = measure(transforms, infos)
+        parts = time_transforms(transforms, infos)
     total = sum(parts.values())
     rows = [
         [name, f'{seconds / args.images * 1000:.1f}', f'{seconds / total:.0%}']

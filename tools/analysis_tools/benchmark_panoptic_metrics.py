@@ -41,7 +41,7 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def draw(rng: np.random.Generator, segments: int) -> np.ndarray:
+def draw_segments(rng: np.random.Generator, segments: int) -> np.ndarray:
     """Return a map (H, W) of segment numbers from 1: every pixel belongs to the nearest of some random points."""
     points = rng.uniform((0, 0), SIZE, size=(segments, 2))
     # Draw at a quarter of the resolution, which is faster, and enlarge.
@@ -55,12 +55,12 @@ def draw(rng: np.random.Generator, segments: int) -> np.ndarray:
     return np.kron(coarse, np.ones((4, 4), int))
 
 
-def write(folder: Path, images: int, segments: int) -> list[dict]:
+def write_images(folder: Path, images: int, segments: int) -> list[dict]:
     """Write ground truth and return predictions that differ from it a little."""
     rng = np.random.default_rng(0)
     annotations, samples = [], []
     for image in range(images):
-        pixels = draw(rng, segments)
+        pixels = draw_segments(rng, segments)
         labels = rng.permutation(len(CLASSES))[:segments]
         write_ids(folder / f'{image}.png', pixels * 70_001)
         infos = [
@@ -71,21 +71,21 @@ def write(folder: Path, images: int, segments: int) -> list[dict]:
         annotations.append(dict(image_id=image, file_name=f'{image}.png', segments_info=infos))
         things = labels < len(THINGS)
         values = labels + INSTANCE_OFFSET * np.arange(1, segments + 1) * things
-        found = torch.from_numpy(np.roll(pixels, 5, 1) - 1)
+        shifted = torch.from_numpy(np.roll(pixels, 5, 1) - 1)
         maps = dict(
-            pred_panoptic_seg=torch.from_numpy(values)[found],
-            pred_sem_seg=torch.from_numpy(labels)[found],
+            pred_panoptic_seg=torch.from_numpy(values)[shifted],
+            pred_sem_seg=torch.from_numpy(labels)[shifted],
         )
         samples.append(
             dict(img_id=image) | {name: dict(sem_seg=value[None]) for name, value in maps.items()}
         )
-    described = [
+    image_infos = [
         dict(id=i, file_name=f'{i}.jpg', height=SIZE[0], width=SIZE[1]) for i in range(images)
     ]
     categories = [
         dict(id=i, name=name, isthing=int(name in THINGS)) for i, name in enumerate(CLASSES)
     ]
-    content = dict(images=described, annotations=annotations, categories=categories)
+    content = dict(images=image_infos, annotations=annotations, categories=categories)
     (folder / 'panoptic.json').write_text(json.dumps(content))
     return samples
 
@@ -94,17 +94,17 @@ def main() -> None:
     """Time the metrics on generated images and print their speed."""
     args = parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        samples = write(Path(folder), args.images, args.segments)
+        samples = write_images(Path(folder), args.images, args.segments)
         files = dict(ann_file=f'{folder}/panoptic.json', seg_prefix=folder)
         metrics = [PanopticQualityMetric(**files), PanopticIoUMetric(**files)]
         for count in (1, 2):
-            seconds = measure(metrics[:count], samples)
+            seconds = time_metrics(metrics[:count], samples)
             names = ' and '.join(type(metric).__name__ for metric in metrics[:count])
             size = f'{SIZE[1]} x {SIZE[0]}, {args.segments} segments'
             print(f'{names}: {args.images / seconds:.0f} images per second ({size})')
 
 
-def measure(metrics: list, samples: list[dict]) -> float:
+def time_metrics(metrics: list, samples: list[dict]) -> float:
     """Return the seconds that metrics need for all images, including the time to read the ground truth."""
     start = time.perf_counter()
     for metric in metrics:

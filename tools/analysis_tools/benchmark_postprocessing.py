@@ -32,7 +32,7 @@ THINGS, STUFF = 80, 53
 KINDS = ('instance', 'panoptic', 'semantic')
 
 
-class Guess(NamedTuple):
+class Generated(NamedTuple):
     """One set of predictions in two forms: a sigmoid for each class, or a softmax with a class "no object"."""
 
     predictions: QueryPredictions
@@ -68,7 +68,7 @@ def arguments() -> argparse.ArgumentParser:
     return parser
 
 
-def guess(load: Load, queries: int, device: torch.device) -> Guess:
+def generate_predictions(load: Load, queries: int, device: torch.device) -> Generated:
     """Return predictions with random masks; as many as there are objects have a high class score."""
     generator = torch.Generator().manual_seed(0)
     padded_size = tuple(math.ceil(side / 32) * 32 for side in (load.height, load.width))
@@ -85,10 +85,10 @@ def guess(load: Load, queries: int, device: torch.device) -> Guess:
     image_size = (load.height, load.width)
     sizes = dict(img_shape=image_size, ori_shape=image_size, batch_input_shape=padded_size)
     predictions = QueryPredictions(sigmoid_logits.to(device), boxes.to(device), masks.to(device))
-    return Guess(predictions, softmax_logits.to(device), DetDataSample(metainfo=sizes))
+    return Generated(predictions, softmax_logits.to(device), DetDataSample(metainfo=sizes))
 
 
-def ours(kind: str, given: Guess) -> None:
+def run_maskdino(kind: str, generated: Generated) -> None:
     """Make results of one kind."""
     model = Config.fromfile('configs/_base_/models/maskdino_r50.py').model
     switches = {f'{name}_on': name == kind for name in KINDS}
@@ -96,12 +96,12 @@ def ours(kind: str, given: Guess) -> None:
     head: MaskDINOFusionHead = MODELS.build(
         model.panoptic_fusion_head | classes | dict(test_cfg=ConfigDict(model.test_cfg | switches))
     )
-    head.predict(given.predictions, [given.sample])
+    head.predict(generated.predictions, [generated.sample])
 
 
-def theirs(kind: str, given: Guess) -> None:
+def run_mask2former(kind: str, generated: Generated) -> None:
     """Make the same results as mmdet and mmseg do, from enlarged masks of all queries."""
-    sample, masks = given.sample, given.predictions.masks
+    sample, masks = generated.sample, generated.predictions.masks
     enlarged = F.interpolate(masks, sample.batch_input_shape, mode='bilinear', align_corners=False)
     if kind != 'semantic':
         cfg = ConfigDict(
@@ -109,26 +109,26 @@ def theirs(kind: str, given: Guess) -> None:
         )
         cfg.update(object_mask_thr=0.8, iou_thr=0.8, filter_low_score=True)
         head = MaskFormerFusionHead(THINGS, STUFF, test_cfg=cfg)
-        head.predict(given.softmax_logits, enlarged, [sample], rescale=True)
+        head.predict(generated.softmax_logits, enlarged, [sample], rescale=True)
         return
     height, width = sample.img_shape
     resized = F.interpolate(
         enlarged[..., :height, :width], sample.ori_shape, mode='bilinear', align_corners=False
     )
-    classes = given.softmax_logits.softmax(-1)[..., :-1]
+    classes = generated.softmax_logits.softmax(-1)[..., :-1]
     torch.einsum('bqc,bqhw->bchw', classes, resized.sigmoid()).argmax(1)
 
 
 @torch.no_grad()
-def peak(run: Callable[[], None], device: torch.device) -> int | None:
+def measure_memory(run: Callable[[], None], device: torch.device) -> int | None:
     """Return the peak memory in bytes."""
-    with peak_memory(device) as found:
+    with peak_memory(device) as memory:
         run()
-    return found.value
+    return memory.value
 
 
 @torch.no_grad()
-def seconds(run: Callable[[], None], device: torch.device) -> float:
+def measure_time(run: Callable[[], None], device: torch.device) -> float:
     """Return the time."""
     spans = Spans(device)
     with spans.part('post-processing'):
@@ -145,19 +145,22 @@ def main() -> None:
     except UsageError as error:
         parser.error(str(error))
     load = Load(*args.size, args.found, 1)
-    given = guess(load, args.queries, device)
+    generated = generate_predictions(load, args.queries, device)
+    models = dict(ours=run_maskdino, theirs=run_mask2former)
     runs = {
-        (kind, side.__name__): partial(side, kind, given)
+        (kind, model): partial(run, kind, generated)
         for kind in KINDS
-        for side in (ours, theirs)
+        for model, run in models.items()
     }
-    memory = {name: peak(run, device) for name, run in runs.items()}
+    memory = {name: measure_memory(run, device) for name, run in runs.items()}
     keep_as_usual()
-    times = [{name: seconds(run, device) for name, run in runs.items()} for _ in range(args.rounds)]
+    times = [
+        {name: measure_time(run, device) for name, run in runs.items()} for _ in range(args.rounds)
+    ]
     records = [
-        dict(model=side, mode=kind, **load._asdict(), parts={}, memory=memory[kind, side])
-        | dict(seconds=[turn[kind, side] for turn in times])
-        for kind, side in runs
+        dict(model=model, mode=kind, **load._asdict(), parts={}, memory=memory[kind, model])
+        | dict(seconds=[turn[kind, model] for turn in times])
+        for kind, model in runs
     ]
     print('\n\n'.join(step_tables(records)))
     if args.out:

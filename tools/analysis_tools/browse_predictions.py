@@ -113,7 +113,9 @@ class Browser:
                 rated.setdefault(task.name, []).append(Rated(index, sample.img_path, quality))
             if (index + 1) % max(1, count // 10) == 0:
                 say(f'{index + 1} of {count} images')
-        return {name: sorted(found, key=lambda one: one.quality) for name, found in rated.items()}
+        for images in rated.values():
+            images.sort(key=lambda image: image.quality)
+        return rated
 
     def draw(self, rated: Rated, name: str, file: Path) -> str:
         """Write the picture of one image for one task; return what the quality means."""
@@ -131,19 +133,19 @@ class Browser:
         side = choose_side(image.shape)
         target = task.choose_truth(truth, self.labels.num_things)
         annotated = list_truth(target, classes, boxes=task.name == 'instances')
-        found = task.list_results(sample, classes)
+        predicted = task.list_results(sample, classes)
         pictures = [
             (Path(rated.path).name, draw_segments(image, [], palette, side)),
             ('ground truth', draw_segments(image, annotated, palette, side)),
             (
                 f'{task.name}: quality {rated.quality:.2f}',
-                draw_segments(image, found, palette, side),
+                draw_segments(image, predicted, palette, side),
             ),
         ]
         return arrange_pictures(pictures)
 
 
-def choose(rated: list[Rated], count: int) -> list[tuple[str, Rated]]:
+def choose_worst_and_best(rated: list[Rated], count: int) -> list[tuple[str, Rated]]:
     """Return the worst images and then the best, each once, with their ranks."""
     from_the_best = rated[count:][::-1]
     chosen = []
@@ -199,7 +201,7 @@ def run(args: argparse.Namespace) -> None:
         mean = sum(one.quality for one in rated) / len(rated)
         say(f'{name}: mean quality {mean:.3f}, worst {rated[0].quality:.3f} ({rated[0].path})')
         write_json(args.out_dir / f'{name}.json', [one._asdict() for one in rated])
-        for rank, one in choose(rated, args.count):
+        for rank, one in choose_worst_and_best(rated, args.count):
             file = args.out_dir / name / f'{rank}_{Path(one.path).stem}.png'
             meanings[name] = browser.draw(one, name, file)
             sections.setdefault(name, []).append(Drawn(one, rank, file))

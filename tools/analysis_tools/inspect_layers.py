@@ -122,7 +122,7 @@ def arguments() -> argparse.ArgumentParser:
     return parser
 
 
-def check(args: argparse.Namespace) -> None:
+def check_arguments(args: argparse.Namespace) -> None:
     """Refuse arguments that do not fit together.
 
     Raises:
@@ -140,7 +140,7 @@ def check(args: argparse.Namespace) -> None:
             raise UsageError(f'--{name.replace("_", "-")} {value}: give 1 or more')
 
 
-def load(args: argparse.Namespace) -> list[LoadedNetwork]:
+def load_networks(args: argparse.Namespace) -> list[LoadedNetwork]:
     """Return the model, and the model to compare it with if there is one.
 
     Raises:
@@ -193,7 +193,9 @@ def find_tasks(args: argparse.Namespace, network: LoadedNetwork) -> list[Task]:
     return tasks
 
 
-def draw(task: Task, stem: Path, networks: list[LoadedNetwork], args: argparse.Namespace) -> str:
+def draw_task(
+    task: Task, stem: Path, networks: list[LoadedNetwork], args: argparse.Namespace
+) -> str:
     """Write the picture and the page of one image; return a sentence about them.
 
     Raises:
@@ -233,7 +235,7 @@ def name_models(networks: list[LoadedNetwork]) -> tuple[str, str]:
     return names[0], names[-1]
 
 
-def measure(
+def measure_networks(
     args: argparse.Namespace, networks: list[LoadedNetwork], say: Callable[[str], None]
 ) -> None:
     """Measure the models on the test data, write the figures and print them.
@@ -259,15 +261,15 @@ def run(args: argparse.Namespace) -> int:
     """Do what the arguments ask for; return the number of images that could not be drawn."""
     say = start_clock()
     say(f'loading {args.checkpoint}')
-    networks = load(args)
+    networks = load_networks(args)
     if args.measure:
-        measure(args, networks, say)
+        measure_networks(args, networks, say)
     names = FileNames()
     failures = 0
     for task in find_tasks(args, networks[0]):
         stem = args.out_dir / names.choose(str(args.out_dir), task.path)
         try:
-            say(draw(task, stem, networks, args))
+            say(draw_task(task, stem, networks, args))
         except (InspectionError, DataError) as error:
             failures += 1
             print(f'error: {error}', file=sys.stderr)
@@ -281,7 +283,7 @@ def main() -> None:
     warnings.filterwarnings('ignore')
     MMLogger.get_current_instance().setLevel('ERROR')
     try:
-        check(args)
+        check_arguments(args)
         failures = run(args)
     except UsageError as error:
         parser.error(str(error))
