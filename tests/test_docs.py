@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from dev.docs_hooks import on_page_content
 
 import mask_dino
 
@@ -187,6 +188,11 @@ def test_modules_of_the_reference_and_paths_of_the_architecture_exist():
     text = (DOCS / 'architecture.md').read_text()
     for name in re.findall(r'`([\w/]+(?:\.py|/))`', text):
         assert (ROOT / 'mask_dino' / name).exists() or (ROOT / name).exists(), name
+
+
+def test_names_in_docstrings_are_shown_without_their_roles():
+    html = 'see :func:<code>~mask_dino.boxes.masks_to_boxes</code> of :class:<code>Targets</code>'
+    assert on_page_content(html) == 'see <code>masks_to_boxes</code> of <code>Targets</code>'
 
 
 def test_messages_in_troubleshooting_are_messages_of_this_project_or_known():
