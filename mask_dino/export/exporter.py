@@ -92,7 +92,7 @@ def make_info(network: ExportedNetwork, trained: TrainedModel) -> ModelInfo:
         thresholds=rules.read_thresholds(trained),
         outputs=network.describe_outputs(),
         scores_at_input=rules.is_semantic(trained),
-        window=rules.sliding_window(trained),
+        window=rules.read_window(trained),
         config=Path(trained.config.filename or '').name,
         package_version=__version__,
     )
@@ -105,7 +105,7 @@ def build_network(trained: TrainedModel, options: Options) -> ExportedNetwork:
         ExportError: If the options or the config ask for what cannot be exported.
     """
     static = options.size if options.static else None
-    rule = rules.input_rule(trained, options.embedded, static)
+    rule = rules.read_input_rule(trained, options.embedded, static)
     divisor = rule.padding.divisor
     if static and any(side % divisor for side in static):
         raise ExportError(
@@ -117,7 +117,7 @@ def build_network(trained: TrainedModel, options: Options) -> ExportedNetwork:
             f'--size {options.size[0]}x{options.size[1]}: height and width cannot be left open from a trace of so '
             f'small an image; choose {2 * divisor}x{2 * divisor} or more, or add --static'
         )
-    if rules.sliding_window(trained) and options.embedded:
+    if rules.read_window(trained) and options.embedded:
         raise ExportError(
             '--embed-preprocessing: windows of mode slide are cut from the padded image; leave it out'
         )

@@ -45,7 +45,9 @@ def choose_tasks(trained: TrainedModel, requested: tuple[str, ...]) -> tuple[str
     return requested or tuple(task for task, on in switches.items() if on)
 
 
-def input_rule(trained: TrainedModel, embedded: bool, static: tuple[int, int] | None) -> InputRule:
+def read_input_rule(
+    trained: TrainedModel, embedded: bool, static: tuple[int, int] | None
+) -> InputRule:
     """Return what happens to an image before the network.
 
     Args:
@@ -62,15 +64,15 @@ def input_rule(trained: TrainedModel, embedded: bool, static: tuple[int, int] | 
         mean=tuple(float(value) for value in mean),
         std=tuple(float(value) for value in std),
         channel_order='RGB' if swapped else 'BGR',  # the frameworks load BGR
-        resize=resize_rule(trained.config.test_dataloader.dataset.pipeline),
-        padding=padding_rule(settings, is_semantic(trained)),
+        resize=read_resize_rule(trained.config.test_dataloader.dataset.pipeline),
+        padding=read_padding_rule(settings, is_semantic(trained)),
         embedded=embedded,
         static=(1, *static) if static else None,
     )
 
 
-def resize_rule(pipeline: list[ConfigDict]) -> ResizeRule:
-    """Read the size of images from a test pipeline. The errors are the same as for :func:`input_rule`."""
+def read_resize_rule(pipeline: list[ConfigDict]) -> ResizeRule:
+    """Read the size of images from a test pipeline. The errors are the same as for :func:`read_input_rule`."""
     rule = ResizeRule()
     for transform in pipeline:
         name = transform['type'].rpartition('.')[2]
@@ -110,7 +112,7 @@ def _resize_shortest_edge(transform: ConfigDict) -> ResizeRule:
     return ResizeRule(shortest_edge=side, max_size=transform['max_size'])
 
 
-def padding_rule(settings: ConfigDict, semantic: bool) -> PaddingRule:
+def read_padding_rule(settings: ConfigDict, semantic: bool) -> PaddingRule:
     """Read the padding off the settings of the data preprocessor."""
     if not semantic:
         return PaddingRule(
@@ -142,7 +144,7 @@ def read_ranking(trained: TrainedModel) -> Ranking:
     return Ranking(settings.max_per_image, settings.rank_things_alone, settings.temperature)
 
 
-def sliding_window(trained: TrainedModel) -> Window | None:
+def read_window(trained: TrainedModel) -> Window | None:
     """Return the windows of a semantic model that is tested in mode ``slide``."""
     settings = trained.config.model.test_cfg
     if settings.get('mode') != 'slide':

@@ -120,7 +120,7 @@ def test_a_semantic_model_makes_semantic_maps_only(tmp_path):
 def test_transforms_that_the_runtime_lacks_are_refused():
     resize = dict(type='Resize', scale=(1333, 800), keep_ratio=True)
     first = dict(type='LoadImageFromFile')
-    assert rules.resize_rule([first, resize]) == ResizeRule((1333, 800), keep_ratio=True)
+    assert rules.read_resize_rule([first, resize]) == ResizeRule((1333, 800), keep_ratio=True)
     unknown = (
         [dict(type='Pad', size=(64, 64))],
         [dict(resize, interpolation='nearest')],
@@ -128,7 +128,7 @@ def test_transforms_that_the_runtime_lacks_are_refused():
     )
     for transforms in unknown:
         with pytest.raises(ExportError, match='runtime'):
-            rules.resize_rule([first, *transforms])
+            rules.read_resize_rule([first, *transforms])
 
 
 def test_what_a_reader_needs_survives_the_file(trained):
