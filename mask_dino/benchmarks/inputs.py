@@ -23,14 +23,14 @@ class Load(NamedTuple):
         return f'{self.height} x {self.width}, {self.objects} objects, batch {self.batch}'
 
 
-class Classes(NamedTuple):
+class ClassCounts(NamedTuple):
     """Numbers of classes; labels of things come first."""
 
     things: int
     stuff: int
 
     @classmethod
-    def from_config(cls, model: ConfigDict) -> 'Classes':
+    def from_config(cls, model: ConfigDict) -> 'ClassCounts':
         """Read the numbers from the config of a model; they can be anywhere in it."""
         names = ('num_things_classes', 'num_stuff_classes', 'num_classes')
         numbers: dict[str, int] = {}
@@ -44,14 +44,14 @@ class Classes(NamedTuple):
         return cls(numbers.get('num_classes', 1), 0)
 
 
-def detection_batch(load: Load, classes: Classes, seed: int) -> dict:
+def detection_batch(load: Load, classes: ClassCounts, seed: int) -> dict:
     """Return a batch as mmdet's data loader does: images, objects with boxes and masks, and stuff in the background."""
     rng = np.random.default_rng(seed)
     samples = [_detection_sample(load, classes, rng) for _ in range(load.batch)]
     return dict(inputs=_images(load, rng), data_samples=samples)
 
 
-def _detection_sample(load: Load, classes: Classes, rng: np.random.Generator) -> DetDataSample:
+def _detection_sample(load: Load, classes: ClassCounts, rng: np.random.Generator) -> DetDataSample:
     masks, boxes = ellipses(load, rng)
     labels = rng.integers(max(1, classes.things), size=load.objects)
     truth = InstanceData(bboxes=torch.from_numpy(boxes), labels=torch.from_numpy(labels))
@@ -63,7 +63,7 @@ def _detection_sample(load: Load, classes: Classes, rng: np.random.Generator) ->
     return sample
 
 
-def segmentation_batch(load: Load, classes: Classes, seed: int) -> dict:
+def segmentation_batch(load: Load, classes: ClassCounts, seed: int) -> dict:
     """Return a batch as mmseg's data loader does: images, and maps with one region for every object."""
     from mmseg.structures import SegDataSample  # only imported if mmseg is used
 
@@ -107,7 +107,7 @@ def _fill_ellipses(load: Load, center: np.ndarray, size: np.ndarray) -> np.ndarr
     return inside.astype(np.uint8)
 
 
-def background(load: Load, classes: Classes, rng: np.random.Generator) -> np.ndarray:
+def background(load: Load, classes: ClassCounts, rng: np.random.Generator) -> np.ndarray:
     """Return a map (H, W) int64 of up to four bands of stuff."""
     labels = classes.things + rng.permutation(classes.stuff)[:4]
     rows = labels[np.arange(load.height) * len(labels) // load.height]

@@ -16,7 +16,7 @@ from mmengine.runner import autocast
 from ..checkpoints.io import build_model
 from ..ops.transformer_layers import compile_layers
 from ..optim import BFloat16OptimWrapper
-from .inputs import Classes, Load, detection_batch, segmentation_batch
+from .inputs import ClassCounts, Load, detection_batch, segmentation_batch
 from .timing import OTHER, Spans, watched
 
 TRAIN, TEST = 'train', 'test'
@@ -47,9 +47,9 @@ class Subject:
         self.device = device
         self.amp = amp
         self.optim_wrapper = _optim_wrapper(config, model, device, amp)
-        self.classes = Classes.from_config(config.model)
+        self.classes = ClassCounts.from_config(config.model)
         self.trained = False
-        self.make_batch: Callable[[Load, Classes, int], dict] = (
+        self.make_batch: Callable[[Load, ClassCounts, int], dict] = (
             segmentation_batch if config.get('default_scope') == 'mmseg' else detection_batch
         )
 

@@ -13,7 +13,7 @@ from ..compat import PREFIX, find_root
 from ..messages import DataError, missing_file
 
 
-class Network(NamedTuple):
+class NetworkTraits(NamedTuple):
     """What distinguishes the networks of two configs, the most important first."""
 
     backbone: tuple[str, tuple[int, ...], int]  # type, blocks of each stage, channels of the stem
@@ -23,7 +23,7 @@ class Network(NamedTuple):
     feedforward_channels: int
     has_mask_boxes: bool
 
-    def count_equal(self, other: 'Network') -> int:
+    def count_equal(self, other: 'NetworkTraits') -> int:
         """Count the equal fields."""
         return sum(mine == theirs for mine, theirs in zip(self, other, strict=True))
 
@@ -69,7 +69,7 @@ def choose_base(config: Config, task: str, configs: Mapping[Path, Config]) -> Pa
     return min(scores, key=lambda path: (-scores[path], len(path.name), path.name))
 
 
-def read_network(config: Config) -> Network:
+def read_network(config: Config) -> NetworkTraits:
     """Read the network of a config.
 
     Raises:
@@ -80,7 +80,7 @@ def read_network(config: Config) -> Network:
         raise DataError('the checkpoint is not from a Mask DINO; use a checkpoint of this project')
     backbone, pixel_decoder = config.model['backbone'], head['pixel_decoder']
     size = backbone.get('base_channels') or backbone.get('embed_dims') or 64
-    return Network(
+    return NetworkTraits(
         (backbone['type'].rpartition('.')[2], get_depths(backbone), size),
         tuple(pixel_decoder['in_channels']),
         bool(head['queries'].get('separate_branches')),

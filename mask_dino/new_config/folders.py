@@ -29,7 +29,7 @@ class Split(NamedTuple):
     content: Mapping[str, Any]  # the parsed annotation file
 
 
-class Classes(NamedTuple):
+class ClassNames(NamedTuple):
     """Class names in the order of the labels: things first."""
 
     things: tuple[str, ...]
@@ -77,7 +77,7 @@ def find_splits(folder: Path, panoptic: bool) -> dict[str, Split]:
     }
 
 
-def find_classes(splits: Mapping[str, Split]) -> Classes:
+def find_classes(splits: Mapping[str, Split]) -> ClassNames:
     """Read the classes from the training file, without placeholders that no object has.
 
     Raises:
@@ -100,7 +100,7 @@ def find_classes(splits: Mapping[str, Split]) -> Classes:
     kept = [category for category in categories if category['name'] not in left_out]
     things = [category for category in kept if category.get('isthing', 1)]
     stuff = [category for category in kept if not category.get('isthing', 1)]
-    return Classes(_names(things), _names(stuff), tuple(left_out))
+    return ClassNames(_names(things), _names(stuff), tuple(left_out))
 
 
 def used_labels(content: Mapping[str, Any]) -> list[Any]:

@@ -20,7 +20,7 @@ SMALLEST_SIDE = 2.0
 """Pixels of the longer side of an object; smaller ones show nothing."""
 
 
-class Objects(NamedTuple):
+class ImageObjects(NamedTuple):
     """The objects of one image."""
 
     image: np.ndarray  # (H, W, 3) uint8
@@ -87,7 +87,7 @@ class ObjectCrops(Dataset):
         channels_first = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
         return Crops(torch.from_numpy(channels_first), torch.tensor(labels, dtype=torch.int64))
 
-    def read_objects(self, index: int) -> Objects:
+    def read_objects(self, index: int) -> ImageObjects:
         """Return the objects of one image as the pipeline leaves them."""
         sample = self.dataset[index]
         image = sample['inputs'].permute(1, 2, 0).numpy()
@@ -100,7 +100,7 @@ class ObjectCrops(Dataset):
             labels = instances.labels.numpy()
         sides = (boxes[:, 2:] - boxes[:, :2]).max(1)
         is_usable = (sides >= SMALLEST_SIDE) & (labels < self.num_classes)
-        return Objects(np.ascontiguousarray(image), boxes[is_usable], labels[is_usable])
+        return ImageObjects(np.ascontiguousarray(image), boxes[is_usable], labels[is_usable])
 
     def read_annotations(
         self, index: int, scale_factor: tuple[float, float]
@@ -115,7 +115,7 @@ class ObjectCrops(Dataset):
         corners = np.array(boxes, np.float32).reshape(-1, 4)
         return corners * np.tile(scale_factor, 2), np.array(labels, np.int64)
 
-    def crop_objects(self, objects: Objects) -> tuple[list[np.ndarray], list[int]]:
+    def crop_objects(self, objects: ImageObjects) -> tuple[list[np.ndarray], list[int]]:
         """Return the crops (S, S, 3) of objects, and their labels."""
         order = np.arange(len(objects.labels))
         if not self.is_test:
@@ -128,7 +128,7 @@ class ObjectCrops(Dataset):
             crops.append(crop_square(objects.image, center, scale, self.size, self.fill))
         return crops, objects.labels[order].tolist()
 
-    def crop_background(self, objects: Objects) -> list[np.ndarray]:
+    def crop_background(self, objects: ImageObjects) -> list[np.ndarray]:
         """Return one crop (S, S, 3) whose middle shows no object, as often as there are objects of one class."""
         num_objects = min(max(len(objects.labels), 1), self.max_objects)
         if np.random.rand() >= num_objects / self.num_classes:
