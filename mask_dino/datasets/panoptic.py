@@ -66,8 +66,9 @@ MAPS = 200
 class CheckedCocoPanopticDataset(NamedFailures, CocoPanopticDataset):
     """COCO panoptic data set for training, validation and test sets whose annotations are secret.
 
-    The arguments are the same as in mmdet. mmdet's data set lists crowds as stuff of a thing's class, looks for the PNG
-    by the name of the image and not by the name in the JSON file, and does not report what does not fit.
+    The arguments are the same as in mmdet. Three things differ from mmdet's data set. That one lists crowds as stuff of
+    a thing's class. It looks for the PNG by the name of the image, not by the name in the JSON file. It does not report
+    what does not fit.
     """
 
     def load_data_list(self) -> list[dict]:

@@ -2,9 +2,9 @@
 
 A config names it: ``custom_imports = dict(imports=['mask_dino.det'], allow_failed_imports=False)``.
 
-The import also changes the whole process, as :mod:`mask_dino.compat` explains: mmengine knows configs named
-``mask_dino::``, it loads every checkpoint from a path or URL without running code, and mmdet's inference makes panoptic
-results without panopticapi and takes more kinds of files and arrays.
+The import also changes the whole process, as :mod:`mask_dino.compat` explains. mmengine knows configs named
+``mask_dino::``, and loads every checkpoint from a path or URL without running code. mmdet's inference makes panoptic
+results without panopticapi, and takes more kinds of files and arrays.
 """
 
 from .. import checkpoints, compat, evaluation, hooks, models, optim

@@ -105,8 +105,8 @@ def annotation_files(dataset: Any) -> list[str]:
 def first_iteration(iteration: int, epoch: int, saved_steps: int, loop: BaseLoop) -> int:
     """Return the iteration at which a resumed training starts.
 
-    It is the iteration of the checkpoint. But where an epoch has got another number of steps, a training in epochs
-    starts with the first step of the epoch of the checkpoint, so that it still has all steps of the epochs that follow.
+    It is the iteration of the checkpoint. If the number of steps of an epoch has changed, a training in epochs starts
+    with the first step of the checkpoint's epoch instead. No step of the later epochs is then missing.
 
     Args:
         iteration: Of the checkpoint.

@@ -14,15 +14,15 @@ from .prediction import PredictionHead, build_box_branch
 class MaskDINODecoder(nn.Module):
     """Deformable decoder with iterative box refinement and look-forward-twice, as in DINO (arXiv 2203.03605).
 
-    Differs from mmdet's ``DinoTransformerDecoder`` in the clamp of the inverse sigmoid (1e-5, as the original), in
-    what it returns (content with its box, so that one head reads every layer), and in that all layers share one box
-    branch by default.
+    Differs from mmdet's ``DinoTransformerDecoder`` in three things. The inverse sigmoid is clamped at 1e-5, as in the
+    original. Content is returned with its box, so that one head reads every layer. All layers share one box branch by
+    default.
 
     Args:
         separate_box_branches: Whether every layer but the last has a box branch of its own, as in DINO. The last
             layer uses the branch of the head. By default, all layers do.
-        normalise_content_once: Whether the head gets the content of a layer before the decoder's norm, so that classes
-            and masks see it normalised once, as in DINO, and not twice, as in the original Mask DINO.
+        normalise_content_once: Whether the head gets the content of a layer before the decoder's norm. Classes and
+            masks then see it normalised once, as in DINO; by default twice, as in the original Mask DINO.
         with_cp: Whether to compute layers again in the backward pass instead of keeping their values.
         like_dino: Refused: it was split into the two options above.
 
