@@ -79,7 +79,7 @@ def _convert(value: object, hint: Any, place: str) -> object:
 
 
 def _to_float(value: Any, place: str) -> float:
-    """Return a number, which JSON as Python reads it allows to be NaN or infinite."""
+    """Return a number as float, and refuse NaN and infinity, which JSON can hold in Python."""
     try:
         number = float(value)
     except OverflowError:
