@@ -64,18 +64,18 @@ def partition_windows(maps: Tensor, height: int, width: int, window: int, shift:
         height: H.
         width: W.
         window: Side of a window.
-        shift: By how much the padded map is rolled to the top and to the left before.
+        shift: By how much the padded map is rolled to the top and to the left beforehand.
 
     Returns:
         (B * windows, window * window, C).
     """
     rows, columns = _locate_tokens(maps, height, width, window)
     batch, _, channels = maps.shape
-    y = (rows + shift) % _padded(height, window)
-    x = (columns + shift) % _padded(width, window)
+    y = (rows + shift) % _padded_length(height, window)
+    x = (columns + shift) % _padded_length(width, window)
     is_inside = (y < height) & (x < width)
-    last = height * width  # a token of zeros
-    index = torch.where(is_inside, y * width + x, last)
+    padding = height * width  # the index of a token of zeros, which is appended
+    index = torch.where(is_inside, y * width + x, padding)
     zeros = maps.new_zeros(batch, 1, channels)
     tokens = torch.cat((maps, zeros), 1)
     windows = tokens.index_select(1, index)
@@ -89,13 +89,13 @@ def merge_windows(
     tokens = torch.arange(height * width, device=windows.device)
     rows = tokens // width
     columns = tokens % width
-    y = (rows - shift) % _padded(height, window)
-    x = (columns - shift) % _padded(width, window)
-    number = y // window * _count(width, window) + x // window
+    y = (rows - shift) % _padded_length(height, window)
+    x = (columns - shift) % _padded_length(width, window)
+    number = y // window * _count_windows(width, window) + x // window
     place = y % window * window + x % window
     index = number * window * window + place
-    cut = windows.reshape(batch, -1, windows.shape[-1])
-    return cut.index_select(1, index)
+    tokens_of_windows = windows.reshape(batch, -1, windows.shape[-1])
+    return tokens_of_windows.index_select(1, index)
 
 
 def mask_regions(windows: Tensor, height: int, width: int, window: int, shift: int) -> Tensor:
@@ -113,8 +113,8 @@ def mask_regions(windows: Tensor, height: int, width: int, window: int, shift: i
     """
     tokens = window * window
     rows, columns = _locate_tokens(windows, height, width, window)
-    row_regions = _number_regions(rows, _padded(height, window), window, shift)
-    column_regions = _number_regions(columns, _padded(width, window), window, shift)
+    row_regions = _number_regions(rows, _padded_length(height, window), window, shift)
+    column_regions = _number_regions(columns, _padded_length(width, window), window, shift)
     regions = 3 * row_regions + column_regions
     regions = regions.view(-1, tokens)
     is_same = regions[:, None] == regions[:, :, None]
@@ -126,9 +126,10 @@ def mask_regions(windows: Tensor, height: int, width: int, window: int, shift: i
 
 def _locate_tokens(maps: Tensor, height: int, width: int, window: int) -> tuple[Tensor, Tensor]:
     """Return row and column (windows * window * window) in the rolled map of each token of all windows."""
-    columns = _count(width, window)
-    # A number that comes from a tensor is unknown to a trace. Others make it hold for one window only, or for several.
-    total = torch.scalar_tensor(_count(height, window) * columns, dtype=torch.int64)
+    columns = _count_windows(width, window)
+    # The number is read from a tensor, so that a trace does not know it. A trace that knows whether there is one window
+    # or more holds only for that case.
+    total = torch.scalar_tensor(_count_windows(height, window) * columns, dtype=torch.int64)
     count = total.item()
     tokens = torch.arange(count * window * window, device=maps.device)
     number = tokens // (window * window)
@@ -146,14 +147,14 @@ def _number_regions(positions: Tensor, length: int, window: int, shift: int) -> 
     return is_last.long() + is_rolled.long()
 
 
-def _count(length: int, window: int) -> int:
+def _count_windows(length: int, window: int) -> int:
     """Return how many windows cover a side."""
     return (length + window - 1) // window
 
 
-def _padded(length: int, window: int) -> int:
+def _padded_length(length: int, window: int) -> int:
     """Return the length of a side that is padded to whole windows."""
-    return _count(length, window) * window
+    return _count_windows(length, window) * window
 
 
 def _partition_windows_fake(

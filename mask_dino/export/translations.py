@@ -101,7 +101,7 @@ def partition_windows(maps: Any, height: Any, width: Any, window: int, shift: in
         height: H, a number or a scalar of the graph; so is ``width``.
         width: W.
         window: Side of a window.
-        shift: By how much the padded map is rolled to the top and to the left before.
+        shift: By how much the padded map is rolled to the top and to the left beforehand.
     """
     channels = maps.shape[2]
     rows = _count_windows(height, window)
