@@ -6,7 +6,7 @@ from mask_dino.cli import common, testing
 from mask_dino.cli.help import make_parser
 
 
-def arguments() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = make_parser(
         'Test a model of MMDetection or MMSegmentation on the test data of its config, with the '
@@ -42,7 +42,7 @@ def arguments() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Test."""
-    parser = arguments()
+    parser = build_parser()
     args = parser.parse_args()
     try:
         config = common.load_config(args)

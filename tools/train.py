@@ -6,7 +6,7 @@ from mask_dino.cli import common, training
 from mask_dino.cli.help import make_parser
 
 
-def arguments() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = make_parser(
         'Train a model of MMDetection or MMSegmentation. Data, config and checkpoint are checked '
@@ -42,7 +42,7 @@ def arguments() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Train."""
-    parser = arguments()
+    parser = build_parser()
     args = parser.parse_args()
     try:
         config = common.load_config(args)

@@ -21,7 +21,7 @@ MAX_JPEG_SIDE = 65500
 """Pixels of a side that a JPEG file has at most; a wider picture is reduced."""
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         prog='python -m mask_dino.runtime',
@@ -68,7 +68,7 @@ def thread_count(text: str) -> int:
 
 def main() -> None:
     """Segment every image; one that cannot be read is named, and the others are done."""
-    args = parse_arguments()
+    args = parse_args()
     try:
         paths = list_images(args.images)
         segmenter = Segmenter(args.model, args.threads)

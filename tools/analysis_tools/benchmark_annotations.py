@@ -26,7 +26,7 @@ CLASSES = tuple(f'class {number}' for number in range(80))
 PIPELINE = [dict(type='LoadAnnotations', with_bbox=True, with_mask=True)]
 
 
-def arguments() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """Declare the command line."""
     parser = make_parser(
         __doc__ or '',
@@ -140,7 +140,7 @@ def measure_workers(dataset: BaseDataset, num_workers: int) -> tuple[float, floa
 
 def main() -> None:
     """Measure in a temporary folder."""
-    args = arguments().parse_args()
+    args = build_parser().parse_args()
     init_default_scope('mmdet')
     pipeline = [PIPELINE[0] | dict(with_mask=not args.boxes)]
     with tempfile.TemporaryDirectory() as folder:

@@ -21,7 +21,7 @@ HEIGHT, WIDTH = 480, 640
 CLASSES = tuple(f'class {number}' for number in range(80))
 
 
-def arguments() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """Declare the command line."""
     parser = make_parser(
         __doc__ or '',
@@ -154,7 +154,7 @@ def time_metrics(args: argparse.Namespace, path: Path) -> None:
 
 def main() -> None:
     """Measure in a temporary folder."""
-    args = arguments().parse_args()
+    args = build_parser().parse_args()
     with tempfile.TemporaryDirectory() as folder:
         time_metrics(args, Path(folder) / 'instances.json')
 

@@ -18,7 +18,7 @@ from mask_dino.cli.help import make_parser, natural, positive, size
 from mask_dino.messages import format_table
 
 
-def arguments() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = make_parser(
         __doc__ or '',
@@ -54,7 +54,7 @@ def arguments() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Measure and print the table."""
-    parser = arguments()
+    parser = build_parser()
     args = parser.parse_args()
     try:
         device = benchmarks.prepare_torch(args)

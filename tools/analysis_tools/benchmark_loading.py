@@ -24,7 +24,7 @@ from mask_dino.messages import format_table
 CORNERS = 40  # of a polygon
 
 
-def arguments() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = make_parser(
         __doc__ or '',
@@ -112,7 +112,7 @@ def load_image(data: dict | None, transforms: list, spans: Spans) -> None:
 
 def main() -> None:
     """Measure and print the table."""
-    parser = arguments()
+    parser = build_parser()
     args = parser.parse_args()
     try:
         benchmarks.prepare_torch(args)

@@ -40,7 +40,7 @@ class Generated(NamedTuple):
     sample: DetDataSample
 
 
-def arguments() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = make_parser(
         __doc__ or '',
@@ -138,7 +138,7 @@ def measure_time(run: Callable[[], None], device: torch.device) -> float:
 
 def main() -> None:
     """Measure and print the tables."""
-    parser = arguments()
+    parser = build_parser()
     args = parser.parse_args()
     try:
         device = benchmarks.prepare_torch(args)

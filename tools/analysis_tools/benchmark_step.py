@@ -19,7 +19,7 @@ from mask_dino.cli.common import UsageError, run_tool
 from mask_dino.cli.help import make_parser, natural, positive, size
 
 
-def arguments() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = make_parser(
         __doc__ or '',
@@ -80,7 +80,7 @@ def build_subjects(args: argparse.Namespace, device: torch.device) -> dict[str, 
 
 def main() -> None:
     """Measure and print the tables."""
-    parser = arguments()
+    parser = build_parser()
     args = parser.parse_args()
     try:
         device = benchmarks.prepare_torch(args)

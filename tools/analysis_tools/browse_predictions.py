@@ -54,7 +54,7 @@ class Drawn(NamedTuple):
     file: Path
 
 
-def arguments() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """Declare the command line."""
     parser = make_parser(
         DESCRIPTION,
@@ -211,7 +211,7 @@ def run(args: argparse.Namespace) -> None:
 
 def main() -> None:
     """Draw the images, or say what is wrong."""
-    parser = arguments()
+    parser = build_parser()
     args = parser.parse_args()
     warnings.filterwarnings('ignore')
     MMLogger.get_current_instance().setLevel('ERROR')

@@ -14,7 +14,7 @@ from mask_dino.cli.common import UsageError, add_config_options, run_tool
 from mask_dino.cli.help import make_parser, size
 
 
-def arguments() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = make_parser(
         __doc__ or '',
@@ -33,7 +33,7 @@ def arguments() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Count and print one line."""
-    parser = arguments()
+    parser = build_parser()
     args = parser.parse_args()
     try:
         config = benchmarks.read_config(args.config, args.cfg_options)

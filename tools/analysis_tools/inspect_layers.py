@@ -59,7 +59,7 @@ class Task(NamedTuple):
     truth: Truth | None
 
 
-def arguments() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """Declare the command line."""
     parser = make_parser(
         DESCRIPTION,
@@ -278,7 +278,7 @@ def run(args: argparse.Namespace) -> int:
 
 def main() -> None:
     """Draw and measure, or say what is wrong."""
-    parser = arguments()
+    parser = build_parser()
     args = parser.parse_args()
     warnings.filterwarnings('ignore')
     MMLogger.get_current_instance().setLevel('ERROR')

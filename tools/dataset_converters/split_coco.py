@@ -12,7 +12,7 @@ from mask_dino.datasets.split import COPY_NAMES, count_objects, read_splittable,
 from mask_dino.messages import DataError, format_table, missing_file
 
 
-def arguments() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = make_parser(
         __doc__ or '',
@@ -60,7 +60,7 @@ def grouping(text: str) -> str:
 
 def main() -> None:
     """Split a file, and print how many objects of each class are in each part."""
-    parser = arguments()
+    parser = build_parser()
     args = parser.parse_args()
     if not args.file.is_file():
         parser.error(missing_file('file', args.file))

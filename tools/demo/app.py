@@ -17,7 +17,7 @@ PACKAGES = dict(gradio='gradio', pycocotools='pycocotools', PIL='Pillow', onnxru
 """Module -> package that the page needs."""
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(
         'Open a page in which anybody can try a model: drop an image, see instances, panoptic and '
@@ -142,7 +142,7 @@ def run(args: argparse.Namespace, folder: Path) -> None:
 
 def main() -> None:
     """Serve the page until it is stopped."""
-    args = parse_arguments()
+    args = parse_args()
     check_packages()
     try:
         with tempfile.TemporaryDirectory(prefix='mask_dino_page_') as folder:

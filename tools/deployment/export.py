@@ -16,7 +16,7 @@ from mask_dino.compat import resolve_config
 from mask_dino.export.packages import PACKAGES_OF_FORMATS, ExportError, check_packages
 
 
-def arguments() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """Declare the command line."""
     parser = make_parser(
         'Export a model of MMDetection or MMSegmentation to a file that runs without torch and '
@@ -138,7 +138,7 @@ def stop(*_: object) -> None:
 
 def main() -> None:
     """Export, or say what is wrong."""
-    parser = arguments()
+    parser = build_parser()
     args = parser.parse_args()
     quieten()
     signal.signal(signal.SIGTERM, stop)

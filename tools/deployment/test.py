@@ -16,7 +16,7 @@ from mask_dino.export.packages import ExportError
 from mask_dino.runtime import ModelFileError
 
 
-def arguments() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """Declare the command line."""
     parser = make_parser(
         'Compute the figures of an exported file (AP, PQ, mIoU) on the test data of a config, '
@@ -47,7 +47,7 @@ def arguments() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Test, or say what is wrong."""
-    parser = arguments()
+    parser = build_parser()
     args = parser.parse_args()
     # The figures are printed once, below; warnings are shown.
     MMLogger.get_current_instance().setLevel('WARNING')

@@ -30,7 +30,7 @@ GRACE = 10.0
 """Seconds that the processes of a killed training have to end."""
 
 
-def arguments() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """Declare the command line."""
     parser = make_parser(
         __doc__ or '',
@@ -183,7 +183,7 @@ def find_problems(args: argparse.Namespace, parent: Path) -> list[str]:
 
 def main() -> None:
     """Run the kill test."""
-    args = arguments().parse_args()
+    args = build_parser().parse_args()
     os.environ[VARIABLE] = (
         'helpers'  # the package of the model, which the configs in the checkpoints import
     )

@@ -17,7 +17,7 @@ COMMANDS = """What to run next:
   python tools/test.py {config} {work_dir}/BEST.pth --show-dir drawn    # BEST.pth: the newest best_*.pth there"""
 
 
-def arguments() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = make_parser(
         __doc__ or '',
@@ -65,7 +65,7 @@ def arguments() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Write a config, and say what to run next."""
-    parser = arguments()
+    parser = build_parser()
     args = parser.parse_args()
     name = re.sub(r'\W+', '_', args.data.resolve().name)
     out = args.out or Path('my_configs') / f'{name}.py'

@@ -26,7 +26,7 @@ from mask_dino.pretraining.config import Schedule, make_classifier_config
 PREFIX = 'backbone.'
 
 
-def arguments() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = make_parser(
         __doc__ or '',
@@ -78,7 +78,7 @@ def add_schedule(parser: argparse.ArgumentParser) -> None:
 
 def main() -> None:
     """Train, and write the backbone."""
-    parser = arguments()
+    parser = build_parser()
     args = parser.parse_args()
     if not Path(args.config).is_file():
         parser.error(missing_file('config', args.config))

@@ -23,7 +23,7 @@ REPEATS = 3
 """Images of a process, after one that warms it up; the fastest counts."""
 
 
-def parse_arguments() -> argparse.Namespace:
+def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = make_parser(
         __doc__ or '',
@@ -79,7 +79,7 @@ def find_problem(args: argparse.Namespace) -> str | None:
 
 def main() -> None:
     """Measure everything in turns, or one candidate where a parent process asks for it."""
-    args = parse_arguments()
+    args = parse_args()
     if args.one:
         print(json.dumps(measure(args, args.one, args.sizes[0])))
         return

@@ -71,7 +71,7 @@ class Job(NamedTuple):
         return f'{self.name}-{self.seed}'
 
 
-def arguments() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = make_parser(
         __doc__ or '',
@@ -147,7 +147,7 @@ def arguments() -> argparse.ArgumentParser:
 
 def main() -> None:
     """Run one training, or all."""
-    args = arguments().parse_args()
+    args = build_parser().parse_args()
     if args.job:
         train(Job(args.job[0], int(args.job[1])), args)
         return
@@ -205,7 +205,7 @@ def launch(job: Job, device: str) -> subprocess.Popen:
     if device == 'cpu':
         environment['CUDA_VISIBLE_DEVICES'] = ''
     command = [sys.executable, *sys.argv, '--job', job.name, str(job.seed)]
-    log = arguments().parse_known_args()[0].work_dir / f'{job.file}.log'
+    log = build_parser().parse_known_args()[0].work_dir / f'{job.file}.log'
     with log.open('a') as file:
         return subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT)
 
