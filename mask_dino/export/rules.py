@@ -4,13 +4,11 @@ from typing import Any
 
 from mmengine.config import ConfigDict
 
+from ..postprocess import TEMPERATURE
 from ..runtime.metadata import InputRule, PaddingRule, ResizeRule, Thresholds, Window
 from .graph import Ranking
 from .model import TrainedModel
 from .packages import ExportError
-
-TEMPERATURE = 0.06
-"""For a semantic model whose ``test_cfg`` has no value; the same as in :mod:`mask_dino.seg.decode_head`."""
 
 LOADING_TRANSFORMS = (
     'LoadImageFromFile',

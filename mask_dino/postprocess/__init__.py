@@ -4,9 +4,10 @@ from .finite import check_finite
 from .instances import Instances, Pairs, binarise_masks, make_instances, select_best_pairs
 from .panoptic import Segments, merge_masks
 from .resize import ImageSizes, enlarge_masks, enlarge_rows, scale_boxes, split_rows
-from .semantic import label_pixels, score_pixels, sharpen_classes
+from .semantic import TEMPERATURE, label_pixels, score_pixels, sharpen_classes
 
 __all__ = [
+    'TEMPERATURE',
     'ImageSizes',
     'Instances',
     'Pairs',

@@ -8,6 +8,9 @@ from torch import Tensor
 
 from .resize import ImageSizes, enlarge_rows, split_rows
 
+TEMPERATURE = 0.06
+"""Of :func:`sharpen_classes` for a semantic model whose ``test_cfg`` names none, as in the original."""
+
 
 def sharpen_classes(logits: Tensor, temperature: float) -> Tensor:
     """Turn logits (..., num_classes) of a sigmoid into probabilities that sum to 1, as the original does."""

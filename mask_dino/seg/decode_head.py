@@ -11,11 +11,10 @@ from torch import Tensor
 from ..boxes import masks_to_boxes
 from ..models import MaskDINOHead
 from ..optim import require_float32
-from ..postprocess import ImageSizes, check_finite, score_pixels, sharpen_classes
+from ..postprocess import TEMPERATURE, ImageSizes, check_finite, score_pixels, sharpen_classes
 from ..structures import Outputs, QueryPredictions, Targets
 
 MAX_MASK_PIXELS = 2**22
-SHARPENING = 0.06  # temperature, as in the original
 
 
 @MODELS.register_module()
@@ -119,7 +118,7 @@ class MaskDINODecodeHead(MaskDINOHead):
                 str(meta.get('img_path', f'image {i} of the batch')),
                 dict(logits=logits[i], masks=masks[i]),
             )
-        classes = self.classify(logits, test_cfg.get('temperature', SHARPENING))
+        classes = self.classify(logits, test_cfg.get('temperature', TEMPERATURE))
         scores = masks.new_empty(len(masks), self.num_classes, *size)
         for i in range(len(scores)):
             score_pixels(classes[i], masks[i], sizes, max_pixels, out=scores[i])
