@@ -5,12 +5,12 @@ from pathlib import Path
 
 import env
 import pytest
-from env import MMCV, ROOT, Found, Venv, Wanted
+from env import MMCV, ROOT, Choice, Contents, Venv
 
 TORCH = '2.13.0+cpu'
-WANTED = Wanted(python='', torch='torch==2.13.0', stack='openmmlab')
+CHOICE = Choice(python='', torch='torch==2.13.0', stack='openmmlab')
 PROJECT = str(ROOT / 'mask_dino' / '__init__.py')
-GOOD = Found(
+COMPLETE = Contents(
     '3.11', PROJECT, {'torch': TORCH, 'mmcv': '2.1.0', 'mmdet': '3.3.0'}, failed='', error=''
 )
 
@@ -37,77 +37,79 @@ def venv(tmp_path, monkeypatch):
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     answer = type('Answer', (), {'stdout': 'cpu\n'})
     monkeypatch.setattr(env.subprocess, 'run', lambda *args, **kwargs: answer)
-    return FakeVenv(tmp_path / 'venv', GOOD)
+    return FakeVenv(tmp_path / 'venv', COMPLETE)
 
 
 def make_good(venv):
     """Bring the environment to the state after a successful run."""
     venv.note(
-        stack='openmmlab', mmcv_torch=TORCH, fingerprint=env.fingerprint(WANTED, GOOD.installed)
+        stack='openmmlab', mmcv_torch=TORCH, fingerprint=env.fingerprint(CHOICE, COMPLETE.installed)
     )
 
 
 def test_nothing_is_done_twice(venv):
     make_good(venv)
-    assert env.make_ready(venv, WANTED) == GOOD
+    assert env.make_ready(venv, CHOICE) == COMPLETE
     assert venv.commands == []
 
 
 @pytest.mark.parametrize(
-    ('found', 'wanted', 'state', 'reason'),
+    ('contents', 'choice', 'state', 'reason'),
     [
-        (Found('', '', {}, 'python', 'it does not exist'), WANTED, {}, 'it does not exist'),
-        (GOOD, WANTED, {'unfinished': 'pip changed it'}, 'stopped while pip changed it'),
-        (GOOD, WANTED._replace(python='3.12'), {}, 'it has Python 3.11'),
+        (Contents('', '', {}, 'python', 'it does not exist'), CHOICE, {}, 'it does not exist'),
+        (COMPLETE, CHOICE, {'unfinished': 'pip changed it'}, 'stopped while pip changed it'),
+        (COMPLETE, CHOICE._replace(python='3.12'), {}, 'it has Python 3.11'),
         (
-            GOOD,
-            WANTED._replace(stack='onedl'),
+            COMPLETE,
+            CHOICE._replace(stack='onedl'),
             {'stack': 'openmmlab'},
             'openmmlab and onedl stacks cannot share',
         ),
     ],
 )
-def test_an_environment_that_cannot_be_repaired_is_made_again(venv, found, wanted, state, reason):
+def test_an_environment_that_cannot_be_repaired_is_made_again(
+    venv, contents, choice, state, reason
+):
     venv.note(**state)
-    assert reason in env.reason_to_remake(venv, wanted, found)
+    assert reason in env.reason_to_remake(venv, choice, contents)
 
 
 @pytest.mark.parametrize(
-    ('found', 'wanted', 'reason'),
+    ('contents', 'choice', 'reason'),
     [
         (
-            GOOD._replace(failed='mmcv', error='undefined symbol'),
-            WANTED,
+            COMPLETE._replace(failed='mmcv', error='undefined symbol'),
+            CHOICE,
             'mmcv does not work: undefined symbol',
         ),
-        (GOOD._replace(project='elsewhere'), WANTED, 'imported from elsewhere'),
-        (GOOD._replace(installed={'torch': TORCH}), WANTED, 'have changed'),
-        (GOOD, WANTED._replace(torch='torch==2.4.1'), 'have changed'),
+        (COMPLETE._replace(project='elsewhere'), CHOICE, 'imported from elsewhere'),
+        (COMPLETE._replace(installed={'torch': TORCH}), CHOICE, 'have changed'),
+        (COMPLETE, CHOICE._replace(torch='torch==2.4.1'), 'have changed'),
     ],
 )
-def test_other_differences_are_repaired(venv, found, wanted, reason):
+def test_other_differences_are_repaired(venv, contents, choice, reason):
     make_good(venv)
-    assert env.reason_to_remake(venv, wanted, found) == ''
-    assert reason in env.reason_to_repair(venv, wanted, found)
+    assert env.reason_to_remake(venv, choice, contents) == ''
+    assert reason in env.reason_to_repair(venv, choice, contents)
 
 
 def test_what_cannot_be_repaired_is_made_again_once(venv):
     make_good(venv)
-    broken = GOOD._replace(failed='packages', error='libtorch.so')
+    broken = COMPLETE._replace(failed='packages', error='libtorch.so')
     venv.answers = [broken]
     with pytest.raises(SystemExit, match='does not work in a new environment'):
-        env.make_ready(venv, WANTED)
+        env.make_ready(venv, CHOICE)
     assert sum('-m venv' in command for command in venv.commands) == 1
 
 
 def test_mmcv_is_compiled_for_another_torch_and_the_wheel_is_kept(venv, tmp_path):
     venv.note(mmcv_torch='2.4.1')
-    env.install_everything(venv, WANTED)
+    env.install_everything(venv, CHOICE)
     assert any('pip wheel' in command for command in venv.commands)
     [wheel] = (tmp_path / 'cache').rglob('*.whl')
     assert wheel.parent.name == f'mmcv-2.1.0-torch-{TORCH}-py3.11-cpu'
     venv.commands.clear()
-    env.install_mmcv(venv, MMCV['openmmlab'], GOOD)
+    env.install_mmcv(venv, MMCV['openmmlab'], COMPLETE)
     assert venv.commands == [f'{venv.python} -m pip install --force-reinstall --no-deps {wheel}']
     assert venv.state['mmcv_torch'] == TORCH
 
@@ -116,15 +118,19 @@ def test_a_wheel_that_does_not_work_is_replaced(venv, tmp_path):
     folder = tmp_path / 'cache' / 'mask_dino' / 'wheels' / f'mmcv-2.1.0-torch-{TORCH}-py3.11-cpu'
     folder.mkdir(parents=True)
     (folder / 'bad.whl').touch()
-    venv.answers = [GOOD._replace(failed='mmcv', error='undefined symbol')]
-    env.install_mmcv(venv, MMCV['openmmlab'], GOOD)
+    venv.answers = [COMPLETE._replace(failed='mmcv', error='undefined symbol')]
+    env.install_mmcv(venv, MMCV['openmmlab'], COMPLETE)
     assert [wheel.name for wheel in folder.iterdir()] == ['compiled.whl']
 
 
 def test_opencv_without_a_desktop_is_replaced(venv):
     venv.note(mmcv_torch=TORCH)
-    venv.answers = [GOOD, GOOD._replace(failed='opencv', error='ImportError: libGL.so.1'), GOOD]
-    env.install_everything(venv, WANTED)
+    venv.answers = [
+        COMPLETE,
+        COMPLETE._replace(failed='opencv', error='ImportError: libGL.so.1'),
+        COMPLETE,
+    ]
+    env.install_everything(venv, CHOICE)
     assert any('opencv-python-headless' in command for command in venv.commands)
     assert not any('pip wheel' in command for command in venv.commands)
 
@@ -152,12 +158,12 @@ def test_torch_has_to_be_a_requirement(torch, capsys):
 def test_choices_are_remembered():
     before = {'torch': 'torch==2.4.1', 'stack': 'onedl'}
     python = '{}.{}'.format(*sys.version_info)
-    assert env.choose(env.parse_args([]), {}) == WANTED
-    assert env.choose(env.parse_args(['--torch', '', '--stack', '']), before) == Wanted(
+    assert env.choose(env.parse_args([]), {}) == CHOICE
+    assert env.choose(env.parse_args(['--torch', '', '--stack', '']), before) == Choice(
         '', 'torch==2.4.1', 'onedl'
     )
     chosen = env.choose(env.parse_args(['--stack', 'openmmlab', '--this-python']), before)
-    assert chosen == Wanted(python, 'torch==2.4.1', 'openmmlab')
+    assert chosen == Choice(python, 'torch==2.4.1', 'openmmlab')
 
 
 def test_a_failing_command_shows_its_log_and_a_remedy(tmp_path):

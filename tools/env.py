@@ -61,23 +61,22 @@ for device in ['cpu'] + ['cuda'] * torch.cuda.is_available():
 """
 
 
-class Wanted(NamedTuple):
-    """What was asked for."""
+class Choice(NamedTuple):
+    """What the environment should hold."""
 
     python: str  # 'major.minor', or '' for the Python that the environment has
     torch: str  # a requirement; options of pip may follow it
     stack: str
 
 
-class Found(NamedTuple):
+class Contents(NamedTuple):
     """What the environment holds."""
 
     python: str
     project: str  # the file that `import mask_dino` loads
     installed: dict[str, str]  # distribution -> version
-    failed: (
-        str  # the first part that does not work: python, opencv, packages or mmcv; '' if all work
-    )
+    # The first part that does not work: python, opencv, packages or mmcv. '' if all work.
+    failed: str
     error: str
 
 
@@ -92,7 +91,7 @@ def fail(text: str) -> NoReturn:
 
 
 class Venv:
-    """A virtual environment that may be missing, incomplete or different from what is wanted."""
+    """A virtual environment that may be missing, incomplete or different from what was chosen."""
 
     def __init__(self, path: Path, lock: int) -> None:
         self.path, self.lock = path, lock
@@ -113,20 +112,20 @@ class Venv:
         draft.write_text(json.dumps(self.state, indent=2))
         draft.replace(self.record)
 
-    def inspect(self) -> Found:
+    def inspect(self) -> Contents:
         """Return what the environment holds and which part of it fails."""
         if not self.python.exists():
-            return Found('', '', {}, 'python', 'it does not exist')
+            return Contents('', '', {}, 'python', 'it does not exist')
         # -I: the environment must not see modules outside it.
         answer = subprocess.run([self.python, '-I', '-c', INSPECT], capture_output=True, text=True)
         errors = answer.stderr.strip().splitlines() or [
             f'Python ended with status {answer.returncode}'
         ]
         if not answer.stdout:
-            return Found('', '', {}, 'python', errors[-1])
+            return Contents('', '', {}, 'python', errors[-1])
         facts, *parts = answer.stdout.splitlines()
         failed, error = (parts[-1], errors[-1]) if answer.returncode else ('', '')
-        return Found(**json.loads(facts), failed=failed, error=error)
+        return Contents(**json.loads(facts), failed=failed, error=error)
 
     def make(self) -> None:
         """Make the environment from nothing. Its record stays, so that a kill in between is noticed."""
@@ -181,7 +180,7 @@ def find_remedy(log: str) -> str:
     )
 
 
-def install_mmcv(venv: Venv, spec: str, found: Found) -> None:
+def install_mmcv(venv: Venv, spec: str, contents: Contents) -> None:
     """Install mmcv from the cache of wheels. Compile it if the cache has no wheel that works."""
     command = [
         venv.python,
@@ -193,8 +192,8 @@ def install_mmcv(venv: Venv, spec: str, found: Found) -> None:
     cache = (
         Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'mask_dino' / 'wheels'
     )
-    torch = found.installed['torch']
-    folder = cache / f'{spec.replace("==", "-")}-torch-{torch}-py{found.python}-{device}'
+    torch = contents.installed['torch']
+    folder = cache / f'{spec.replace("==", "-")}-torch-{torch}-py{contents.python}-{device}'
     for wheel in sorted(folder.glob('*.whl')):
         say(f'installing {spec} from {wheel}, which was compiled before')
         venv.install('--force-reinstall', '--no-deps', str(wheel))
@@ -240,100 +239,100 @@ def requirement_files(stack: str) -> list[Path]:
     ]
 
 
-def fingerprint(wanted: Wanted, installed: dict[str, str]) -> str:
+def fingerprint(choice: Choice, installed: dict[str, str]) -> str:
     """Return a digest of what the environment depends on and what it holds."""
     files = [
-        *requirement_files(wanted.stack),
+        *requirement_files(choice.stack),
         ROOT / 'pyproject.toml',
         ROOT / 'mask_dino' / '__init__.py',
     ]
     parts = [
         *(file.read_text() for file in files),
-        wanted.torch,
-        MMCV[wanted.stack],
+        choice.torch,
+        MMCV[choice.stack],
         str(sorted(installed.items())),
     ]
     return hashlib.sha256('\n'.join(parts).encode()).hexdigest()
 
 
-def reason_to_remake(venv: Venv, wanted: Wanted, found: Found) -> str:
+def reason_to_remake(venv: Venv, choice: Choice, contents: Contents) -> str:
     """Return why the environment has to be made from nothing, or ''."""
-    if not found.python:
-        return found.error
+    if not contents.python:
+        return contents.error
     if venv.state.get('unfinished'):
         return f'an earlier run was stopped while {venv.state["unfinished"]}'
-    if wanted.python not in ('', found.python):
-        return f'it has Python {found.python}'
-    stack = venv.state.get('stack', wanted.stack)
+    if choice.python not in ('', contents.python):
+        return f'it has Python {contents.python}'
+    stack = venv.state.get('stack', choice.stack)
     return (
         ''
-        if stack == wanted.stack
-        else f'the {stack} and {wanted.stack} stacks cannot share an environment'
+        if stack == choice.stack
+        else f'the {stack} and {choice.stack} stacks cannot share an environment'
     )
 
 
-def reason_to_repair(venv: Venv, wanted: Wanted, found: Found) -> str:
+def reason_to_repair(venv: Venv, choice: Choice, contents: Contents) -> str:
     """Return what is wrong or has changed since the last successful run, or ''."""
-    if found.failed:
-        return f'{found.failed} does not work: {found.error}'
-    if found.project != str(ROOT / 'mask_dino' / '__init__.py'):
-        return f'mask_dino is imported from {found.project or "nowhere"}'
-    changed = venv.state.get('fingerprint') != fingerprint(wanted, found.installed)
+    if contents.failed:
+        return f'{contents.failed} does not work: {contents.error}'
+    if contents.project != str(ROOT / 'mask_dino' / '__init__.py'):
+        return f'mask_dino is imported from {contents.project or "nowhere"}'
+    changed = venv.state.get('fingerprint') != fingerprint(choice, contents.installed)
     return 'packages or requirements have changed' if changed else ''
 
 
-def install_everything(venv: Venv, wanted: Wanted) -> Found:
+def install_everything(venv: Venv, choice: Choice) -> Contents:
     """Take all steps; return what the environment holds then."""
     say(
-        f'installing {wanted.torch}: a minute, or longer if a CUDA build of several GB has to be downloaded'
+        f'installing {choice.torch}: a minute, or longer if a CUDA build of several GB has to be downloaded'
     )
-    venv.install(*shlex.split(wanted.torch))
+    venv.install(*shlex.split(choice.torch))
     torch = venv.inspect().installed['torch']
-    say(f'installing the {wanted.stack} stack and the tools: about a minute the first time')
-    requirements = [word for file in requirement_files(wanted.stack) for word in ('-r', str(file))]
+    say(f'installing the {choice.stack} stack and the tools: about a minute the first time')
+    requirements = [word for file in requirement_files(choice.stack) for word in ('-r', str(file))]
     venv.install(*requirements, f'torch=={torch}')
-    found = venv.inspect()
-    if found.failed == 'opencv':
+    contents = venv.inspect()
+    if contents.failed == 'opencv':
         say(
             'installing opencv-python-headless over opencv-python, which needs libraries of a desktop'
         )
         venv.install('--force-reinstall', '--no-deps', 'opencv-python-headless<5')
-        found = venv.inspect()
-    name, _, version = MMCV[wanted.stack].partition('==')
+        contents = venv.inspect()
+    name, _, version = MMCV[choice.stack].partition('==')
     if (
-        found.failed == 'mmcv'
-        or found.installed.get(name) != version
+        contents.failed == 'mmcv'
+        or contents.installed.get(name) != version
         or venv.state.get('mmcv_torch') != torch
     ):
-        install_mmcv(venv, MMCV[wanted.stack], found)
+        install_mmcv(venv, MMCV[choice.stack], contents)
     say('installing mask_dino in editable mode')
     venv.install('--no-deps', '--no-build-isolation', '-e', str(ROOT))
     return venv.inspect()
 
 
-def make_ready(venv: Venv, wanted: Wanted) -> Found:
-    """Bring the environment to what is wanted."""
-    found = venv.inspect()
-    reason = reason_to_remake(venv, wanted, found)
+def make_ready(venv: Venv, choice: Choice) -> Contents:
+    """Make or repair the environment until it holds what was chosen."""
+    contents = venv.inspect()
+    reason = reason_to_remake(venv, choice, contents)
     if not reason:
-        repair = reason_to_repair(venv, wanted, found)
+        repair = reason_to_repair(venv, choice, contents)
         if not repair:
-            return found
+            return contents
         say(f'repairing {venv.path}: {repair}')
-        found = install_everything(venv, wanted)
-        reason = found.failed and f'{found.failed} still does not work: {found.error}'
+        contents = install_everything(venv, choice)
+        reason = contents.failed and f'{contents.failed} still does not work: {contents.error}'
     if reason:
         say('making {} with Python {}.{}: {}'.format(venv.path, *sys.version_info[:2], reason))
         venv.make()
-        found = install_everything(venv, wanted)
-    if found.failed:
+        contents = install_everything(venv, choice)
+    if contents.failed:
         fail(
-            f'{found.failed} does not work in a new environment: {found.error}\nThe log is {venv.log}'
+            f'{contents.failed} does not work in a new environment: {contents.error}\nThe log is {venv.log}'
         )
     venv.note(
-        torch=wanted.torch, stack=wanted.stack, fingerprint=fingerprint(wanted, found.installed)
+        torch=choice.torch, stack=choice.stack, fingerprint=fingerprint(choice, contents.installed)
     )
-    return found
+    return contents
 
 
 def parse_args(arguments: list[str]) -> argparse.Namespace:
@@ -369,10 +368,10 @@ def parse_args(arguments: list[str]) -> argparse.Namespace:
     return args
 
 
-def choose(args: argparse.Namespace, state: dict[str, str]) -> Wanted:
+def choose(args: argparse.Namespace, state: dict[str, str]) -> Choice:
     """Return what is asked for now, or else what was asked for last time, or else the default."""
     python = '{}.{}'.format(*sys.version_info) if args.this_python else ''
-    return Wanted(
+    return Choice(
         python, args.torch or state.get('torch', TORCH), args.stack or state.get('stack', STACK)
     )
 
@@ -387,13 +386,15 @@ def main() -> None:
         say('waiting for another run')
         fcntl.flock(lock, fcntl.LOCK_EX)
     venv = Venv(args.venv.absolute(), lock)
-    found = make_ready(venv, choose(args, venv.state))
+    contents = make_ready(venv, choose(args, venv.state))
     names = (
         'torch',
-        *sorted(name for name in found.installed if name.removeprefix('onedl-').startswith('mm')),
+        *sorted(
+            name for name in contents.installed if name.removeprefix('onedl-').startswith('mm')
+        ),
     )
-    versions = ', '.join(f'{name} {found.installed[name]}' for name in names)
-    say(f'{args.venv} is ready: Python {found.python}, {versions}')
+    versions = ', '.join(f'{name} {contents.installed[name]}' for name in names)
+    say(f'{args.venv} is ready: Python {contents.python}, {versions}')
 
 
 if __name__ == '__main__':

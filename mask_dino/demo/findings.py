@@ -69,15 +69,15 @@ def keep_findings(upload: Upload, result: Result) -> Findings:
     """Compress the masks of a result, and drop the instances with the lowest scores."""
     if result.scores is None or result.boxes is None or result.labels is None:
         return Findings(upload, result, None)
-    kept = np.flatnonzero(result.scores >= LOWEST_SCORE)
+    shown = np.flatnonzero(result.scores >= LOWEST_SCORE)
     codes = None
     if result.masks is not None:
-        codes = tuple(_encode(result.masks[index]) for index in kept)
+        codes = tuple(_encode(result.masks[index]) for index in shown)
     small = replace(
         result,
-        boxes=result.boxes[kept],
-        labels=result.labels[kept],
-        scores=result.scores[kept],
+        boxes=result.boxes[shown],
+        labels=result.labels[shown],
+        scores=result.scores[shown],
         masks=None,
     )
     return Findings(upload, small, codes)

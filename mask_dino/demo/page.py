@@ -78,13 +78,13 @@ def build_page(session: Session, views: Sequence[View]) -> gr.Blocks:
     """Return the page for a model."""
     cleaning = (KEPT_SECONDS // 4, KEPT_SECONDS)
     with gr.Blocks(title='Mask DINO', analytics_enabled=False, delete_cache=cleaning) as page:
-        found = gr.State(None, time_to_live=KEPT_SECONDS)
+        findings = gr.State(None, time_to_live=KEPT_SECONDS)
         description = describe_model(session.predictor)
         gr.Markdown(f'# Mask DINO\n{description}')
         with gr.Row():
             inputs = make_inputs(session.examples, views)
             outputs = make_outputs()
-        connect(Handlers(session), inputs, found, outputs)
+        connect(Handlers(session), inputs, findings, outputs)
     return page
 
 
@@ -140,18 +140,18 @@ def make_outputs() -> list[gr.Component]:
 
 
 def connect(
-    handlers: Handlers, inputs: Inputs, found: gr.State, outputs: Sequence[gr.Component]
+    handlers: Handlers, inputs: Inputs, findings: gr.State, outputs: Sequence[gr.Component]
 ) -> None:
     """Connect each choice with its effect. Images wait in one queue; drawing again does not wait for the model."""
     settings = [inputs.view, inputs.threshold]
-    everything = [found, *outputs]
+    everything = [findings, *outputs]
     queue = dict(concurrency_id='model', concurrency_limit=1, api_visibility='private')
     inputs.upload.change(handlers.analyse, [inputs.upload, *settings], everything, **queue)
     inputs.gallery.select(handlers.analyse_example, settings, everything, **queue)
     gr.on(
         [inputs.view.change, inputs.threshold.change],
         handlers.show,
-        [found, *settings],
+        [findings, *settings],
         outputs,
         trigger_mode='always_last',
         api_visibility='private',

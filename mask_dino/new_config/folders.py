@@ -97,9 +97,9 @@ def find_classes(splits: Mapping[str, Split]) -> ClassNames:
         for category in categories
         if category['id'] not in used and _is_placeholder(category, parents)
     ]
-    kept = [category for category in categories if category['name'] not in left_out]
-    things = [category for category in kept if category.get('isthing', 1)]
-    stuff = [category for category in kept if not category.get('isthing', 1)]
+    used_categories = [category for category in categories if category['name'] not in left_out]
+    things = [category for category in used_categories if category.get('isthing', 1)]
+    stuff = [category for category in used_categories if not category.get('isthing', 1)]
     return ClassNames(_names(things), _names(stuff), tuple(left_out))
 
 
@@ -147,13 +147,13 @@ def _is_panoptic(content: Mapping[str, Any]) -> bool:
 def _drop_split_files(paths: Sequence[Path]) -> list[Path]:
     """Drop files that `split_coco.py` has split, whose parts are in the same folder."""
     names = set(paths)
-    kept = []
+    remaining = []
     for path in paths:
         stem = path.name.split('.')[0].lstrip('_')
         parts = {path.with_name(f'{stem}_{part}.json') for part in ('train', 'val')}
         if not parts <= names:
-            kept.append(path)
-    return kept
+            remaining.append(path)
+    return remaining
 
 
 def _assign_splits(paths: Sequence[Path]) -> dict[str, Path]:

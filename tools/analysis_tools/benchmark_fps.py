@@ -72,15 +72,16 @@ def main() -> None:
         if args.data
         else generate_batches(subject, Load(*args.size, objects=1, batch=1))
     )
-    found = measure_fps(subject, batches, args.images or (None if args.data else 50), args.warmup)
+    images = args.images or (None if args.data else 50)
+    measured = measure_fps(subject, batches, images, args.warmup)
     header = ['model', 'images', 'images/s', 'without post-processing', 'median seconds']
     figures = [
-        f'{found[name]:.3f}' for name in ('fps', 'fps_without_postprocessing', 'median_seconds')
+        f'{measured[name]:.3f}' for name in ('fps', 'fps_without_postprocessing', 'median_seconds')
     ]
     name = Path(args.config).stem
-    print(format_table(header, [[name, str(found['images']), *figures]]))
+    print(format_table(header, [[name, str(measured['images']), *figures]]))
     if args.out:
-        save(args.out, device, [dict(model=name) | found])
+        save(args.out, device, [dict(model=name) | measured])
 
 
 if __name__ == '__main__':

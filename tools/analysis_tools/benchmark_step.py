@@ -91,7 +91,7 @@ def main() -> None:
         Load(*size, objects, args.batch) for size, objects in product(args.sizes, args.objects)
     ]
     cases = [Case(name, mode, load) for mode, load, name in product(args.modes, loads, subjects)]
-    records = [found.record() for found in measure(subjects, cases, args.rounds)]
+    records = [timed.record() for timed in measure(subjects, cases, args.rounds)]
     print('\n\n'.join(step_tables(records)))
     if args.out:
         save(args.out, device, records)

@@ -74,12 +74,12 @@ def compare_training(device: torch.device) -> Iterator[dict]:
         ours = losses[our_name(name)]
         errors.append(abs(ours - value) / max(abs(value), 1e-2))
     yield dict(case='losses', precision='float32', largest=max(errors))
-    wanted = case['exact']['grads']
-    names = list(wanted)
+    expected_grads = case['exact']['grads']
+    names = list(expected_grads)
     origins = trace(model, names)
     errors = []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            norm = wanted[names[origins[name][0]]]['norm']
+            norm = expected_grads[names[origins[name][0]]]['norm']
             errors.append(abs(parameter.grad.norm().item() - norm) / norm)
     yield dict(case='norms of gradients', precision='float32', largest=max(errors))
