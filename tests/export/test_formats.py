@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 pytest.importorskip('onnx')
 pytest.importorskip('onnxscript')
@@ -27,6 +28,20 @@ SMALL = dict(
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):
     return load(read_config(PANOPTIC, **SMALL), tmp_path_factory.mktemp('trained'))
+
+
+@pytest.fixture(scope='module')
+def trained_swin(tmp_path_factory):
+    """Return a model with shifted windows in one stage, and positions that do not start at zero."""
+    config = read_config(PANOPTIC, **SMALL)
+    swin = dict(embed_dims=8, depths=[1, 1, 2, 1], num_heads=[1, 2, 4, 8])
+    config.model.backbone = dict(type='SwinTransformer', **swin)
+    config.test_dataloader.dataset.pipeline[1] = dict(type='Resize', scale_factor=1.0)
+    trained = load(config, tmp_path_factory.mktemp('swin'))
+    for name, weight in trained.model.backbone.named_parameters():
+        if name.endswith('relative_position_bias_table'):
+            torch.nn.init.normal_(weight)
+    return trained
 
 
 def say_nothing(text):
@@ -73,6 +88,21 @@ def test_programs_of_torch_take_any_size(tmp_path, trained):
     (tmp_path / 'cut.pt2').write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ModelFileError, match=r'cut\.pt2'):
         TorchNetwork(tmp_path / 'cut.pt2')
+
+
+@pytest.mark.parametrize(
+    ('size', 'options'), [((200, 90), dict(embedded=True)), ((64, 90), dict(static=True))]
+)
+def test_windows_of_swin_cover_every_image(tmp_path, trained_swin, size, options):
+    options = Options(size=(64, 96), tasks=('instance',), **options)
+    export(trained_swin, tmp_path / 'model.onnx', options, say_nothing)
+    segmenter = Segmenter(tmp_path / 'model.onnx')
+    eager = Segmenter(EagerNetwork(trained_swin, **options._asdict()))
+    images = [write_image(tmp_path / 'image.png', *size), write_image(tmp_path / '2.png', 50, 75)]
+    for image in images:
+        result, expected = segmenter(image), eager(image)
+        np.testing.assert_allclose(result.scores, expected.scores, atol=1e-4)
+        assert (result.masks == expected.masks).mean() > 0.999
 
 
 def test_no_file_remains_where_an_export_fails(tmp_path, trained):
