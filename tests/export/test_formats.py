@@ -95,7 +95,7 @@ def test_programs_of_torch_take_any_size(tmp_path, trained):
 )
 def test_windows_of_swin_cover_every_image(tmp_path, trained_swin, size, options):
     options = Options(size=(64, 96), tasks=('instance',), **options)
-    export(trained_swin, tmp_path / 'model.onnx', options, say_nothing)
+    export_model(trained_swin, tmp_path / 'model.onnx', options, say_nothing)
     segmenter = Segmenter(tmp_path / 'model.onnx')
     eager = Segmenter(EagerNetwork(trained_swin, **options._asdict()))
     images = [write_image(tmp_path / 'image.png', *size), write_image(tmp_path / '2.png', 50, 75)]
