@@ -152,7 +152,7 @@ class TorchNetwork:
         check_threads(threads)
         texts = {KEY: ''}
         try:
-            self.program = torch.export.load(path, extra_files=texts).module()
+            self.program = open_program(torch.export.load(path, extra_files=texts))
         except Exception as error:  # a damaged archive can raise anything
             raise ModelFileError(
                 f'{path} cannot be read by torch: it is missing, damaged or cut short ({error})'
@@ -167,6 +167,18 @@ class TorchNetwork:
         values = self.program(torch.as_tensor(images))
         names = [output.name for output in self.info.outputs]
         return {name: value.numpy() for name, value in zip(names, values, strict=True)}
+
+
+def open_program(program: ExportedProgram) -> torch.nn.Module:
+    """Return a module that runs a program for any batch and size.
+
+    Of the trace, torch keeps which branch its own operations took for the batch of the example, and refuses any other,
+    although the operations themselves are recorded whole. The command compares a program at two batches and sizes.
+    """
+    try:
+        return program.module(check_guards=False)
+    except TypeError:  # older versions check nothing
+        return program.module()
 
 
 SUFFIXES = dict(onnx='.onnx', openvino='.xml', torch='.pt2')

@@ -153,7 +153,8 @@ class RecomputedFeedForward(FeedForward):
         batch, length, _ = tokens.shape
         num_hidden_values = batch * length * self.channels
         traced = is_exporting() or torch.compiler.is_compiling()
-        in_parts = tokens.is_cpu and length > MAX_TOKENS and not traced
+        # A comparison of a length would fix it for a trace.
+        in_parts = not traced and tokens.is_cpu and length > MAX_TOKENS
         parts = tokens.split(MAX_TOKENS, 1) if in_parts else (tokens,)
         outputs = [recompute_if_large(num_hidden_values, self.layers, part) for part in parts]
         output = torch.cat(outputs, 1) if in_parts else outputs[0]
@@ -220,7 +221,7 @@ def apply_layer(layer: nn.Module, with_cp: bool, *inputs: Any) -> Tensor:
 
 def recompute_if_large(num_values: int, function: Callable[..., Tensor], *inputs: Any) -> Tensor:
     """Call :func:`recompute` if more than :data:`MAX_KEPT_VALUES` numbers would be kept, else the function itself."""
-    if num_values <= MAX_KEPT_VALUES:
+    if not torch.is_grad_enabled() or num_values <= MAX_KEPT_VALUES:
         return function(*inputs)
     return recompute(function, *inputs)
 

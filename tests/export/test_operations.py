@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
+from mask_dino.export.formats import open_program
 from mask_dino.export.onnx_file import (
     convert_types,
     mixes_types,
@@ -114,6 +115,34 @@ def translated(network, program, values):
     session = onnxruntime.InferenceSession(exported.model_proto.SerializeToString())
     result = session.run(None, {'values': values.numpy()})[0]
     return torch.from_numpy(result), network(values)
+
+
+class Attending(nn.Module):
+    """Lets patches of 8 x 8 pixels attend to each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 8, 8, stride=8)
+        self.norm = nn.LayerNorm(8)
+        self.attention = nn.MultiheadAttention(8, 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = self.patches(images).flatten(2).transpose(1, 2)
+        tokens = self.norm(tokens).transpose(0, 1)
+        return self.attention(tokens, tokens, tokens + 1, need_weights=False)[0]
+
+
+@torch.no_grad()
+def test_programs_of_torch_take_other_batches_than_their_example():
+    network = Attending().eval()
+    axes = {0: Dim('batch', max=8), 2: 32 * Dim('height', max=8), 3: 32 * Dim('width', max=8)}
+    example = torch.randn(2, 3, 64, 96)
+    with torch._dynamo.config.patch(fake_tensor_cache_enabled=False):  # as in an export
+        program = torch.export.export(network, (example,), dynamic_shapes=(axes,), strict=False)
+    module = open_program(program)
+    for size in ((1, 64, 96), (3, 32, 32)):
+        images = torch.randn(size[0], 3, *size[1:])
+        torch.testing.assert_close(module(images), network(images))
 
 
 def random_values():
