@@ -10,7 +10,8 @@ from .folders import Split
 from .label_maps import MapSplit
 from .recipe import Recipe
 
-PATIENCE = 5
+PATIENCE = 8
+"""Validations without improvement that end a training: most of the ten, since the last steps learn at a lower rate."""
 HUE_STEP = 0.618034  # of the circle of hues: the golden ratio keeps neighbouring classes apart
 METRICS = {'instance': 'coco/segm_mAP', 'panoptic': 'coco_panoptic/PQ', 'semantic': 'mIoU'}
 DATASETS = {

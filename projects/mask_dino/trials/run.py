@@ -43,7 +43,7 @@ PEERS = {
     'dino-low': Trial('dino_shapes.py', 2e-4, 0.1),
     'dino-high': Trial('dino_shapes.py', 1e-3, 0.1),
     'mask_rcnn-low': Trial('mask_rcnn.py', 0.01, 1.0),
-    'mask_rcnn-high': Trial('mask_rcnn.py', 0.04, 1.0),
+    'mask_rcnn-high': Trial('mask_rcnn.py', 0.02, 1.0),
 }
 # Semantic segmentation under MMSegmentation.
 SEMANTIC = {

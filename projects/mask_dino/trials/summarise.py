@@ -1,4 +1,4 @@
-"""Draw the results of run.py: tables on the screen, docs/ablation.png, and peers.png in the folder of this file."""
+"""Draw the results of run.py: tables on the screen, docs/ablation.png and docs/peers.png."""
 
 import json
 import statistics
@@ -51,14 +51,16 @@ def main() -> None:
         default=HERE / 'results',
         help='folder that run.py wrote (default: results beside this file)',
     )
-    curves = read_curves(parser.parse_args().results)
+    folder = parser.parse_args().results
+    curves = read_curves(folder)
+    measure_alike(curves, read_curves(folder / 'speed'))
     print(tabulate_ablation(curves))
     print()
     print(tabulate_peers(curves))
     print()
     print(tabulate_semantic(curves))
     draw_ablation(curves, HERE.parents[2] / 'docs/ablation.png')
-    draw_peers(curves, HERE / 'peers.png')
+    draw_peers(curves, HERE.parents[2] / 'docs/peers.png')
 
 
 def read_curves(folder: Path) -> dict[str, dict[int, Curve]]:
@@ -69,6 +71,23 @@ def read_curves(folder: Path) -> dict[str, dict[int, Curve]]:
         if record['is_finished']:
             curves[record['name']][record['seed']] = record['curve']
     return curves
+
+
+def measure_alike(
+    curves: dict[str, dict[int, Curve]], short_curves: dict[str, dict[int, Curve]]
+) -> None:
+    """Replace the seconds of curves by steps times the seconds of a step in a short training on an idle machine.
+
+    The learning rate changes no time: both rates of a peer share the short training with the lower one.
+    """
+    for name, seeds in curves.items():
+        short = short_curves.get(name.replace('-high', '-low'))
+        if not short:
+            continue
+        before, last = short[0][-2:]
+        of_step = (last['seconds'] - before['seconds']) / (last['step'] - before['step'])
+        for point in (point for curve in seeds.values() for point in curve):
+            point['seconds'] = point['step'] * of_step
 
 
 def tabulate_ablation(curves: dict[str, dict[int, Curve]]) -> str:
