@@ -15,6 +15,8 @@ from run import ABLATION, HERE, PEERS, SEMANTIC
 from mask_dino.cli.help import make_parser
 from mask_dino.messages import format_table
 
+OWN = ('full', 'mask_window')
+"""The variants that stand beside the peers."""
 BOX, MASK, SEMANTIC_IOU = 'coco/bbox_mAP', 'coco/segm_mAP', 'mIoU'
 
 
@@ -133,7 +135,7 @@ def compare(seeds: dict[int, Curve], full: dict[int, Curve], figure: str) -> str
 def tabulate_peers(curves: dict[str, dict[int, Curve]]) -> str:
     """Return the table of the peers: box and mask AP, and seconds of training."""
     rows = []
-    for name in ('full', *PEERS):
+    for name in (*OWN, *PEERS):
         seeds = curves.get(name, {})
         if 0 not in seeds:
             continue
@@ -178,7 +180,7 @@ def mean_curve(seeds: list[Curve], measure: str) -> list[float]:
 
 def draw_peers(curves: dict[str, dict[int, Curve]], path: Path) -> None:
     """Draw box AP, mask AP and mIoU against steps, and box AP against seconds."""
-    instance, semantic = ('full', *PEERS), tuple(SEMANTIC)
+    instance, semantic = (*OWN, *PEERS), tuple(SEMANTIC)
     panels = [
         (instance, BOX, 'step', 'box AP'),
         (instance, MASK, 'step', 'mask AP'),  # DINO has no masks
@@ -192,7 +194,7 @@ def draw_peers(curves: dict[str, dict[int, Curve]], path: Path) -> None:
             scale = 1 if measure == SEMANTIC_IOU else 100
             xs = [point[across] for point in points]
             ys = [scale * point[measure] for point in points]
-            label = 'mask_dino' if name == 'full' else name
+            label = ROWS[name].text if name in OWN else name
             axis.plot(xs, ys, '--' if name.endswith('low') else '-', label=label)
         axis.set(title=title, xlabel='steps' if across == 'step' else 'seconds of training')
         axis.grid(alpha=0.3)
