@@ -1,19 +1,7 @@
 # MMSegmentation's Mask2Former with the same backbone, sizes and training.
-_base_ = './semantic_plain.py'
+_base_ = ['./semantic_plain.py', './mask2former_parts.py']
 
 num_classes = 8
-embed_dims = 64
-num_levels = 3
-
-position = dict(num_feats=embed_dims // 2, normalize=True)
-attention = dict(embed_dims=embed_dims, num_heads=8, dropout=0.0, batch_first=True)
-ffn = dict(
-    embed_dims=embed_dims,
-    feedforward_channels=256,
-    num_fcs=2,
-    ffn_drop=0.0,
-    act_cfg=dict(type='ReLU', inplace=True),
-)
 
 model = dict(
     decode_head=dict(
@@ -21,34 +9,16 @@ model = dict(
         type='Mask2FormerHead',
         in_channels=[24, 48, 96, 192],
         strides=[4, 8, 16, 32],
-        feat_channels=embed_dims,
-        out_channels=embed_dims,
+        feat_channels={{_base_.embed_dims}},
+        out_channels={{_base_.embed_dims}},
         num_classes=num_classes,
         num_queries=20,
-        num_transformer_feat_level=num_levels,
+        num_transformer_feat_level={{_base_.num_levels}},
         align_corners=False,
-        pixel_decoder=dict(
-            type='mmdet.MSDeformAttnPixelDecoder',
-            num_outs=num_levels,
-            norm_cfg=dict(type='GN', num_groups=32),
-            act_cfg=dict(type='ReLU'),
-            encoder=dict(
-                num_layers=1,
-                layer_cfg=dict(
-                    self_attn_cfg=dict(attention, num_levels=num_levels, num_points=4),
-                    ffn_cfg=ffn,
-                ),
-            ),
-            positional_encoding=position,
-        ),
+        pixel_decoder={{_base_.pixel_decoder}},
         enforce_decoder_input_project=False,
-        positional_encoding=position,
-        transformer_decoder=dict(
-            return_intermediate=True,
-            num_layers=3,
-            layer_cfg=dict(self_attn_cfg=attention, cross_attn_cfg=attention, ffn_cfg=ffn),
-            init_cfg=None,
-        ),
+        positional_encoding={{_base_.positional_encoding}},
+        transformer_decoder={{_base_.transformer_decoder}},
         loss_cls=dict(
             type='mmdet.CrossEntropyLoss',
             use_sigmoid=False,
@@ -56,32 +26,9 @@ model = dict(
             reduction='mean',
             class_weight=[1.0] * num_classes + [0.1],
         ),
-        loss_mask=dict(
-            type='mmdet.CrossEntropyLoss', use_sigmoid=True, reduction='mean', loss_weight=5.0
-        ),
-        loss_dice=dict(
-            type='mmdet.DiceLoss',
-            use_sigmoid=True,
-            activate=True,
-            reduction='mean',
-            naive_dice=True,
-            eps=1.0,
-            loss_weight=5.0,
-        ),
-        train_cfg=dict(
-            num_points=400,
-            oversample_ratio=3.0,
-            importance_sample_ratio=0.75,
-            assigner=dict(
-                type='mmdet.HungarianAssigner',
-                match_costs=[
-                    dict(type='mmdet.ClassificationCost', weight=2.0),
-                    dict(type='mmdet.CrossEntropyLossCost', weight=5.0, use_sigmoid=True),
-                    dict(type='mmdet.DiceCost', weight=5.0, pred_act=True, eps=1.0),
-                ],
-            ),
-            sampler=dict(type='mmdet.MaskPseudoSampler'),
-        ),
+        loss_mask={{_base_.loss_mask}},
+        loss_dice={{_base_.loss_dice}},
+        train_cfg={{_base_.matching}},
     ),
     test_cfg=dict(_delete_=True, mode='whole'),
 )
