@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import mmcv
 import numpy as np
 from mmengine.dataset import BaseDataset
+from mmengine.fileio import list_dir_or_file
 
 from ...messages import Finding, error, first_few, is_url, note, plural, spread_evenly, warning
 from .config import leaf_datasets
@@ -107,8 +108,8 @@ def check_unused_maps(loader: str, dataset: Any) -> list[Finding]:
 
 
 def _names_without_suffix(folder: Path, suffix: str) -> set[str]:
-    """Return the names of the files of a folder that have a suffix, without it and relative to the folder."""
-    files = (str(path.relative_to(folder)) for path in folder.rglob(f'*{suffix}'))
+    """Return the names of the files of a folder as mmseg lists them, relative to the folder, without their suffix."""
+    files = list_dir_or_file(folder, list_dir=False, suffix=suffix, recursive=True)
     return {name.removesuffix(suffix) for name in files}
 
 
