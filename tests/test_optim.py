@@ -1,3 +1,5 @@
+import pytest
+import torch
 from helpers.tiny import build
 from mmdet.registry import MODELS
 from mmengine.optim import build_optim_wrapper
@@ -55,3 +57,35 @@ def test_parameters_of_equal_settings_form_one_group():
     rates_and_decays = [(x['lr'], x['weight_decay']) for x in wrapper.optimizer.param_groups]
     assert len(rates_and_decays) <= 6
     assert {(1e-4, 0.05), (1e-4, 0.0), (1e-5, 0.05)} <= set(rates_and_decays)
+
+
+@pytest.mark.parametrize(
+    ('optimizer', 'version', 'fused'),
+    [
+        (dict(type='AdamW', lr=1e-4), '2.4.0', True),
+        (dict(type='Adam', lr=1e-4), '2.13.0+cpu', True),
+        (dict(type='AdamW', lr=1e-4), '2.3.1', None),
+        (dict(type='AdamW', lr=1e-4, fused=False), '2.13.0', False),
+        (dict(type='AdamW', lr=1e-4, foreach=True), '2.13.0', None),
+        (dict(type='SGD', lr=1e-4), '2.13.0', None),
+    ],
+)
+def test_adam_is_fused_where_torch_can_and_the_config_says_nothing(
+    optimizer, version, fused, monkeypatch
+):
+    monkeypatch.setattr(torch, '__version__', version)
+    wrapper = build_optim_wrapper(nn.Linear(2, 3), SETTINGS | dict(optimizer=optimizer))
+    assert wrapper.optimizer.defaults['fused'] is fused
+
+
+def test_a_fused_step_changes_the_weights_as_a_step_does():
+    weights = []
+    for fused in (None, False):
+        torch.manual_seed(0)
+        model = nn.Linear(20, 30)
+        optimizer = dict(SETTINGS['optimizer']) | ({} if fused is None else dict(fused=fused))
+        wrapper = build_optim_wrapper(model, SETTINGS | dict(optimizer=optimizer))
+        for _ in range(5):
+            wrapper.update_params(model(torch.ones(1, 20)).square().sum())
+        weights.append(model.weight)
+    torch.testing.assert_close(*weights, rtol=0, atol=1e-6)

@@ -8,7 +8,8 @@ from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
 from mmdet.utils import reduce_mean
 from torch import Tensor, nn
 
-from ..ops.points import MaskPoints, PointSampler, pick_logits
+from ..ops.point_logits import pick_logits
+from ..ops.points import MaskPoints, PointSampler
 from ..ops.transformer_layers import recompute_if_large
 from ..structures import Matches, Outputs, Predictions, Targets
 
@@ -223,7 +224,7 @@ class MaskDINOCriterion(nn.Module):
 
     def point_losses(self, embed: Tensor, target: Tensor, points: MaskPoints) -> Tensor:
         """Return cross-entropy and dice (2, M) of masks with embeddings (M, C) for targets (M,) of one image."""
-        parts = pick_logits(embed, points.features, self.sample_points.choose_points)
+        parts = pick_logits(embed, points, self.sample_points.choose_points)
         targets = target.split([index.shape[0] for _, index in parts])
         losses = []
         for (logits, index), target_of_part in zip(parts, targets, strict=True):

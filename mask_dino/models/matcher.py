@@ -13,7 +13,8 @@ from mmengine.structures import InstanceData
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from ..ops.points import random_points, sample_features, sample_masks
+from ..ops.interpolation import sample_features, sample_masks
+from ..ops.points import random_points
 from ..structures import Matches, Predictions, Targets
 
 MAX_POINT_LOGITS = 2**22

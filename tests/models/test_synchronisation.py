@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mask_dino.models.matcher import HybridMatcher
-from mask_dino.ops.points import partition_rows
+from mask_dino.ops.smallest import partition_rows
 from mask_dino.ops.sparse_sampling import _SumPoints, sample_sparse
 
 WAITING = {
@@ -88,7 +88,8 @@ def counted():
         patch.object(HybridMatcher, 'assign', staticmethod(on_host(HybridMatcher.assign))),
         patch('mask_dino.ops.deformable_attention.sample_sparse', on_host(sample_sparse)),
         patch.object(_SumPoints, 'backward', staticmethod(on_host(_SumPoints.backward))),
-        patch('mask_dino.ops.points.partition_rows', on_host(partition_rows)),
+        patch('mask_dino.ops.points.keeps_map', lambda *args: False),
+        patch('mask_dino.ops.smallest.partition_rows', on_host(partition_rows)),
         patch.object(BBoxL1Cost, '__call__', on_host(BBoxL1Cost.__call__)),
         patch('mmdet.models.losses.iou_loss.bbox_overlaps', on_host(bbox_overlaps)),
         patch(f'{match_cost.__name__}.bbox_overlaps', on_host(bbox_overlaps)),

@@ -8,7 +8,7 @@ optim_wrapper = dict(
     type='OptimWrapper',
     constructor='MaskDINOOptimWrapperConstructor',
     # A short memory of second moments: the gradients of a short training keep changing in size.
-    optimizer=dict(type='AdamW', lr=2e-3, betas=(0.9, 0.98), weight_decay=0.05, fused=True),
+    optimizer=dict(type='AdamW', lr=2e-3, betas=(0.9, 0.98), weight_decay=0.05),
     clip_grad=dict(max_norm=0.1, norm_type=2),
 )
 param_scheduler = [
