@@ -12,8 +12,8 @@ from .interpolation import Corners
 from .points import MaskPoints
 
 MAX_LOGITS = 2**21
-"""Mask logits at all points that are held at once, 8 MB: bounds memory, changes no value. glibc gives buffers above 32 MB
-back to the system after each use, and getting them anew takes longer than filling them."""
+"""Mask logits at all points that are held at once, 8 MB: bounds memory, changes no value. glibc gives buffers above
+32 MB back to the system after each use, and getting them anew takes longer than filling them."""
 
 
 def pick_logits(

@@ -5,8 +5,8 @@ point is a weighted sum of four rows. This takes a fifth of the time and keeps n
 """
 
 import warnings
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,11 +16,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-Sizes = Sequence[Sequence[int]]  # (h, w) of each level
-
-BORDER = 2
-"""Width of the border of zeros around each map. Points outside a map are moved into this border, so that no test
-whether a point is inside is needed."""
+from .neighbours import Sizes, add_borders, find_neighbours, remove_borders
 
 
 def sample_sparse(values: Tensor, sizes: Sizes, locations: Tensor, weights: Tensor) -> Tensor:
@@ -35,24 +31,10 @@ def sample_sparse(values: Tensor, sizes: Sizes, locations: Tensor, weights: Tens
     Returns:
         (B, Q, heads * C).
     """
-    batch, _, heads, channels = values.shape
-    bordered = _add_borders(values, sizes)
+    bordered = add_borders(values, sizes)
     sum_points = _SumPoints.apply if torch.is_grad_enabled() else _sum_points
-    sums: Tensor = sum_points(bordered, sizes, locations, weights)  # (B * Q * heads, C)
-    return sums.view(batch, -1, heads * channels)
-
-
-def _add_borders(values: Tensor, sizes: Sizes) -> Tensor:
-    """Surround the maps in values (B, L, heads, C) with :data:`BORDER` zeros: (B, L', heads, C)."""
-    border = (0, 0, 0, 0, BORDER, BORDER, BORDER, BORDER)  # of channels, heads, width and height
-    counts = [height * width for height, width in sizes]
-    levels = values.split(counts, 1)
-    bordered = []
-    for tokens, size in zip(levels, sizes, strict=True):
-        level = tokens.unflatten(1, size)  # (B, h, w, heads, C)
-        level = F.pad(level, border)
-        bordered.append(level.flatten(1, 2))
-    return torch.cat(bordered, 1)
+    sums: Tensor = sum_points(bordered, sizes, locations, weights)
+    return sums
 
 
 def differentiate_sparse(
@@ -63,47 +45,36 @@ def differentiate_sparse(
     Args:
         gradient: Of the result, (B, Q, heads * C).
     """
-    bordered = _add_borders(values, sizes)
-    rows = gradient.reshape(-1, values.shape[-1])  # (B * Q * heads, C)
-    gradients = _differentiate(bordered, sizes, locations, weights, rows)
+    bordered = add_borders(values, sizes)
+    gradients = _differentiate(bordered, sizes, locations, weights, gradient)
     grad_bordered, grad_locations, grad_weights = gradients
-    return _remove_borders(grad_bordered, sizes), grad_locations, grad_weights
-
-
-def _remove_borders(bordered: Tensor, sizes: Sizes) -> Tensor:
-    """Return the maps in values (B, L', heads, C) without their borders, (B, L, heads, C); see :func:`_add_borders`."""
-    outer_sizes = [(height + 2 * BORDER, width + 2 * BORDER) for height, width in sizes]
-    levels = bordered.split([height * width for height, width in outer_sizes], 1)
-    inner = slice(BORDER, -BORDER)
-    maps = [
-        tokens.unflatten(1, size)[:, inner, inner].flatten(1, 2)
-        for tokens, size in zip(levels, outer_sizes, strict=True)
-    ]
-    return torch.cat(maps, 1)
-
-
-class Neighbours(NamedTuple):
-    """The four pixels around each of K = V * points points, of N = B * Q * heads sums."""
-
-    rows: Tensor  # (N, 4 * K) int32: rows of all pixels top left, all top right, all bottom left, all bottom right
-    x: Tensor  # (N, K) distance of the points from the left pixels, in [0, 1]
-    y: Tensor  # (N, K) distance of the points from the upper pixels, in [0, 1]
-
-    def shares(self, weight: Tensor) -> Tensor:
-        """Return what the pixels contribute to the sums (N, 4 * K), in the order of ``rows``; weight is (N, K)."""
-        bottom = weight * self.y
-        top = weight - bottom
-        bottom_right = bottom * self.x
-        top_right = top * self.x
-        return torch.cat((top - top_right, top_right, bottom - bottom_right, bottom_right), 1)
+    return remove_borders(grad_bordered, sizes), grad_locations, grad_weights
 
 
 def _sum_points(values: Tensor, sizes: Sizes, locations: Tensor, weights: Tensor) -> Tensor:
-    """Return the sums (N, C); the maps in values have their border."""
-    neighbours = _find_neighbours(values, sizes, locations)
-    shares = neighbours.shares(weights.reshape(neighbours.x.shape))
+    """Return the sums (B, Q, heads * C); the maps in values have their border."""
+    batch, _, heads, channels = values.shape
     rows = values.flatten(0, 2)  # (B * L' * heads, C)
-    return F.embedding_bag(neighbours.rows, rows, per_sample_weights=shares, mode='sum')
+    parts = []
+    for locations_of_part, weights_of_part in _split_queries(locations, weights):
+        neighbours = find_neighbours(values, sizes, locations_of_part)
+        shares = neighbours.shares(weights_of_part.reshape(neighbours.x.shape))
+        sums = F.embedding_bag(neighbours.rows, rows, per_sample_weights=shares, mode='sum')
+        parts.append(sums.view(batch, -1, heads * channels))
+    return torch.cat(parts, 1)
+
+
+MAX_NEIGHBOURS = 6 * 2**20
+"""Neighbours whose rows and shares are held at once, 24 MB each: bounds memory, changes no value. glibc gives buffers
+above 32 MB back to the system after each use, and getting them anew takes longer than filling them."""
+
+
+def _split_queries(locations: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Yield tensors (B, q, ...) of some queries, from locations (B, Q, ...) and others (B, Q, ...)."""
+    num_queries = max(1, locations.shape[1])
+    neighbours_per_query = max(1, 2 * locations.numel() // num_queries)  # four for each x and y
+    queries_per_part = max(1, MAX_NEIGHBOURS // neighbours_per_query)
+    yield from zip(*(x.split(queries_per_part, 1) for x in (locations, *others)), strict=True)
 
 
 class _SumPoints(Function):
@@ -141,8 +112,24 @@ class _SumPoints(Function):
 def _differentiate(
     values: Tensor, sizes: Sizes, locations: Tensor, weights: Tensor, gradient: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the gradients of values, locations and weights for the gradient (N, C) of the sums."""
-    neighbours = _find_neighbours(values, sizes, locations)
+    """Return the gradients of values, locations and weights for the gradient (B, Q, heads * C) of the sums."""
+    parts = _split_queries(locations, weights, gradient)
+    gradients = (_differentiate_part(values, sizes, *part) for part in parts)
+    grad_values, *first = next(gradients)
+    grad_locations, grad_weights = [first[0]], [first[1]]
+    for grad_values_of_part, *others in gradients:
+        grad_values += grad_values_of_part
+        grad_locations.append(others[0])
+        grad_weights.append(others[1])
+    return grad_values, torch.cat(grad_locations, 1), torch.cat(grad_weights, 1)
+
+
+def _differentiate_part(
+    values: Tensor, sizes: Sizes, locations: Tensor, weights: Tensor, gradient: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients of values, locations and weights for some queries."""
+    gradient = gradient.reshape(-1, values.shape[-1])  # (N, C)
+    neighbours = find_neighbours(values, sizes, locations)
     rows, x, y = neighbours
     weight = weights.reshape(x.shape)  # (N, K)
     num_rows = values.shape[:3].numel()
@@ -162,41 +149,6 @@ def _differentiate(
         grad_locations.view_as(locations),
         grad_weights.view_as(weights),
     )
-
-
-def _find_neighbours(values: Tensor, sizes: Sizes, locations: Tensor) -> Neighbours:
-    """Return the pixels around all points; pixel p of image b and head h is row (b * L' + p) * heads + h."""
-    batch, length, heads, _ = values.shape
-    points = locations.shape[-2]
-    size = torch.tensor(sizes)  # (V, 2)
-    height, width = size.T.repeat_interleave(points, 1)  # (K,) each
-    x_locations, y_locations = locations.flatten(-3, -2).unbind(-1)  # (B, Q, heads, K) each
-    left, x = _split_pixels(x_locations, width)
-    upper, y = _split_pixels(y_locations, height)
-
-    line = width + 2 * BORDER  # pixels of a line
-    area = (size + 2 * BORDER).prod(1)
-    level_start = (area.cumsum(0) - area).repeat_interleave(points)  # (K,)
-    image_start = torch.arange(batch) * length
-    first_pixel = image_start.view(-1, 1, 1, 1) + level_start  # (B, 1, 1, K)
-    head = torch.arange(heads)[:, None]
-    first_row = first_pixel * heads + head  # (B, 1, heads, K)
-    # float32 holds the number of a pixel within its level exactly, but not every number of a row.
-    pixel = (upper * line + left).int()
-    top_left = first_row.int().add(pixel, alpha=heads)  # (B, Q, heads, K)
-    top_left = top_left.flatten(0, 2)  # (N, K)
-    bottom_left = top_left + (line * heads).int()
-    rows = torch.cat((top_left, top_left + heads, bottom_left, bottom_left + heads), 1)
-    return Neighbours(rows, x.flatten(0, 2), y.flatten(0, 2))
-
-
-def _split_pixels(locations: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the pixel before each point, counted from the start of the border, and the distance to it in pixels."""
-    pixels = (locations * size).sub_(0.5 - BORDER)
-    # NaN also goes into the border, so that it never becomes the number of a row.
-    pixels = pixels.nan_to_num_().clamp_(min=0).minimum(size + float(BORDER))
-    before = pixels.floor()
-    return before, pixels.sub_(before)
 
 
 def _multiply_rows(rows: Tensor, gradient: Tensor, values: Tensor) -> Tensor:

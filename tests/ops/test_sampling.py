@@ -7,6 +7,7 @@ from mmcv.ops.multi_scale_deform_attn import (
     multi_scale_deformable_attn_pytorch,
 )
 
+from mask_dino.ops import sparse_sampling
 from mask_dino.ops.deformable_attention import IM2COL_STEP
 from mask_dino.ops.grid_sampling import sample_grid
 from mask_dino.ops.sparse_sampling import sample_sparse
@@ -42,6 +43,19 @@ def test_sums_and_gradients_are_those_of_mmcv(reach, sample, generator):
     assert_same(ours, theirs, tensors, generator)
     with torch.no_grad():
         assert sample(values, SIZES, *points).equal(ours)
+
+
+@pytest.mark.parametrize('limit', [1, 1000, 1500])  # one query, three, five
+def test_a_few_queries_at_a_time_give_the_same_sums_and_gradients(limit, generator, monkeypatch):
+    values, *points = tensors = inputs(generator)
+    at_once = sample_sparse(values, SIZES, *points)
+    gradient = torch.randn(at_once.shape, generator=generator)
+    expected = torch.autograd.grad(at_once, tensors, gradient)
+    monkeypatch.setattr(sparse_sampling, 'MAX_NEIGHBOURS', limit)
+    in_parts = sample_sparse(values, SIZES, *points)
+    assert in_parts.equal(at_once)
+    for mine, other in zip(torch.autograd.grad(in_parts, tensors, gradient), expected, strict=True):
+        torch.testing.assert_close(mine, other)
 
 
 @pytest.mark.parametrize('reach', [0.3, 4.0])

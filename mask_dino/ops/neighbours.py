@@ -1,0 +1,90 @@
+"""The pixels around the points that deformable attention samples."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Sizes = Sequence[Sequence[int]]  # (h, w) of each level
+
+BORDER = 2
+"""Width of the border of zeros around each map. Points outside a map are moved into this border, so that no test
+whether a point is inside is needed."""
+
+
+def add_borders(values: Tensor, sizes: Sizes) -> Tensor:
+    """Surround the maps in values (B, L, heads, C) with :data:`BORDER` zeros: (B, L', heads, C)."""
+    border = (0, 0, 0, 0, BORDER, BORDER, BORDER, BORDER)  # of channels, heads, width and height
+    counts = [height * width for height, width in sizes]
+    levels = values.split(counts, 1)
+    bordered = []
+    for tokens, size in zip(levels, sizes, strict=True):
+        level = tokens.unflatten(1, size)  # (B, h, w, heads, C)
+        level = F.pad(level, border)
+        bordered.append(level.flatten(1, 2))
+    return torch.cat(bordered, 1)
+
+
+def remove_borders(bordered: Tensor, sizes: Sizes) -> Tensor:
+    """Return the maps in values (B, L', heads, C) without their borders, (B, L, heads, C); see :func:`add_borders`."""
+    outer_sizes = [(height + 2 * BORDER, width + 2 * BORDER) for height, width in sizes]
+    levels = bordered.split([height * width for height, width in outer_sizes], 1)
+    inner = slice(BORDER, -BORDER)
+    maps = [
+        tokens.unflatten(1, size)[:, inner, inner].flatten(1, 2)
+        for tokens, size in zip(levels, outer_sizes, strict=True)
+    ]
+    return torch.cat(maps, 1)
+
+
+class Neighbours(NamedTuple):
+    """The four pixels around each of K = V * points points, of N = B * Q * heads sums."""
+
+    rows: Tensor  # (N, 4 * K) int32: rows of all pixels top left, all top right, all bottom left, all bottom right
+    x: Tensor  # (N, K) distance of the points from the left pixels, in [0, 1]
+    y: Tensor  # (N, K) distance of the points from the upper pixels, in [0, 1]
+
+    def shares(self, weight: Tensor) -> Tensor:
+        """Return what the pixels contribute to the sums (N, 4 * K), in the order of ``rows``; weight is (N, K)."""
+        bottom = weight * self.y
+        top = weight - bottom
+        bottom_right = bottom * self.x
+        top_right = top * self.x
+        return torch.cat((top - top_right, top_right, bottom - bottom_right, bottom_right), 1)
+
+
+def find_neighbours(values: Tensor, sizes: Sizes, locations: Tensor) -> Neighbours:
+    """Return the pixels around all points; pixel p of image b and head h is row (b * L' + p) * heads + h."""
+    batch, length, heads, _ = values.shape
+    points = locations.shape[-2]
+    size = torch.tensor(sizes)  # (V, 2)
+    height, width = size.T.repeat_interleave(points, 1)  # (K,) each
+    x_locations, y_locations = locations.flatten(-3, -2).unbind(-1)  # (B, Q, heads, K) each
+    left, x = _split_pixels(x_locations, width)
+    upper, y = _split_pixels(y_locations, height)
+
+    line = width + 2 * BORDER  # pixels of a line
+    area = (size + 2 * BORDER).prod(1)
+    level_start = (area.cumsum(0) - area).repeat_interleave(points)  # (K,)
+    image_start = torch.arange(batch) * length
+    first_pixel = image_start.view(-1, 1, 1, 1) + level_start  # (B, 1, 1, K)
+    head = torch.arange(heads)[:, None]
+    first_row = first_pixel * heads + head  # (B, 1, heads, K)
+    # float32 holds the number of a pixel within its level exactly, but not every number of a row.
+    pixel = (upper * line + left).int()
+    top_left = first_row.int().add(pixel, alpha=heads)  # (B, Q, heads, K)
+    top_left = top_left.flatten(0, 2)  # (N, K)
+    bottom_left = top_left + (line * heads).int()
+    rows = torch.cat((top_left, top_left + heads, bottom_left, bottom_left + heads), 1)
+    return Neighbours(rows, x.flatten(0, 2), y.flatten(0, 2))
+
+
+def _split_pixels(locations: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the pixel before each point, counted from the start of the border, and the distance to it in pixels."""
+    pixels = (locations * size).sub_(0.5 - BORDER)
+    # NaN also goes into the border, so that it never becomes the number of a row.
+    pixels = pixels.nan_to_num_().clamp_(min=0).minimum(size + float(BORDER))
+    before = pixels.floor()
+    return before, pixels.sub_(before)
