@@ -33,6 +33,8 @@ class MaskDINOOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     config turns it off.
     """
 
+    optimizer_cfg: dict
+
     def __call__(self, model: nn.Module) -> OptimWrapper:
         """Build the optimiser of ``model``."""
         keys = self.paramwise_cfg.setdefault('custom_keys', {})
@@ -43,7 +45,7 @@ class MaskDINOOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             if 'decay_mult' not in own and has_no_decay(model, name):
                 keys[name] = own | dict(decay_mult=0.0)
         if can_be_fused(self.optimizer_cfg, model):
-            self.optimizer_cfg = dict(self.optimizer_cfg, fused=True)
+            self.optimizer_cfg = self.optimizer_cfg | dict(fused=True)
         wrapper: OptimWrapper = super().__call__(model)
         # The optimiser reads the settings for every parameter, and mmengine's ConfigDict is slow to read.
         groups = wrapper.optimizer.param_groups

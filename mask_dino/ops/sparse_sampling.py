@@ -72,9 +72,11 @@ above 32 MB back to the system after each use, and getting them anew takes longe
 def _split_queries(locations: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
     """Yield tensors (B, q, ...) of some queries, from locations (B, Q, ...) and others (B, Q, ...)."""
     num_queries = max(1, locations.shape[1])
-    neighbours_per_query = max(1, 2 * locations.numel() // num_queries)  # four for each x and y
-    queries_per_part = max(1, MAX_NEIGHBOURS // neighbours_per_query)
-    yield from zip(*(x.split(queries_per_part, 1) for x in (locations, *others)), strict=True)
+    num_neighbours = 2 * locations.numel()  # four for each x and y
+    per_query = max(1, num_neighbours // num_queries)
+    size = max(1, MAX_NEIGHBOURS // per_query)
+    parts = [x.split(size, 1) for x in (locations, *others)]
+    yield from zip(*parts, strict=True)
 
 
 class _SumPoints(Function):
