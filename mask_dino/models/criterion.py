@@ -1,7 +1,5 @@
 """The losses of Mask DINO: the same for every set of predictions, given its matches."""
 
-from typing import NamedTuple
-
 import torch
 from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
@@ -12,50 +10,7 @@ from ..ops.point_logits import pick_logits
 from ..ops.points import MaskPoints, PointSampler
 from ..ops.transformer_layers import recompute_if_large
 from ..structures import Matches, Outputs, Predictions, Targets
-
-
-class LossInputs(NamedTuple):
-    """Sets of predictions with the names of their losses, their matches, and what their losses are divided by."""
-
-    prefixes: list[str]  # S of them
-    predictions: Predictions  # (S, B, Q, ...)
-    matches: Matches
-    normalizer: Tensor  # (2,) matched objects and matched objects with a box; mean over the processes, at least 1
-
-    def batch_index(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Return set, image and query indices (S, M) of all matched queries of the batch."""
-        queries, images = [], []
-        for image, (query, _) in enumerate(self.matches):
-            queries.append(query)
-            images.append(torch.full_like(query, image))
-        query = torch.cat(queries, 1)
-        sets = torch.arange(query.shape[0], device=query.device)
-        return sets[:, None].expand_as(query), torch.cat(images, 1), query
-
-
-def matching_sets(outputs: Outputs) -> tuple[list[str], Predictions]:
-    """Return what Hungarian matching supervises: the matching queries of every layer, and the encoder tokens."""
-    prefixes = _prefixes(outputs.layers.logits.shape[0])
-    if outputs.encoder is None:
-        return prefixes, outputs.layers
-    encoder = Predictions(*(x[None] for x in outputs.encoder))  # (1, B, Q, ...)
-    return [*prefixes, 'enc_'], outputs.layers.cat(encoder)
-
-
-def denoising_sets(outputs: Outputs) -> tuple[list[str], Predictions, Matches]:
-    """Return the denoising queries of every layer, with their known matches."""
-    # Learned queries get no denoising loss before the first layer, as in the original.
-    first = 0 if outputs.encoder is not None else 1
-    num_layers = outputs.denoising.logits.shape[0]
-    prefixes = [f'{layer}dn_' for layer in _prefixes(num_layers)]
-    predictions = Predictions(*(x[first:] for x in outputs.denoising))
-    sets = (num_layers - first, -1)
-    matches = [(q.expand(sets), t.expand(sets)) for q, t in outputs.denoising_matches]  # (S, M)
-    return prefixes[first:], predictions, matches
-
-
-def _prefixes(num_layers: int) -> list[str]:
-    return [*(f'd{layer}.' for layer in range(num_layers - 1)), '']
+from .loss_inputs import LossInputs, denoising_sets, matching_sets
 
 
 @MODELS.register_module()
@@ -70,7 +25,11 @@ class MaskDINOCriterion(nn.Module):
         loss_mask, loss_dice: The same for masks. Both are None for data with only boxes; only one None is a ValueError.
         point_sampler: Options of :class:`PointSampler`.
         decouple_stuff: Whether stuff has neither box loss nor box cost (paper, section 3.6).
+        stuff_weight: Weight of the class and mask losses of stuff, beside 1 for things. Less than 1 leaves more of a
+            short training to the things. It needs a class loss with a sigmoid.
     """
+
+    class_weight: Tensor  # (num_classes,)
 
     def __init__(
         self,
@@ -84,6 +43,7 @@ class MaskDINOCriterion(nn.Module):
         loss_dice: dict | None = None,
         point_sampler: dict | None = None,
         decouple_stuff: bool = False,
+        stuff_weight: float = 1.0,
     ) -> None:
         super().__init__()
         if (loss_mask is None) != (loss_dice is None):
@@ -99,6 +59,14 @@ class MaskDINOCriterion(nn.Module):
         self.loss_mask = MODELS.build(loss_mask) if loss_mask else None
         self.loss_dice = MODELS.build(loss_dice) if loss_dice else None
         self.sample_points = PointSampler(**point_sampler or {})
+        if stuff_weight != 1 and not self.loss_cls.use_sigmoid:
+            raise ValueError(
+                f'MaskDINOCriterion: stuff_weight={stuff_weight} needs loss_cls.use_sigmoid=True; with a softmax, set '
+                'loss_cls.class_weight'
+            )
+        class_weight = torch.ones(num_classes)
+        class_weight[num_things_classes:] = stuff_weight
+        self.register_buffer('class_weight', class_weight, persistent=False)
 
     @property
     def num_logits(self) -> int:
@@ -135,8 +103,8 @@ class MaskDINOCriterion(nn.Module):
         matching_counts, denoising_counts = [], []
         for target, (_, index) in zip(targets, denoising, strict=True):
             has_box = target.labels < self.num_boxed_classes
-            # (2, N): 1 where counted
-            objects = torch.stack((torch.ones_like(has_box), has_box)).float()
+            weight = self.class_weight[target.labels]
+            objects = torch.stack((weight, has_box.float()))  # (2, N)
             matching_counts.append(objects.sum(1))
             denoising_counts.append(objects[:, index[0]].sum(1))
         matching = torch.stack(matching_counts).sum(0)  # (2,)
@@ -154,7 +122,7 @@ class MaskDINOCriterion(nn.Module):
         losses = dict(loss_cls=self.class_loss(labels, inputs))
         losses |= self.box_losses(labels, boxes, inputs)
         if points is not None:
-            losses |= self.mask_losses(points, inputs)
+            losses |= self.mask_losses(labels, points, inputs)
         values_of_sets = {name: values.unbind() for name, values in losses.items()}
         named: dict[str, Tensor] = {}
         for index, prefix in enumerate(inputs.prefixes):
@@ -166,13 +134,15 @@ class MaskDINOCriterion(nn.Module):
         logits = inputs.predictions.logits  # (S, B, Q, num_logits)
         classes = torch.full(logits.shape[:3], self.num_classes, device=logits.device)
         classes[inputs.batch_index()] = labels
-        normalizer = inputs.normalizer[0]
-        if not self.loss_cls.use_sigmoid:  # the mean over queries, weighted as their classes
+        target = self.class_targets(classes).flatten(0, 2)
+        loss = self.loss_cls(logits.flatten(0, 2), target, reduction_override='none')
+        if self.loss_cls.use_sigmoid:
+            loss = loss * self.class_weight
+            normalizer = inputs.normalizer[0]
+        else:  # the mean over queries, weighted as their classes
             class_weight = torch.tensor(self.loss_cls.class_weight)
             class_weight = class_weight.to(logits.device, non_blocking=True)
             normalizer = class_weight[classes].sum((1, 2))
-        target = self.class_targets(classes).flatten(0, 2)
-        loss = self.loss_cls(logits.flatten(0, 2), target, reduction_override='none')
         return loss.view(logits.shape[0], -1).sum(1) / normalizer
 
     def class_targets(self, classes: Tensor) -> Tensor:
@@ -209,17 +179,20 @@ class MaskDINOCriterion(nn.Module):
             losses[name] = (values * weight).sum(1)
         return losses
 
-    def mask_losses(self, points: list[MaskPoints], inputs: LossInputs) -> dict[str, Tensor]:
-        """Compare masks with their targets at points, which are mostly uncertain ones. Return losses (S,)."""
-        sums = []
+    def mask_losses(
+        self, labels: Tensor, points: list[MaskPoints], inputs: LossInputs
+    ) -> dict[str, Tensor]:
+        """Compare masks with their targets, of labels (S, M), at mostly uncertain points. Return losses (S,)."""
+        losses_of_images = []
         embeds = inputs.predictions.mask_embed.unbind(1)  # (S, Q, C) of each image
         for embed, image, (query, target) in zip(embeds, points, inputs.matches, strict=True):
             index = query[..., None].expand(-1, -1, embed.shape[-1])
             matched = embed.gather(1, index).flatten(0, 1)  # (S * M, C)
             losses = self.point_losses(matched, target.flatten(), image)
-            losses = losses.unflatten(1, query.shape)  # (2, S, M)
-            sums.append(losses.sum(-1))
-        cross_entropy, dice = torch.stack(sums).sum(0) / inputs.normalizer[0]  # (S,) each
+            losses_of_images.append(losses.unflatten(1, query.shape))
+        losses = torch.cat(losses_of_images, -1)  # (2, S, M)
+        weight = self.class_weight[labels] / inputs.normalizer[0]
+        cross_entropy, dice = (losses * weight).sum(-1)  # (S,) each
         return dict(loss_mask=cross_entropy, loss_dice=dice)
 
     def point_losses(self, embed: Tensor, target: Tensor, points: MaskPoints) -> Tensor:

@@ -12,7 +12,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from mask_dino.models import MaskDINOCriterion
-from mask_dino.models.criterion import denoising_sets, matching_sets
+from mask_dino.models.loss_inputs import denoising_sets, matching_sets
 from mask_dino.structures import Outputs, Predictions, Targets
 
 SetMatches = list[

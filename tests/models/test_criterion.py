@@ -4,7 +4,7 @@ from helpers import dense
 from helpers.tiny import NUM_CLASSES, build, random_targets, tiny_config
 from mmdet.registry import MODELS
 
-from mask_dino.models.criterion import LossInputs
+from mask_dino.models.loss_inputs import LossInputs
 from mask_dino.structures import Predictions
 
 NUM_POINTS = 128
@@ -173,6 +173,45 @@ def test_stuff_has_no_box_loss(feats, targets, generator):
             7,
             count,
         ]
+
+
+def test_the_weight_of_stuff_scales_its_class_and_mask_losses_alone(feats, targets, generator):
+    targets = [t._replace(labels=torch.arange(len(t.labels)) % 4) for t in targets]
+    heads = {}
+    for weight in (0.0, 0.25, 1.0):
+        heads[weight] = build(
+            num_things_classes=2,
+            num_stuff_classes=NUM_CLASSES - 2,
+            criterion=dict(decouple_stuff=True, stuff_weight=weight),
+        ).panoptic_head
+    with torch.no_grad():
+        outputs = heads[1.0](feats, targets)
+        points = heads[1.0].criterion.sample_points(outputs.mask_features, targets)
+        last = Predictions(*(x[-1:] for x in outputs.layers))
+        inputs = LossInputs([''], last, some_matches(targets, generator), torch.ones(2))
+        losses = {}
+        for weight, head in heads.items():
+            losses[weight] = head.criterion.losses(inputs, targets, points)
+            counts = head.criterion.normalizers(targets, outputs.denoising_matches)[0]
+            labels = torch.cat([t.labels for t in targets])
+            num_things = int((labels < 2).sum())
+            assert counts.tolist() == [
+                num_things + weight * (len(labels) - num_things),
+                num_things,
+            ]
+    for name, value in losses[0.25].items():
+        expected = torch.lerp(losses[0.0][name], losses[1.0][name], 0.25)
+        torch.testing.assert_close(value, expected)
+        is_box_loss = name in ('loss_bbox', 'loss_iou')
+        assert torch.isclose(losses[0.0][name], losses[1.0][name]) == is_box_loss, name
+
+
+def test_a_softmax_has_weights_of_its_own():
+    softmax = dict(
+        type='mmdet.CrossEntropyLoss', use_sigmoid=False, class_weight=[1.0] * (NUM_CLASSES + 1)
+    )
+    with pytest.raises(ValueError, match=r'stuff_weight=0\.5 needs loss_cls\.use_sigmoid=True'):
+        build(criterion=dict(stuff_weight=0.5, loss_cls=dict(_delete_=True, **softmax)))
 
 
 def test_boxes_alone_train(images, generator):

@@ -11,8 +11,9 @@ from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 from torch import Tensor
 
-from mask_dino.models.criterion import LossInputs, MaskDINOCriterion
+from mask_dino.models.criterion import MaskDINOCriterion
 from mask_dino.models.denoising import UnifiedDenoising
+from mask_dino.models.loss_inputs import LossInputs
 from mask_dino.ops.points import MaskPoints
 from mask_dino.structures import Denoising, Targets
 
