@@ -14,7 +14,8 @@ model = dict(
     panoptic_head=dict(
         num_things_classes=num_things_classes,
         num_stuff_classes=num_stuff_classes,
-        criterion=dict(decouple_stuff=True),
+        # Masks of stuff are large and learned soon; they would take much of a short training.
+        criterion=dict(decouple_stuff=True, stuff_weight=0.5),
     ),
     panoptic_fusion_head=dict(
         num_things_classes=num_things_classes, num_stuff_classes=num_stuff_classes

@@ -14,7 +14,8 @@ class LossInputs(NamedTuple):
     prefixes: list[str]  # S of them
     predictions: Predictions  # (S, B, Q, ...)
     matches: Matches
-    normalizer: Tensor  # (2,) matched objects and matched objects with a box; mean over the processes, at least 1
+    # (2,) matched objects, with the weights of their classes, and those with a box; mean over the processes, at least 1
+    normalizer: Tensor
 
     def batch_index(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return set, image and query indices (S, M) of all matched queries of the batch."""
