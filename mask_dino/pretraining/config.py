@@ -59,7 +59,7 @@ def make_schedule(schedule: Schedule) -> dict[str, Any]:
         val_cfg=dict(),
         optim_wrapper=dict(
             constructor='MaskDINOOptimWrapperConstructor',
-            optimizer=dict(type='AdamW', lr=schedule.lr, weight_decay=0.05, fused=True),
+            optimizer=dict(type='AdamW', lr=schedule.lr, weight_decay=0.05),
         ),
         param_scheduler=[
             dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=warmup),
