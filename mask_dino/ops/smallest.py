@@ -21,7 +21,7 @@ MAX_THREADS_OF_PARTITION = 4
 
 
 def partition_rows(values: Tensor, count: int) -> Tensor | None:
-    """Return the indices (M, count), ascending, of the smallest values (M, S) of each row; None for no rows or values.
+    """Return the indices (M, count), ascending, of the smallest values (M, S) of each row; None if the count is 0.
 
     Of equal values at the limit, the first are taken. This runs on the CPU, in a third of the time of topk, and
     ascending indices are read faster afterwards.
