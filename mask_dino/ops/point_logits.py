@@ -61,12 +61,12 @@ class _PickLogits(Function):
         choose: Callable[[Tensor], Tensor],
     ) -> tuple[Tensor, ...]:
         ctx.corners = corners
-        ctx.num_points = len(corners.pixel) if corners else features.shape[1]
+        ctx.num_points = len(corners.pixel) if corners is not None else features.shape[1]
         masks_per_part = max(1, MAX_LOGITS // ctx.num_points)
         chosen_logits, indices = [], []
         for part in embed.split(masks_per_part):
             logits = part @ features
-            if corners:
+            if corners is not None:
                 logits = corners.interpolate(logits)
             index = choose(logits)  # of (m, S)
             chosen_logits.append(logits.gather(1, index))
@@ -86,7 +86,7 @@ class _PickLogits(Function):
         for part, index, gradient in zip(parts, indices, gradients, strict=False):
             grad_logits = part.new_zeros(part.shape[0], ctx.num_points)
             grad_logits.scatter_(1, index.long(), gradient)
-            if ctx.corners:
+            if ctx.corners is not None:
                 grad_logits = ctx.corners.spread(grad_logits, features.shape[1])
             grad_embed.append(grad_logits @ features.T)
             grad_features.addmm_(part.T, grad_logits)

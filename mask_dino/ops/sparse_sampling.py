@@ -115,14 +115,14 @@ def _differentiate(
     values: Tensor, sizes: Sizes, locations: Tensor, weights: Tensor, gradient: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients of values, locations and weights for the gradient (B, Q, heads * C) of the sums."""
-    parts = _split_queries(locations, weights, gradient)
-    gradients = (_differentiate_part(values, sizes, *part) for part in parts)
-    grad_values, *first = next(gradients)
-    grad_locations, grad_weights = [first[0]], [first[1]]
-    for grad_values_of_part, *others in gradients:
-        grad_values += grad_values_of_part
-        grad_locations.append(others[0])
-        grad_weights.append(others[1])
+    grad_values: Tensor | None = None
+    grad_locations, grad_weights = [], []
+    for part in _split_queries(locations, weights, gradient):
+        of_values, of_locations, of_weights = _differentiate_part(values, sizes, *part)
+        grad_values = of_values if grad_values is None else grad_values.add_(of_values)
+        grad_locations.append(of_locations)
+        grad_weights.append(of_weights)
+    assert grad_values is not None  # there is a part, also without queries
     return grad_values, torch.cat(grad_locations, 1), torch.cat(grad_weights, 1)
 
 
