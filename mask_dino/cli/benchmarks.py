@@ -52,7 +52,7 @@ def prepare_torch(args: argparse.Namespace) -> torch.device:
         UsageError: The device is missing or cannot compute in this precision, or ``--out`` cannot be written.
     """
     if args.out:
-        _check_out(args.out)
+        check_out(args.out)
     keep_nothing()
     MMLogger.get_current_instance().setLevel('ERROR')  # building an optimiser logs many lines
     if args.threads:
@@ -78,7 +78,7 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-def _check_out(path: Path) -> None:
+def check_out(path: Path) -> None:
     """Refuse a file that cannot be written, before anything is measured."""
     if path.is_dir():
         raise UsageError(f'--out {path}: this is a folder; name a file')

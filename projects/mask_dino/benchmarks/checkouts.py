@@ -5,7 +5,6 @@ checkouts use the packages of the Python that runs this command.
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -44,18 +43,43 @@ CASES = [
 
 def main() -> None:
     """Measure all cases."""
-    args = build_parser().parse_args()
-    compare([folder.resolve() for folder in args.checkouts], args.out)
+    # Here and below: the processes of other checkouts import their own package.
+    from mask_dino.cli.benchmarks import check_out
+    from mask_dino.cli.common import UsageError
+
+    parser = build_parser()
+    args = parser.parse_args()
+    try:
+        if args.out:
+            check_out(args.out)
+        checkouts = {name_checkout(folder): folder.resolve() for folder in args.checkouts}
+    except UsageError as error:
+        parser.error(str(error))
+    compare(checkouts, args.out)
+
+
+def name_checkout(folder: Path) -> str:
+    """Return the commit of a checkout.
+
+    Raises:
+        UsageError: The folder is none.
+    """
+    from mask_dino.cli.common import UsageError
+
+    command = ['git', '-C', str(folder), 'rev-parse', '--short', 'HEAD']
+    commit = subprocess.run(command, capture_output=True, text=True, check=False)
+    if commit.returncode or not (folder / CONFIG).exists():
+        raise UsageError(f'{folder}: no checkout of this project; `git worktree add` makes one')
+    return commit.stdout.strip()
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
-    # Not above: the processes of other checkouts import their own package.
     from mask_dino.cli.help import make_parser
 
     parser = make_parser(
         __doc__ or '',
-        'python projects/mask_dino/benchmarks/checkouts.py /tmp/before . --out outputs/checkouts.json',
+        'python projects/mask_dino/benchmarks/checkouts.py ../before . --out outputs/checkouts.json',
         exit_codes='0: measured; 1: the process of a checkout ended; 2: wrong arguments',
     )
     parser.add_argument(
@@ -63,7 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
         nargs='+',
         type=Path,
         metavar='FOLDER',
-        help='checkout of this project, such as `git worktree add /tmp/before COMMIT` makes',
+        help='checkout of this project, such as `git worktree add ../before COMMIT` makes',
     )
     parser.add_argument('--out', type=Path, help='JSON file to write (default: none)')
     return parser
@@ -112,34 +136,35 @@ def time_case(subject, mode: str, load: tuple[int, int, int], seed: int) -> floa
         return time.process_time() - start
 
 
-def compare(checkouts: list[Path], out: Path | None) -> None:
+def compare(checkouts: dict[str, Path], out: Path | None) -> None:
     """Measure all cases in turns, print them, and write them."""
-    servers = {str(checkout): start_server(checkout) for checkout in checkouts}
+    import torch
+
+    from mask_dino.benchmarks.measure import save
+
+    servers = {name: start_server(folder) for name, folder in checkouts.items()}
     for server in servers.values():
         read(server, READY)
     records = []
     for case in CASES:
-        records.append(measure(case, servers))
-        print(describe(records[-1]), flush=True)
-    if out:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(records, indent=1) + '\n')
+        seconds = measure(case, servers)
+        records.append(dict(case=case.name, seconds=seconds))
+        print(f'{case.name}: {describe(seconds)}', flush=True)
+        if out:
+            save(out, torch.device('cpu'), records)
 
 
-def measure(case: Case, servers: dict[str, subprocess.Popen]) -> dict:
-    """Return the seconds of each checkout, and their ratios; the first turn only warms up."""
-    seconds: dict[str, list[float]] = {name: [] for name in servers}
-    for seed in range(case.rounds + 1):
-        turn = {name: ask(server, case, seed) for name, server in servers.items()}
-        for name, value in turn.items():
-            seconds[name] += [value] if seed else []
-    return dict(case=case.name, seconds=seconds, ratios=find_ratios(seconds))
+def measure(case: Case, servers: dict[str, subprocess.Popen]) -> dict[str, list[float]]:
+    """Return the seconds of each checkout; the first turn only warms up."""
+    turns = [
+        {name: ask(server, case, seed) for name, server in servers.items()}
+        for seed in range(case.rounds + 1)
+    ]
+    return {name: [turn[name] for turn in turns[1:]] for name in servers}
 
 
 def start_server(checkout: Path) -> subprocess.Popen:
     """Start the process of a checkout."""
-    if not (checkout / CONFIG).exists():
-        sys.exit(f'error: {checkout} has no {CONFIG}: give a checkout of this project')
     command = [sys.executable, str(Path(__file__).resolve()), SERVE, str(checkout)]
     return subprocess.Popen(
         command,
@@ -170,22 +195,14 @@ def read(server: subprocess.Popen, start: str) -> str:
     sys.exit(f'error: the process of a checkout ended; to see why, run: {command} < /dev/null')
 
 
-def find_ratios(seconds: dict[str, list[float]]) -> dict[str, float]:
-    """Return the median ratio of each checkout to the first one, turn by turn."""
+def describe(seconds: dict[str, list[float]]) -> str:
+    """Return the median seconds of each checkout, and its median ratio to the first one, turn by turn."""
     first = next(iter(seconds.values()))
-    return {
-        name: median(value / other for value, other in zip(values, first, strict=True))
-        for name, values in seconds.items()
-    }
-
-
-def describe(record: dict) -> str:
-    """Return the seconds and ratios of a case as text."""
-    parts = [
-        f'{name}: {median(values):.2f} s ({record["ratios"][name]:.3f})'
-        for name, values in record['seconds'].items()
-    ]
-    return f'{record["case"]}: ' + ', '.join(parts)
+    parts = []
+    for name, values in seconds.items():
+        ratio = median(value / other for value, other in zip(values, first, strict=True))
+        parts.append(f'{name}: {median(values):.2f} s ({ratio:.3f})')
+    return ', '.join(parts)
 
 
 if __name__ == '__main__':
