@@ -1,5 +1,7 @@
 """The losses of Mask DINO: the same for every set of predictions, given its matches."""
 
+import math
+
 import torch
 from mmdet.registry import MODELS, TASK_UTILS
 from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
@@ -59,6 +61,10 @@ class MaskDINOCriterion(nn.Module):
         self.loss_mask = MODELS.build(loss_mask) if loss_mask else None
         self.loss_dice = MODELS.build(loss_dice) if loss_dice else None
         self.sample_points = PointSampler(**point_sampler or {})
+        if not 0 <= stuff_weight < math.inf:
+            raise ValueError(
+                f'MaskDINOCriterion: stuff_weight={stuff_weight}; set a number from 0, such as 0.5'
+            )
         if stuff_weight != 1 and not self.loss_cls.use_sigmoid:
             raise ValueError(
                 f'MaskDINOCriterion: stuff_weight={stuff_weight} needs loss_cls.use_sigmoid=True; with a softmax, set '

@@ -206,6 +206,12 @@ def test_the_weight_of_stuff_scales_its_class_and_mask_losses_alone(feats, targe
         assert torch.isclose(losses[0.0][name], losses[1.0][name]) == is_box_loss, name
 
 
+@pytest.mark.parametrize('weight', [-0.5, float('nan'), float('inf')])
+def test_a_weight_of_stuff_that_is_no_weight_is_refused(weight):
+    with pytest.raises(ValueError, match=f'stuff_weight={weight}; set a number from 0'):
+        build(criterion=dict(stuff_weight=weight))
+
+
 def test_a_softmax_has_weights_of_its_own():
     softmax = dict(
         type='mmdet.CrossEntropyLoss', use_sigmoid=False, class_weight=[1.0] * (NUM_CLASSES + 1)
