@@ -203,7 +203,9 @@ def _to_tensors(buffer: HistoryBuffer) -> dict[str, Any]:
 def _to_buffer(value: HistoryBuffer | Mapping[str, Any]) -> HistoryBuffer:
     if not isinstance(value, Mapping):
         return value
-    return HistoryBuffer(value['values'].numpy(), value['counts'].numpy(), value['max_length'])
+    # mmengine loads the checkpoint of a resumed training to the device of the model.
+    values, counts = value['values'].cpu(), value['counts'].cpu()
+    return HistoryBuffer(values.numpy(), counts.numpy(), value['max_length'])
 
 
 def _to_number(value: Any) -> Any:

@@ -13,7 +13,9 @@ import torch
 from helpers.line import NoisyPoints, line_config
 from mmengine.config import Config
 from mmengine.dataset import DefaultSampler, InfiniteSampler
+from mmengine.runner import runner
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 from torch.utils.data import BatchSampler, DataLoader
 
 from mask_dino.checkpoints import CheckpointError, load_checkpoint_safely
@@ -81,6 +83,37 @@ def test_a_resumed_training_ends_with_the_same_bits(tmp_path, monkeypatch, sampl
     ResumableRunner.from_cfg(config(parts, 10, sampler, second, resume=True)).train()
     assert_same(whole / 'iter_5.pth', parts / 'iter_5.pth')
     assert_same(whole / 'iter_10.pth', parts / 'iter_10.pth')
+
+
+class OnDevice(Tensor):
+    """Stands for a tensor on a GPU, which numpy cannot read."""
+
+    def numpy(self, *args: object, **options: object) -> np.ndarray:
+        raise TypeError("can't convert cuda:0 device type tensor to numpy")
+
+    __array__ = numpy
+
+    def cpu(self) -> Tensor:
+        return self.as_subclass(Tensor)
+
+
+def test_a_training_is_resumed_from_a_checkpoint_that_is_loaded_to_a_gpu(tmp_path, monkeypatch):
+    def load_to_device(*args: object, **options: object) -> dict:
+        checkpoint = load(*args, **options)
+        return tree_map_only(Tensor, lambda tensor: tensor.as_subclass(OnDevice), checkpoint)
+
+    load = runner._load_checkpoint
+    options = dict(
+        optim_wrapper=dict(accumulative_counts=2),  # gradients are saved too
+        custom_hooks=[dict(type='EMAHook'), dict(type='PlainHistoryHook')],
+    )
+    whole, parts = tmp_path / 'whole', tmp_path / 'parts'
+    ResumableRunner.from_cfg(config(whole, 5, 'InfiniteSampler', 0, **options)).train()
+    parts.mkdir()
+    shutil.copy(whole / 'iter_3.pth', parts)
+    monkeypatch.setattr(runner, '_load_checkpoint', load_to_device)
+    ResumableRunner.from_cfg(config(parts, 5, 'InfiniteSampler', 0, resume=True, **options)).train()
+    assert_same(whole / 'iter_5.pth', parts / 'iter_5.pth')
 
 
 @pytest.mark.parametrize('iteration', [3, 10**15])
