@@ -23,8 +23,12 @@ def is_exporting() -> bool:
     return torch.jit.is_tracing() or _is_exporting()
 
 
-# Before torch 2.7, export and compilation cannot be told apart.
-_is_exporting = getattr(torch.compiler, 'is_exporting', torch.compiler.is_compiling)
+def _is_exporting() -> bool:
+    # torch.compile takes torch.compiler.is_exporting() for true in torch 2.11. It reads this flag as it is.
+    if hasattr(torch.compiler, '_is_exporting_flag'):
+        return bool(torch.compiler._is_exporting_flag)
+    # Before torch 2.7, export and compilation cannot be told apart.
+    return bool(torch.compiler.is_compiling())
 
 
 _SINGLE_OPERATIONS = ContextVar('single_operations', default=False)
