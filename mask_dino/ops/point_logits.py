@@ -11,9 +11,11 @@ from torch.autograd.function import once_differentiable
 from .interpolation import Corners
 from .points import MaskPoints
 
-MAX_LOGITS = 2**21
-"""Mask logits at all points that are held at once, 8 MB: bounds memory, changes no value. glibc gives buffers above
-32 MB back to the system after each use, and getting them anew takes longer than filling them."""
+MAX_LOGITS = 2**24
+"""Mask logits at all points that are held at once, 64 MB: bounds memory, changes no value."""
+MAX_LOGITS_ON_CPU = 2**21
+"""The same on a CPU, 8 MB. glibc gives buffers above 32 MB back to the system after each use, and getting them anew
+takes longer than filling them. A GPU waits for the start of each operation, and so takes longer for smaller parts."""
 
 
 def pick_logits(
@@ -62,7 +64,8 @@ class _PickLogits(Function):
     ) -> tuple[Tensor, ...]:
         ctx.corners = corners
         ctx.num_points = len(corners.pixel) if corners is not None else features.shape[1]
-        masks_per_part = max(1, MAX_LOGITS // ctx.num_points)
+        max_logits = MAX_LOGITS_ON_CPU if embed.is_cpu else MAX_LOGITS
+        masks_per_part = max(1, max_logits // ctx.num_points)
         chosen_logits, indices = [], []
         for part in embed.split(masks_per_part):
             logits = part @ features

@@ -19,7 +19,7 @@ def picked(sampler, embed, points):
 @pytest.mark.parametrize('limit', [1, 1000, 2**22])
 @pytest.mark.parametrize('has_map', [False, True])
 def test_values_and_gradients_are_those_of_the_whole_product(count, limit, has_map, monkeypatch):
-    monkeypatch.setattr(point_logits, 'MAX_LOGITS', limit)
+    monkeypatch.setattr(point_logits, 'MAX_LOGITS_ON_CPU', limit)
     torch.manual_seed(0)
     sampler = PointSampler(num_points=40)
     embed = torch.randn(count, 8, requires_grad=True)
