@@ -69,9 +69,13 @@ def test_a_training_step_has_the_losses_and_gradients_of_the_cpu(task, monkeypat
     for name, loss in expected.items():
         torch.testing.assert_close(ours[name].cpu(), loss, rtol=1e-3, atol=1e-4, msg=name)
     assert gradients.keys() == expected_gradients.keys()
-    for name, gradient in expected_gradients.items():
-        error = (gradients[name].cpu() - gradient).norm()
-        assert error <= 1e-2 * gradient.norm() + 1e-4, name
+    # Some gradients are zero but for rounding: those of biases that a group norm takes away again.
+    rounding = 1e-5 * sum(gradient.norm() for gradient in expected_gradients.values())
+    errors = {
+        name: (gradients[name].cpu() - gradient).norm() / (1e-2 * gradient.norm() + rounding)
+        for name, gradient in expected_gradients.items()
+    }
+    assert not {name: error.item() for name, error in errors.items() if not error <= 1}
 
 
 def test_results_are_those_of_the_cpu(generator):

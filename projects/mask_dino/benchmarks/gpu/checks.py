@@ -31,7 +31,8 @@ def environment_rows(device: torch.device, small: bool) -> Iterator[dict]:
 def test_rows(device: torch.device, small: bool) -> Iterator[dict]:
     """Run the tests for devices and yield how many passed, failed and were skipped."""
     files = TESTS_ON_DEVICE[:1] if small else TESTS_ON_DEVICE
-    command = [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', *files]
+    quiet = ['-q', '--tb=short', '--show-capture=no', '-p', 'no:cacheprovider']
+    command = [sys.executable, '-m', 'pytest', *quiet, *files]
     settings = {**os.environ, 'TEST_DEVICE': device.type}
     done = subprocess.run(command, env=settings, capture_output=True, text=True)
     print(done.stdout[-6000:])
