@@ -31,7 +31,7 @@ WEIGHTS = WORK_DIR / 'weights.pth'
 BACKBONE = WORK_DIR / 'backbone.pth'
 BACKBONE_LOG = WORK_DIR / 'backbone.log'
 BACKBONE_STEPS = 2000
-STEPS = 1380
+STEPS = 1500
 PROCESSES = 2
 BACKBONE_RATE = (
     0.3  # of the learning rate, or the detector's first steps would destroy what the backbone knows
