@@ -15,6 +15,7 @@ from ..postprocess import (
     Pairs,
     Segments,
     check_finite,
+    clean_things,
     label_pixels,
     make_instances,
     merge_masks,
@@ -42,6 +43,10 @@ class MaskDINOFusionHead(BasePanopticFusionHead):
         ``object_mask_thr``: Minimum class probability of a segment, in [0, 1].
         ``iou_thr``: Minimum fraction of its mask that must remain visible in a segment, in [0, 1].
         ``temperature``: Temperature of the softmax that sharpens the class probabilities of panoptic and semantic maps.
+        ``mask_window``: With it, the masks of things have no pixels outside of a window around their boxes, so many
+            times as large as the box; see :func:`~mask_dino.postprocess.things.clean_things`. The original has none.
+        ``mean_boxes``: Whether the box of an instance is the mean of its predicted box and the box of its mask; see
+            :func:`~mask_dino.postprocess.things.average_boxes`. In the original, it is the predicted box.
         ``max_mask_pixels``: Pixels of enlarged masks that are held in float at once. It bounds the memory of
             post-processing and changes no result.
     """
@@ -70,6 +75,9 @@ class MaskDINOFusionHead(BasePanopticFusionHead):
             PredictionError: If a prediction is NaN or infinite.
         """
         makers = self.choose_makers()
+        window = self.test_cfg.get('mask_window')
+        if window is not None:
+            predictions = clean_things(predictions, self.num_things_classes, window)
         results = []
         for index, sample in zip(range(len(predictions.logits)), batch_data_samples, strict=True):
             image = QueryPredictions(*(x[index].float() for x in predictions))
@@ -119,8 +127,9 @@ class MaskDINOFusionHead(BasePanopticFusionHead):
     ) -> InstanceData:
         """Return the pairs of one image as mmdet's instances."""
         max_pixels = self.test_cfg.max_mask_pixels
-        masks = predictions.masks
-        result = make_instances(pairs, predictions.boxes, masks, sizes, max_pixels)
+        mean_boxes = self.test_cfg.get('mean_boxes', False)
+        _, boxes, masks = predictions
+        result = make_instances(pairs, boxes, masks, sizes, max_pixels, mean_boxes)
         return InstanceData(
             bboxes=result.boxes, labels=result.labels, scores=result.scores, masks=result.masks
         )

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
 from torch import Tensor, nn
 
-from ..postprocess import select_best_pairs, sharpen_classes
+from ..postprocess import clean_things, select_best_pairs, sharpen_classes
 from ..runtime.metadata import InputRule, Output
 from ..structures import Predictions
 from .model import TrainedModel
@@ -44,11 +44,12 @@ MASKS_OF_PAIRS = Output('masks', ('B', 'N', 'h', 'w'), 'mask logits of each pair
 
 
 class Ranking(NamedTuple):
-    """How pairs of query and class are ranked; with the names that ``test_cfg`` uses."""
+    """How pairs of query and class are ranked, and masks cleaned; with the names that ``test_cfg`` uses."""
 
     max_per_image: int
     rank_things_alone: bool
     temperature: float
+    mask_window: float | None
 
 
 class ExportedNetwork(nn.Module):
@@ -113,13 +114,14 @@ class ExportedNetwork(nn.Module):
             boxes = bbox_cxcywh_to_xyxy(_gather(predictions.boxes, pairs.query))
             index = pairs.query
             if not self.makes_maps:
-                predictions = predictions._replace(
-                    mask_embed=_gather(predictions.mask_embed, index)
-                )
+                predictions = Predictions(*(_gather(values, index) for values in predictions))
                 index = _first_equal(index)
             outputs += [pairs.scores, pairs.labels, boxes, index]
         outputs += self.class_scores(predictions)
-        return (*outputs, predictions.decode(mask_features).masks)
+        decoded = predictions.decode(mask_features)
+        if self.ranking.mask_window is not None:
+            decoded = clean_things(decoded, self.num_things, self.ranking.mask_window)
+        return (*outputs, decoded.masks)
 
     def thing_logits(self, predictions: Predictions) -> Tensor:
         """Return the logits (B, Q, classes) among which pairs are ranked; the reader drops pairs of stuff."""

@@ -131,15 +131,21 @@ def read_thresholds(trained: TrainedModel) -> Thresholds:
             align_corners=trained.config.model.decode_head.get('align_corners', False)
         )
     settings = trained.config.model.test_cfg
-    return Thresholds(settings.object_mask_thr, settings.iou_thr)
+    mean_boxes = settings.get('mean_boxes', False)
+    return Thresholds(settings.object_mask_thr, settings.iou_thr, mean_boxes=mean_boxes)
 
 
 def read_ranking(trained: TrainedModel) -> Ranking:
     """Return how pairs of query and class are ranked; semantic maps need no pairs."""
     settings = trained.config.model.test_cfg
     if is_semantic(trained):
-        return Ranking(0, False, settings.get('temperature', TEMPERATURE))
-    return Ranking(settings.max_per_image, settings.rank_things_alone, settings.temperature)
+        return Ranking(0, False, settings.get('temperature', TEMPERATURE), None)
+    return Ranking(
+        settings.max_per_image,
+        settings.rank_things_alone,
+        settings.temperature,
+        settings.get('mask_window'),
+    )
 
 
 def read_window(trained: TrainedModel) -> Window | None:

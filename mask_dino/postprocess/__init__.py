@@ -5,6 +5,7 @@ from .instances import Instances, Pairs, binarise_masks, make_instances, select_
 from .panoptic import Segments, merge_masks
 from .resize import ImageSizes, enlarge_masks, enlarge_rows, scale_boxes, split_rows
 from .semantic import TEMPERATURE, label_pixels, score_pixels, sharpen_classes
+from .things import average_boxes, clean_things
 
 __all__ = [
     'TEMPERATURE',
@@ -12,8 +13,10 @@ __all__ = [
     'Instances',
     'Pairs',
     'Segments',
+    'average_boxes',
     'binarise_masks',
     'check_finite',
+    'clean_things',
     'enlarge_masks',
     'enlarge_rows',
     'label_pixels',

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from .resize import ImageSizes, enlarge_masks, scale_boxes, split_rows
+from .things import average_boxes
 
 
 class Pairs(NamedTuple):
@@ -42,7 +43,12 @@ def select_best_pairs(logits: Tensor, max_pairs: int) -> Pairs:
 
 
 def make_instances(
-    pairs: Pairs, boxes: Tensor, masks: Tensor, sizes: ImageSizes, max_pixels: int
+    pairs: Pairs,
+    boxes: Tensor,
+    masks: Tensor,
+    sizes: ImageSizes,
+    max_pixels: int,
+    mean_boxes: bool = False,
 ) -> Instances:
     """Multiply the scores of pairs with the scores of their masks, and sort the pairs by the product.
 
@@ -50,6 +56,7 @@ def make_instances(
         boxes: (Q, 4) cxcywh in [0, 1] of the padded input.
         masks: (Q, h, w) logits.
         max_pixels: See :func:`binarise_masks`.
+        mean_boxes: See :func:`~mask_dino.postprocess.things.average_boxes`.
     """
     # A query may be selected with several classes. Its mask is enlarged once.
     query, copy = pairs.query.unique(return_inverse=True)
@@ -61,8 +68,10 @@ def make_instances(
     # The masks are sorted in place and strip by strip, since they are most of the memory.
     for rows in split_rows(len(copy), sizes, max_pixels):
         binary[:, rows] = binary[:, rows][copy]
-    output_boxes = scale_boxes(boxes[query], sizes)
-    return Instances(scores, pairs.labels[order], output_boxes[copy], binary)
+    output_boxes = scale_boxes(boxes[query], sizes)[copy]
+    if mean_boxes:
+        output_boxes = average_boxes(output_boxes, binary)
+    return Instances(scores, pairs.labels[order], output_boxes, binary)
 
 
 def binarise_masks(

@@ -73,6 +73,7 @@ class Thresholds(NamedTuple):
     # Class probability from which a query takes part in the panoptic map.
     object_mask_thr: float = 0.0
     iou_thr: float = 0.0  # share of its area that a segment has to win
+    mean_boxes: bool = False  # whether a box is the mean of the predicted one and that of the mask
     align_corners: bool = False  # how scores of a semantic model are resized to the image
 
 

@@ -15,6 +15,10 @@ INSTANCE_OFFSET = 1000
 """Panoptic ids are class + INSTANCE_OFFSET * number of the thing, as in MMDetection."""
 
 
+MIN_IOU = 0.5
+"""IoU of a predicted box and the box of the mask from which on both are taken to be of the same object."""
+
+
 class Pairs(NamedTuple):
     """The pairs of query and class of one image, best first."""
 
@@ -34,13 +38,18 @@ class Instances(NamedTuple):
 
 
 def make_instances(
-    pairs: Pairs, masks: np.ndarray, sizes: ImageSizes, keep_masks: bool
+    pairs: Pairs,
+    masks: np.ndarray,
+    sizes: ImageSizes,
+    keep_masks: bool,
+    mean_boxes: bool = False,
 ) -> Instances:
     """Multiply the scores of pairs with the scores of their masks, and sort the pairs.
 
     Args:
         masks: Logits (M, h, w) of the padded input.
         keep_masks: Whether the masks are wanted; without them, the memory of one of them is enough.
+        mean_boxes: Whether a box is the mean of the predicted box and the box of the mask, if they differ little.
     """
     # A query may be selected with several classes. Its mask is enlarged once.
     unique, copy = np.unique(pairs.masks, return_inverse=True)
@@ -48,14 +57,19 @@ def make_instances(
     binary = np.zeros((count, *sizes.output), bool)
     enlargement = Enlargement.between(masks.shape[-2:], sizes)
     quality = np.zeros(len(unique), np.float32)
+    enclosing = np.zeros((len(unique), 4), np.float32)
     for number, mask in enumerate(unique):
         out = binary[number if keep_masks else 0]
         quality[number] = binarise_mask(masks[mask], enlargement, out)
+        if mean_boxes:
+            enclosing[number] = enclose_mask(out)
     scores = pairs.scores * quality[copy]
     order = np.argsort(-scores, kind='stable')
     if keep_masks:
         _arrange(binary, copy[order])
     boxes = scale_boxes(pairs.boxes[order], sizes)
+    if mean_boxes:
+        boxes = average_boxes(boxes, enclosing[copy[order]])
     return Instances(
         scores[order], pairs.labels[order].astype(np.int64), boxes, binary if keep_masks else None
     )
@@ -82,6 +96,25 @@ def binarise_mask(mask: np.ndarray, enlargement: Enlargement, out: np.ndarray) -
         total += float(sigmoid(logits[inside]).sum(dtype=np.float64))
         count += int(np.count_nonzero(inside))
     return total / (count + 1e-6)
+
+
+def enclose_mask(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """Return the box, xyxy in pixels, of a mask (H, W) bool; zeros for an empty mask."""
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    if not len(rows):
+        return 0, 0, 0, 0
+    return columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+
+
+def average_boxes(boxes: np.ndarray, enclosing: np.ndarray) -> np.ndarray:
+    """Return the means (N, 4) of two boxes, xyxy; the first where their IoU is below MIN_IOU."""
+    upper_left = np.maximum(boxes[:, :2], enclosing[:, :2])
+    lower_right = np.minimum(boxes[:, 2:], enclosing[:, 2:])
+    intersection = (lower_right - upper_left).clip(min=0).prod(1)
+    areas = [(x[:, 2:] - x[:, :2]).prod(1) for x in (boxes, enclosing)]
+    union = areas[0] + areas[1] - intersection
+    is_same = (intersection >= MIN_IOU * union) & (intersection > 0)
+    return np.where(is_same[:, None], (boxes + enclosing) / 2, boxes)
 
 
 def _arrange(binary: np.ndarray, order: np.ndarray) -> None:

@@ -172,7 +172,8 @@ class Segmenter:
             masks=outputs['mask_index'][things],
         )
         keep_masks = 'instance' in self.info.tasks
-        return make_instances(pairs, outputs['masks'], sizes, keep_masks)
+        mean_boxes = self.info.thresholds.mean_boxes
+        return make_instances(pairs, outputs['masks'], sizes, keep_masks, mean_boxes)
 
     def _panoptic(self, outputs: Outputs, sizes: ImageSizes) -> np.ndarray:
         thresholds = self.info.thresholds

@@ -62,6 +62,26 @@ def test_things_of_the_best_of_all_classes_or_the_best_of_things():
     assert len(found['ins_results']) == 3 and found['ins_results'].labels.max() < THINGS
 
 
+def test_things_leave_out_stray_pixels_and_stuff_does_not():
+    logits = torch.tensor([one_class(1, 0.9), one_class(4, 0.8)]).logit()
+    masks = QUARTERS[[0, 0]].clone()  # upper left
+    masks[:, 20:, 20:] = 9
+    boxes = torch.tensor([0.25, 0.25, 0.4, 0.4]).expand(2, 4)
+    image = DetDataSample(
+        metainfo=dict.fromkeys(('img_shape', 'ori_shape', 'batch_input_shape'), (SIDE, SIDE))
+    )
+    queries = QueryPredictions(logits[None], boxes[None], masks[None])
+    [as_they_are] = fusion().predict(queries, [image])
+    [cleaned] = fusion(mask_window=1.5, mean_boxes=True, iou_thr=0.0).predict(queries, [image])
+    whole, thing = as_they_are['ins_results'], cleaned['ins_results']
+    assert whole.masks[0, -1, -1] and not thing.masks[0, -1, -1]
+    assert thing.masks[0, 20, 20] and thing.scores[0] >= whole.scores[0]
+    assert (thing.bboxes[0] > 0).all() and (thing.bboxes[0] < SIDE // 2 + 2).all()
+    assert not thing.bboxes[0].equal(whole.bboxes[0])
+    assert cleaned['pan_results'].sem_seg[0, -1, -1] == 4
+    assert cleaned['stuff_results'].masks[0, -1, -1]
+
+
 def test_segments_of_the_map():
     queries = [one_class(1, 0.9), one_class(1, 0.8), one_class(4, 0.7), one_class(4, 0.6)]
     found = results(fusion(), queries)['pan_results'].sem_seg[0]

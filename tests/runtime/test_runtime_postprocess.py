@@ -6,6 +6,7 @@ import torch.nn.functional as F
 pytest.importorskip('onnxruntime')
 
 from mask_dino import postprocess
+from mask_dino.boxes import masks_to_boxes
 from mask_dino.runtime.enlarge import Enlargement, ImageSizes, make_stencil
 from mask_dino.runtime.postprocess import Competitors, Pairs, make_instances, make_panoptic
 from mask_dino.runtime.semantic import (
@@ -65,19 +66,20 @@ def test_corners_can_be_aligned(align):
 
 @pytest.mark.parametrize('sizes', SIZES)
 @pytest.mark.parametrize('keep_masks', [True, False])
-def test_instances_are_those_of_the_model(sizes, keep_masks):
+@pytest.mark.parametrize('mean_boxes', [True, False])
+def test_instances_are_those_of_the_model(sizes, keep_masks, mean_boxes):
     masks = smooth_masks(5, sizes)
     masks[4] = -1  # an empty mask
     query = torch.tensor([0, 3, 0, 1, 4, 2])
     scores = torch.linspace(0.9, 0.4, 6)
     labels = torch.tensor([0, 1, 2, 0, 1, 3])
-    boxes = torch.rand(5, 4)
-    expected = postprocess.make_instances(
-        postprocess.Pairs(scores, query, labels), boxes, masks, torch_sizes(sizes), 2**22
-    )
+    boxes = masks_to_boxes(masks > 0) * (0.8 + 0.4 * torch.rand(5, 4))
+    boxes[3] = 0.5
+    best = postprocess.Pairs(scores, query, labels)
+    expected = postprocess.make_instances(best, boxes, masks, torch_sizes(sizes), 2**22, mean_boxes)
     corners = torch.cat((boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2), 1)
     pairs = Pairs(scores.numpy(), labels.numpy(), corners[query].numpy(), query.numpy())
-    made = make_instances(pairs, masks.numpy(), sizes, keep_masks)
+    made = make_instances(pairs, masks.numpy(), sizes, keep_masks, mean_boxes)
     np.testing.assert_allclose(made.scores, expected.scores, atol=1e-5)
     assert made.labels.tolist() == expected.labels.tolist()
     np.testing.assert_allclose(made.boxes, expected.boxes, atol=1e-3)

@@ -98,6 +98,8 @@ model = dict(
         object_mask_thr=0.25,
         iou_thr=0.8,
         temperature=0.06,
+        mask_window=None,
+        mean_boxes=False,
         # Pixels of enlarged masks held in float at once. It bounds the memory and changes no result.
         max_mask_pixels=2**22,
     ),

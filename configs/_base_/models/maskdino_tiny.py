@@ -34,5 +34,6 @@ model = dict(
             point_sampler=dict(num_points=num_points),
         ),
     ),
-    test_cfg=dict(max_per_image=60),
+    # After a short training, masks have stray pixels, and boxes are less exact than masks.
+    test_cfg=dict(max_per_image=60, mask_window=1.5, mean_boxes=True),
 )

@@ -1,0 +1,55 @@
+"""Masks of things without pixels far from their boxes, and boxes that agree with masks.
+
+After a short training, masks have stray pixels, and boxes are less exact than masks.
+"""
+
+import torch
+from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
+from torch import Tensor
+
+from ..boxes import masks_to_boxes
+from ..ops.stray_pixels import remove_stray_pixels
+from ..structures import QueryPredictions
+
+MIN_IOU = 0.5
+"""IoU of a predicted box and the box of the mask from which on both are taken to be of the same object."""
+
+
+def clean_things(predictions: QueryPredictions, num_things: int, window: float) -> QueryPredictions:
+    """Return predictions whose masks of things have no pixels far from their boxes: those logits change their sign.
+
+    Args:
+        predictions: Of a batch.
+        num_things: Queries whose best class is below it are things.
+        window: See :func:`~mask_dino.ops.stray_pixels.remove_stray_pixels`.
+    """
+    logits, boxes, masks = predictions
+    is_inside = masks > 0  # (B, Q, h, w)
+    is_near = remove_stray_pixels(is_inside, boxes, window)
+    is_thing = logits.argmax(-1) < num_things  # (B, Q)
+    is_stray = is_inside & ~is_near & is_thing[..., None, None]
+    return predictions._replace(masks=torch.where(is_stray, -masks, masks))
+
+
+def average_boxes(boxes: Tensor, masks: Tensor) -> Tensor:
+    """Return the means (N, 4) of boxes and the boxes of their masks; boxes that differ much stay as they are.
+
+    Args:
+        boxes: (N, 4) xyxy in pixels.
+        masks: (N, height, width) bool.
+    """
+    height, width = masks.shape[-2:]
+    sides = boxes.new_tensor([width, height, width, height])
+    enclosing = bbox_cxcywh_to_xyxy(masks_to_boxes(masks)) * sides
+    upper_left = torch.maximum(boxes[:, :2], enclosing[:, :2])
+    lower_right = torch.minimum(boxes[:, 2:], enclosing[:, 2:])
+    intersection = (lower_right - upper_left).clamp(min=0).prod(1)
+    union = _area(boxes) + _area(enclosing) - intersection
+    is_same = intersection >= MIN_IOU * union
+    # Boxes without an area have an intersection and a union of 0.
+    is_same &= intersection > 0
+    return torch.where(is_same[:, None], (boxes + enclosing) / 2, boxes)
+
+
+def _area(boxes: Tensor) -> Tensor:
+    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])

@@ -1,0 +1,52 @@
+import pytest
+import torch
+
+from mask_dino.ops.stray_pixels import remove_stray_pixels
+from mask_dino.postprocess import average_boxes, clean_things
+from mask_dino.structures import QueryPredictions
+
+NUM_THINGS = 2
+
+
+@pytest.mark.parametrize('window', [1.0, 1.5])
+def test_masks_of_things_lose_what_is_far_from_their_boxes(generator, window):
+    logits = torch.randn(2, 50, 4, generator=generator)
+    boxes = torch.rand(2, 50, 4, generator=generator)
+    masks = torch.randn(2, 50, 6, 8, generator=generator)
+    cleaned = clean_things(QueryPredictions(logits, boxes, masks), NUM_THINGS, window)
+    assert cleaned.logits is logits and cleaned.boxes is boxes
+    is_thing = logits.argmax(-1) < NUM_THINGS
+    near = remove_stray_pixels(masks > 0, boxes, window)
+    assert (cleaned.masks[is_thing] > 0).equal(near[is_thing])
+    assert not near[is_thing].equal((masks > 0)[is_thing])
+    assert cleaned.masks[~is_thing].equal(masks[~is_thing])
+    assert cleaned.masks.abs().equal(masks.abs())
+
+
+def filled(left: int, top: int, right: int, bottom: int) -> torch.Tensor:
+    mask = torch.zeros(1, 20, 30, dtype=torch.bool)
+    mask[:, top:bottom, left:right] = True
+    return mask
+
+
+@pytest.mark.parametrize(
+    ('box', 'expected'),
+    [
+        ((4, 6, 14, 16), (4, 6, 14, 16)),
+        ((5, 6, 14, 18), (4.5, 6, 14, 17)),
+        ((14, 16, 24, 20), (14, 16, 24, 20)),  # elsewhere
+        ((0, 0, 30, 20), (0, 0, 30, 20)),  # much larger
+        ((6, 8, 6, 8), (6, 8, 6, 8)),  # without an area
+        ((-2, 6, 14, 16), (1, 6, 14, 16)),  # partly outside of the image
+    ],
+)
+def test_boxes_are_averaged_with_those_of_masks_that_agree(box, expected):
+    boxes = torch.tensor([box], dtype=torch.float32)
+    assert average_boxes(boxes, filled(4, 6, 14, 16)).tolist() == [list(expected)]
+
+
+def test_empty_masks_change_no_box():
+    boxes = torch.tensor([[0.0, 0, 4, 4], [0, 0, 0, 0], [3, 3, 2, 2]])
+    assert average_boxes(boxes, torch.zeros(3, 20, 30, dtype=torch.bool)).equal(boxes)
+    nothing = torch.zeros(0, 20, 30, dtype=torch.bool)
+    assert average_boxes(boxes[:0], nothing).shape == (0, 4)
