@@ -44,12 +44,14 @@ def average_boxes(boxes: Tensor, masks: Tensor) -> Tensor:
     upper_left = torch.maximum(boxes[:, :2], enclosing[:, :2])
     lower_right = torch.minimum(boxes[:, 2:], enclosing[:, 2:])
     intersection = (lower_right - upper_left).clamp(min=0).prod(1)
-    union = _area(boxes) + _area(enclosing) - intersection
+    union = _areas(boxes) + _areas(enclosing) - intersection
     is_same = intersection >= MIN_IOU * union
     # Boxes without an area have an intersection and a union of 0.
     is_same &= intersection > 0
-    return torch.where(is_same[:, None], (boxes + enclosing) / 2, boxes)
+    means = (boxes + enclosing) / 2
+    return torch.where(is_same[:, None], means, boxes)
 
 
-def _area(boxes: Tensor) -> Tensor:
-    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+def _areas(boxes: Tensor) -> Tensor:
+    sides = boxes[:, 2:] - boxes[:, :2]
+    return sides.prod(1)

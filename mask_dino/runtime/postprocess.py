@@ -100,10 +100,13 @@ def binarise_mask(mask: np.ndarray, enlargement: Enlargement, out: np.ndarray) -
 
 def enclose_mask(mask: np.ndarray) -> tuple[int, int, int, int]:
     """Return the box, xyxy in pixels, of a mask (H, W) bool; zeros for an empty mask."""
-    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    rows = np.flatnonzero(mask.any(1))
+    columns = np.flatnonzero(mask.any(0))
     if not len(rows):
         return 0, 0, 0, 0
-    return columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+    left, right = columns[0], columns[-1] + 1
+    top, bottom = rows[0], rows[-1] + 1
+    return left, top, right, bottom
 
 
 def average_boxes(boxes: np.ndarray, enclosing: np.ndarray) -> np.ndarray:
@@ -111,10 +114,17 @@ def average_boxes(boxes: np.ndarray, enclosing: np.ndarray) -> np.ndarray:
     upper_left = np.maximum(boxes[:, :2], enclosing[:, :2])
     lower_right = np.minimum(boxes[:, 2:], enclosing[:, 2:])
     intersection = (lower_right - upper_left).clip(min=0).prod(1)
-    areas = [(x[:, 2:] - x[:, :2]).prod(1) for x in (boxes, enclosing)]
-    union = areas[0] + areas[1] - intersection
-    is_same = (intersection >= MIN_IOU * union) & (intersection > 0)
-    return np.where(is_same[:, None], (boxes + enclosing) / 2, boxes)
+    union = _areas(boxes) + _areas(enclosing) - intersection
+    is_same = intersection >= MIN_IOU * union
+    # Boxes without an area have an intersection and a union of 0.
+    is_same &= intersection > 0
+    means = (boxes + enclosing) / 2
+    return np.where(is_same[:, None], means, boxes)
+
+
+def _areas(boxes: np.ndarray) -> np.ndarray:
+    sides = boxes[:, 2:] - boxes[:, :2]
+    return np.asarray(sides.prod(1))
 
 
 def _arrange(binary: np.ndarray, order: np.ndarray) -> None:
