@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Check Mask DINO on a GPU and measure it: less than 25 minutes in all. Run it again to continue after a stop.
 #   gpu.sh [--out FOLDER] [--wheels FOLDER] [--device cuda|cpu] [--small] [PART ...]
-# Parts: environment tests sampling parity step waits inference processes compile (default: all, in this order).
+# Parts: environment tests sampling parity step waits inference processes trainings compile (default: all, in this order).
 # A part that is done is skipped; remove its file FOLDER/PART.json to repeat it. FOLDER/gpu.md has the tables.
 #   --wheels FOLDER  install these wheels into a folder of this run first: for a machine without a network
 #   --small          tiny models and images, a minute on a CPU: shows that the command works
@@ -21,7 +21,7 @@ while (($#)); do
     esac
     shift
 done
-((${#parts[@]})) || parts=(environment tests sampling parity step waits inference processes compile)
+((${#parts[@]})) || parts=(environment tests sampling parity step waits inference processes trainings compile)
 mkdir -p "$out"
 export PYTHONPATH=$PWD:$PWD/tests:$PWD/projects/mask_dino/benchmarks${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
 if [[ $wheels ]]; then

@@ -12,6 +12,7 @@ from gpu.distributed import process_rows
 from gpu.parity import parity_rows
 from gpu.sampling import sampling_rows
 from gpu.speed import compile_rows, inference_rows, step_rows
+from gpu.trainings import training_rows
 from gpu.waits import wait_rows
 from mask_dino.benchmarks.measure import environment
 from mask_dino.cli.benchmarks import find_device
@@ -28,6 +29,7 @@ PARTS: dict[str, Callable[[torch.device, bool], Iterable[dict]]] = dict(
     waits=wait_rows,
     inference=inference_rows,
     processes=process_rows,
+    trainings=training_rows,
     compile=compile_rows,
 )
 
