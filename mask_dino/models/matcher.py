@@ -17,8 +17,10 @@ from ..ops.interpolation import sample_features, sample_masks
 from ..ops.points import random_points
 from ..structures import Matches, Predictions, Targets
 
-MAX_POINT_LOGITS = 2**22
-"""Mask logits at points that are compared at once: bounds memory, changes no cost."""
+MAX_POINT_LOGITS = 2**24
+"""Mask logits at points that are compared at once, 64 MB: bounds memory, changes no cost."""
+MAX_POINT_LOGITS_ON_CPU = 2**22
+"""The same on a CPU. On a GPU, mmdet's costs make the host wait twice for each part."""
 WARNING_INTERVAL = 50
 """Steps between two warnings of costs that are not finite."""
 
@@ -83,7 +85,8 @@ class HybridMatcher:
             features_at_points = sample_features(features, points)  # (C, P)
         has_box = target.labels < num_boxed_classes
         # Some queries at a time, of all sets together.
-        size = MAX_POINT_LOGITS // max(1, self.num_points)
+        max_logits = MAX_POINT_LOGITS_ON_CPU if features.is_cpu else MAX_POINT_LOGITS
+        size = max_logits // max(1, self.num_points)
         parts = [x.flatten(0, 1).split(size) for x in predictions]
         costs = []
         for logits, boxes, mask_embed in zip(*parts, strict=True):

@@ -50,7 +50,7 @@ def test_chunks_change_no_cost(generator, features, monkeypatch):
     layers, target, match = predictions(generator, sets=3), random_targets(3, generator), matcher()
     costs = []
     for size in (2**22, 128 * 4):
-        monkeypatch.setattr('mask_dino.models.matcher.MAX_POINT_LOGITS', size)
+        monkeypatch.setattr('mask_dino.models.matcher.MAX_POINT_LOGITS_ON_CPU', size)
         torch.manual_seed(1)
         costs.append(
             match.costs(Predictions(*(x[:, 0] for x in layers)), features[0], target, NUM_CLASSES)
