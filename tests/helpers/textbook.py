@@ -34,7 +34,7 @@ def stock(module: nn.Module) -> nn.Module | None:
         embed_dims = module.output_proj.out_features
         return TextbookAttention(embed_dims, module.num_heads, module.num_levels, module.num_points)
     if isinstance(module, SelfAttention):
-        return TextbookSelfAttention(module.attn.embed_dims, module.attn.num_heads)
+        return TextbookSelfAttention(module.attn.embed_dim, module.attn.num_heads)
     if isinstance(module, FeedForward):
         return FFN(module.layers[1].out_features, module.layers[1].in_features)
     return None

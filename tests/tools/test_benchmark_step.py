@@ -5,9 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import helpers.textbook  # noqa: F401  registers the head
 import pytest
 import torch
-from helpers.tiny import tiny_config
+from helpers.tiny import SIZE, build, tiny_config
+from mmcv.cnn.bricks.transformer import FFN
 from mmengine.config import Config
 
 from mask_dino.benchmarks.inputs import Load
@@ -114,3 +116,15 @@ def test_tables_are_aligned():
         '| 1   | 2  |',
         '| 333 | 4  |',
     ]
+
+
+def test_the_network_of_stock_parts_computes_the_same(generator):
+    """benchmarks/cpu.sh times it beside ours."""
+    ours = build().eval()
+    stock = build(type='TextbookHead').eval()
+    stock.load_state_dict(ours.state_dict())
+    assert any(isinstance(module, FFN) for module in stock.modules())
+    images = torch.randn(1, 3, *SIZE, generator=generator)
+    with torch.no_grad():
+        for found, expected in zip(stock(images), ours(images), strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
