@@ -4,7 +4,7 @@ After a short training, masks have stray pixels, and boxes are less exact than m
 """
 
 import torch
-from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
+from mmdet.structures.bbox import bbox_cxcywh_to_xyxy, bbox_overlaps
 from torch import Tensor
 
 from ..boxes import masks_to_boxes
@@ -41,17 +41,6 @@ def average_boxes(boxes: Tensor, masks: Tensor) -> Tensor:
     height, width = masks.shape[-2:]
     sides = boxes.new_tensor([width, height, width, height])
     enclosing = bbox_cxcywh_to_xyxy(masks_to_boxes(masks)) * sides
-    upper_left = torch.maximum(boxes[:, :2], enclosing[:, :2])
-    lower_right = torch.minimum(boxes[:, 2:], enclosing[:, 2:])
-    intersection = (lower_right - upper_left).clamp(min=0).prod(1)
-    union = _areas(boxes) + _areas(enclosing) - intersection
-    is_same = intersection >= MIN_IOU * union
-    # Boxes without an area have an intersection and a union of 0.
-    is_same &= intersection > 0
+    is_same = bbox_overlaps(boxes, enclosing, is_aligned=True) >= MIN_IOU
     means = (boxes + enclosing) / 2
     return torch.where(is_same[:, None], means, boxes)
-
-
-def _areas(boxes: Tensor) -> Tensor:
-    sides = boxes[:, 2:] - boxes[:, :2]
-    return sides.prod(1)

@@ -81,7 +81,7 @@ def binarise_mask(mask: np.ndarray, enlargement: Enlargement, out: np.ndarray) -
     A weighted mean of negative logits is negative: only what the positive ones reach is computed.
     """
     out[:] = False
-    rows, columns = (np.flatnonzero((mask > 0).any(axis)) for axis in (1, 0))
+    rows, columns = _find_occupied(mask > 0)
     if not len(rows):
         return 0.0
     height = enlargement.rows.reached(rows[0], rows[-1])
@@ -100,13 +100,17 @@ def binarise_mask(mask: np.ndarray, enlargement: Enlargement, out: np.ndarray) -
 
 def enclose_mask(mask: np.ndarray) -> tuple[int, int, int, int]:
     """Return the box, xyxy in pixels, of a mask (H, W) bool; zeros for an empty mask."""
-    rows = np.flatnonzero(mask.any(1))
-    columns = np.flatnonzero(mask.any(0))
+    rows, columns = _find_occupied(mask)
     if not len(rows):
         return 0, 0, 0, 0
     left, right = columns[0], columns[-1] + 1
     top, bottom = rows[0], rows[-1] + 1
     return left, top, right, bottom
+
+
+def _find_occupied(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the indices, ascending, of the rows and the columns of a mask (H, W) bool that have a pixel."""
+    return np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
 
 
 def average_boxes(boxes: np.ndarray, enclosing: np.ndarray) -> np.ndarray:
