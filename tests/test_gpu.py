@@ -44,6 +44,11 @@ def move_points_off_the_grid(model):
             parameter.data += 0.3
 
 
+def is_zero_but_for_rounding(name):
+    """A group norm takes the biases of the convolutions before it away again."""
+    return 'input_convs' in name and name.endswith('conv.bias')
+
+
 def train_once(task, device, monkeypatch):
     """Losses and gradients of a step without randomness."""
     monkeypatch.setattr('mask_dino.models.matcher.random_points', same_points)
@@ -69,13 +74,13 @@ def test_a_training_step_has_the_losses_and_gradients_of_the_cpu(task, monkeypat
     for name, loss in expected.items():
         torch.testing.assert_close(ours[name].cpu(), loss, rtol=1e-3, atol=1e-4, msg=name)
     assert gradients.keys() == expected_gradients.keys()
-    # Some gradients are zero but for rounding: those of biases that a group norm takes away again.
-    rounding = 1e-5 * sum(gradient.norm() for gradient in expected_gradients.values())
-    errors = {
-        name: (gradients[name].cpu() - gradient).norm() / (1e-2 * gradient.norm() + rounding)
-        for name, gradient in expected_gradients.items()
-    }
-    assert not {name: error.item() for name, error in errors.items() if not error <= 1}
+    total = sum(gradient.norm() for gradient in expected_gradients.values())
+    for name, gradient in expected_gradients.items():
+        error = (gradients[name].cpu() - gradient).norm()
+        if is_zero_but_for_rounding(name):
+            assert error <= 1e-5 * total, name
+        else:
+            assert error <= 1e-2 * gradient.norm() + 1e-4, name
 
 
 def test_results_are_those_of_the_cpu(generator):
