@@ -1,6 +1,7 @@
 """From the predictions of a batch to mmdet's results."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from mmdet.evaluation.functional import INSTANCE_OFFSET
@@ -10,6 +11,7 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData, PixelData
 from torch import Tensor
 
+from ..ops.stray_pixels import check_window
 from ..postprocess import (
     ImageSizes,
     Pairs,
@@ -47,9 +49,23 @@ class MaskDINOFusionHead(BasePanopticFusionHead):
             times as large as the box; see :func:`~mask_dino.postprocess.things.clean_things`. The original has none.
         ``mean_boxes``: Whether the box of an instance is the mean of its predicted box and the box of its mask; see
             :func:`~mask_dino.postprocess.things.average_boxes`. In the original, it is the predicted box.
+        ``nms_iou``: With it, things whose box has a larger IoU with that of a better thing of the same class are left
+            out; see :func:`~mask_dino.postprocess.things.find_distinct`. In the original, all are kept.
         ``max_mask_pixels``: Pixels of enlarged masks that are held in float at once. It bounds the memory of
             post-processing and changes no result.
+
+    Raises:
+        ValueError: ``mask_window`` or ``nms_iou`` is out of range.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        check_window(self.test_cfg.get('mask_window'), 'test_cfg.mask_window')
+        nms_iou = self.test_cfg.get('nms_iou')
+        if nms_iou is not None and not 0 <= nms_iou <= 1:
+            raise ValueError(
+                f'test_cfg.nms_iou={nms_iou}: set an IoU from 0 to 1, such as 0.7, or None to keep all things'
+            )
 
     def loss(self) -> dict[str, Tensor]:
         """Return no losses: nothing is learned here."""
@@ -104,13 +120,14 @@ class MaskDINOFusionHead(BasePanopticFusionHead):
 
     def make_things(self, predictions: QueryPredictions, sizes: ImageSizes) -> InstanceData:
         """Return the instances of things of one image, whose predictions have no batch dimension."""
-        return self.pack_pairs(self.select_things(predictions.logits), predictions, sizes)
+        pairs = self.select_things(predictions.logits)
+        return self.pack_pairs(pairs, predictions, sizes, self.test_cfg.get('nms_iou'))
 
     def make_stuff(self, predictions: QueryPredictions, sizes: ImageSizes) -> InstanceData:
         """Return the instances of stuff of one image."""
         pairs = select_best_pairs(predictions.logits, self.test_cfg.max_per_image)
         stuff = pairs.where(pairs.labels >= self.num_things_classes)
-        return self.pack_pairs(stuff, predictions, sizes)
+        return self.pack_pairs(stuff, predictions, sizes, nms_iou=None)
 
     def select_things(self, logits: Tensor) -> Pairs:
         """Return the pairs of query and thing class that become instances, from logits (Q, num_classes)."""
@@ -123,13 +140,17 @@ class MaskDINOFusionHead(BasePanopticFusionHead):
         return pairs.where(is_thing)
 
     def pack_pairs(
-        self, pairs: Pairs, predictions: QueryPredictions, sizes: ImageSizes
+        self,
+        pairs: Pairs,
+        predictions: QueryPredictions,
+        sizes: ImageSizes,
+        nms_iou: float | None,
     ) -> InstanceData:
         """Return the pairs of one image as mmdet's instances."""
         max_pixels = self.test_cfg.max_mask_pixels
         mean_boxes = self.test_cfg.get('mean_boxes', False)
         _, boxes, masks = predictions
-        result = make_instances(pairs, boxes, masks, sizes, max_pixels, mean_boxes)
+        result = make_instances(pairs, boxes, masks, sizes, max_pixels, mean_boxes, nms_iou)
         return InstanceData(
             bboxes=result.boxes, labels=result.labels, scores=result.scores, masks=result.masks
         )

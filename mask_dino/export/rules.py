@@ -131,8 +131,12 @@ def read_thresholds(trained: TrainedModel) -> Thresholds:
             align_corners=trained.config.model.decode_head.get('align_corners', False)
         )
     settings = trained.config.model.test_cfg
-    mean_boxes = settings.get('mean_boxes', False)
-    return Thresholds(settings.object_mask_thr, settings.iou_thr, mean_boxes=mean_boxes)
+    return Thresholds(
+        settings.object_mask_thr,
+        settings.iou_thr,
+        mean_boxes=settings.get('mean_boxes', False),
+        nms_iou=settings.get('nms_iou'),
+    )
 
 
 def read_ranking(trained: TrainedModel) -> Ranking:

@@ -8,7 +8,7 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from ..boxes import masks_to_boxes, token_centers
-from ..ops.stray_pixels import remove_stray_pixels
+from ..ops.stray_pixels import check_window, remove_stray_pixels
 from ..ops.tracing import select_highest, select_highest_once, wants_single_operations
 from ..structures import Memory, Predictions, Queries
 from .prediction import PredictionHead
@@ -61,6 +61,9 @@ class QuerySelection(QuerySource):
         learned_content: Whether the content of the queries is learned and only the box is selected: the mixed query
             selection of DINO (arXiv 2203.03605, section 3.4), ``LEARN_TGT`` in the original.
         separate_branches: Whether the tokens have class, box and mask branches of their own, as in DINO.
+
+    Raises:
+        ValueError: ``mask_window`` is not positive.
     """
 
     anchor_sizes: tuple[float, ...]
@@ -77,6 +80,7 @@ class QuerySelection(QuerySource):
         embed_dims: int = 256,
     ) -> None:
         super().__init__()
+        check_window(mask_window, 'queries.mask_window')
         self.num_queries = num_queries
         self.anchor_sizes = tuple(anchor_sizes)
         self.boxes_from_masks = boxes_from_masks

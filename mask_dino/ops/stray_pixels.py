@@ -32,6 +32,18 @@ def remove_stray_pixels(masks: Tensor, boxes: Tensor, window: float) -> Tensor:
     return chosen.bool()
 
 
+def check_window(window: float | None, name: str) -> None:
+    """Check the window of a config.
+
+    Raises:
+        ValueError: It is not positive.
+    """
+    if window is not None and not window > 0:
+        raise ValueError(
+            f'{name}={window}: set a number above 0, such as 1.5, or None to keep all pixels'
+        )
+
+
 def _overlaps(center: Tensor, side: Tensor, num_cells: int) -> Tensor:
     """Return which of n equal cells (..., n) of the range from 0 to 1 overlap with intervals (...,)."""
     cells = (torch.arange(num_cells, device=center.device) + 0.5) / num_cells

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .resize import ImageSizes, enlarge_masks, scale_boxes, split_rows
-from .things import average_boxes
+from .things import average_boxes, find_distinct
 
 
 class Pairs(NamedTuple):
@@ -49,6 +49,7 @@ def make_instances(
     sizes: ImageSizes,
     max_pixels: int,
     mean_boxes: bool = False,
+    nms_iou: float | None = None,
 ) -> Instances:
     """Multiply the scores of pairs with the scores of their masks, and sort the pairs by the product.
 
@@ -57,6 +58,7 @@ def make_instances(
         masks: (Q, h, w) logits.
         max_pixels: See :func:`binarise_masks`.
         mean_boxes: See :func:`~mask_dino.postprocess.things.average_boxes`.
+        nms_iou: See :func:`~mask_dino.postprocess.things.find_distinct`; without it, all pairs are kept.
     """
     # A query may be selected with several classes. Its mask is enlarged once.
     query, copy = pairs.query.unique(return_inverse=True)
@@ -71,7 +73,11 @@ def make_instances(
     output_boxes = scale_boxes(boxes[query], sizes)[copy]
     if mean_boxes:
         output_boxes = average_boxes(output_boxes, binary)
-    return Instances(scores, pairs.labels[order], output_boxes, binary)
+    instances = Instances(scores, pairs.labels[order], output_boxes, binary)
+    if nms_iou is None:
+        return instances
+    distinct = find_distinct(output_boxes, scores, instances.labels, nms_iou)
+    return Instances(*(values[distinct] for values in instances))
 
 
 def binarise_masks(

@@ -1,9 +1,10 @@
-"""Masks of things without pixels far from their boxes, and boxes that agree with masks.
+"""Masks of things without pixels far from their boxes, boxes that agree with masks, and objects found only once.
 
-After a short training, masks have stray pixels, and boxes are less exact than masks.
+After a short training, masks have stray pixels, boxes are less exact than masks, and some objects are found twice.
 """
 
 import torch
+from mmcv.ops import batched_nms
 from mmdet.structures.bbox import bbox_cxcywh_to_xyxy, bbox_overlaps
 from torch import Tensor
 
@@ -44,3 +45,23 @@ def average_boxes(boxes: Tensor, masks: Tensor) -> Tensor:
     is_same = bbox_overlaps(boxes, enclosing, is_aligned=True) >= MIN_IOU
     means = (boxes + enclosing) / 2
     return torch.where(is_same[:, None], means, boxes)
+
+
+def find_distinct(boxes: Tensor, scores: Tensor, labels: Tensor, nms_iou: float) -> Tensor:
+    """Return the indices (M,) of the instances that no better one of the same class covers, the best first.
+
+    Args:
+        boxes: (N, 4) xyxy in pixels.
+        scores: (N,).
+        labels: (N,).
+        nms_iou: IoU of two boxes above which the worse instance is left out, in [0, 1].
+    """
+    if not len(boxes):
+        return labels
+    # On the CPU, because mmcv may be built without the compiler of the device. It moves the boxes of each class to a
+    # place of their own, which needs coordinates from 0 on.
+    boxes_from_zero = (boxes - boxes.min()).cpu()
+    options = dict(type='nms', iou_threshold=nms_iou)
+    _, kept = batched_nms(boxes_from_zero, scores.cpu(), labels.cpu(), options)
+    distinct: Tensor = kept.to(boxes.device)
+    return distinct

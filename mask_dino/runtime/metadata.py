@@ -74,6 +74,8 @@ class Thresholds(NamedTuple):
     object_mask_thr: float = 0.0
     iou_thr: float = 0.0  # share of its area that a segment has to win
     mean_boxes: bool = False  # whether a box is the mean of the predicted one and that of the mask
+    # IoU of two boxes of one class above which the worse instance is left out.
+    nms_iou: float | None = None
     align_corners: bool = False  # how scores of a semantic model are resized to the image
 
 
@@ -160,6 +162,8 @@ def _check_values(info: ModelInfo) -> None:
     lacking = _needed_outputs(info.tasks) - {output.name for output in info.outputs}
     if info.window and info.tasks not in ((), ('semantic',)):
         raise ValueError('it.window is for semantic maps only')
+    if not 0 <= (info.thresholds.nms_iou or 0) <= 1:
+        raise ValueError('it.thresholds.nms_iou must be from 0 to 1')
     if info.format < 1:
         raise ValueError(f'it.format is {info.format}, but formats begin with 1')
     if lacking or not info.outputs:

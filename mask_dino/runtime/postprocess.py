@@ -43,6 +43,7 @@ def make_instances(
     sizes: ImageSizes,
     keep_masks: bool,
     mean_boxes: bool = False,
+    nms_iou: float | None = None,
 ) -> Instances:
     """Multiply the scores of pairs with the scores of their masks, and sort the pairs.
 
@@ -50,6 +51,7 @@ def make_instances(
         masks: Logits (M, h, w) of the padded input.
         keep_masks: Whether the masks are wanted; without them, the memory of one of them is enough.
         mean_boxes: Whether a box is the mean of the predicted box and the box of the mask, if they differ little.
+        nms_iou: IoU of two boxes of one class above which the worse instance is left out.
     """
     # A query may be selected with several classes. Its mask is enlarged once.
     unique, copy = np.unique(pairs.masks, return_inverse=True)
@@ -65,13 +67,17 @@ def make_instances(
             enclosing[number] = enclose_mask(out)
     scores = pairs.scores * quality[copy]
     order = np.argsort(-scores, kind='stable')
+    boxes = scale_boxes(pairs.boxes, sizes)
+    if mean_boxes:
+        boxes = average_boxes(boxes, enclosing[copy])
+    if nms_iou is not None:
+        distinct = find_distinct(boxes[order], pairs.labels[order], nms_iou)
+        order = order[distinct]
     if keep_masks:
         _arrange(binary, copy[order])
-    boxes = scale_boxes(pairs.boxes[order], sizes)
-    if mean_boxes:
-        boxes = average_boxes(boxes, enclosing[copy[order]])
+    labels = pairs.labels[order].astype(np.int64)
     return Instances(
-        scores[order], pairs.labels[order].astype(np.int64), boxes, binary if keep_masks else None
+        scores[order], labels, boxes[order], binary[: len(order)] if keep_masks else None
     )
 
 
@@ -115,10 +121,7 @@ def _find_occupied(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def average_boxes(boxes: np.ndarray, enclosing: np.ndarray) -> np.ndarray:
     """Return the means (N, 4) of two boxes, xyxy; the first where their IoU is below MIN_IOU."""
-    upper_left = np.maximum(boxes[:, :2], enclosing[:, :2])
-    lower_right = np.minimum(boxes[:, 2:], enclosing[:, 2:])
-    intersection = (lower_right - upper_left).clip(min=0).prod(1)
-    union = _areas(boxes) + _areas(enclosing) - intersection
+    intersection, union = _overlap(boxes, enclosing)
     is_same = intersection >= MIN_IOU * union
     # Boxes without an area have an intersection and a union of 0.
     is_same &= intersection > 0
@@ -126,16 +129,41 @@ def average_boxes(boxes: np.ndarray, enclosing: np.ndarray) -> np.ndarray:
     return np.where(is_same[:, None], means, boxes)
 
 
+def find_distinct(boxes: np.ndarray, labels: np.ndarray, nms_iou: float) -> list[int]:
+    """Return the indices of the instances that no better one of the same class covers.
+
+    Args:
+        boxes: (N, 4) xyxy, the best first.
+        labels: (N,).
+        nms_iou: IoU above which a better instance covers another one.
+    """
+    intersection, union = _overlap(boxes[:, None], boxes[None])  # (N, N)
+    covers = (intersection > nms_iou * union) & (labels[:, None] == labels[None])
+    distinct: list[int] = []
+    for index in range(len(boxes)):
+        if not covers[distinct, index].any():
+            distinct.append(index)
+    return distinct
+
+
+def _overlap(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the areas of the intersection and of the union (...) of boxes (..., 4), xyxy."""
+    upper_left = np.maximum(first[..., :2], second[..., :2])
+    lower_right = np.minimum(first[..., 2:], second[..., 2:])
+    intersection = (lower_right - upper_left).clip(min=0).prod(-1)
+    return intersection, _areas(first) + _areas(second) - intersection
+
+
 def _areas(boxes: np.ndarray) -> np.ndarray:
-    sides = boxes[:, 2:] - boxes[:, :2]
-    return np.asarray(sides.prod(1))
+    sides = boxes[..., 2:] - boxes[..., :2]
+    return np.asarray(sides.prod(-1))
 
 
 def _arrange(binary: np.ndarray, order: np.ndarray) -> None:
-    """Put masks (N, H, W) in order, in place, since they are most of the memory."""
+    """Put masks (N, H, W) in order, of M <= N, in place, since they are most of the memory."""
     height, width = binary.shape[1:]
     for rows in split_strips(height, width * max(1, len(binary))):
-        binary[:, rows] = binary[:, rows][order]
+        binary[: len(order), rows] = binary[:, rows][order]
 
 
 def scale_boxes(boxes: np.ndarray, sizes: ImageSizes) -> np.ndarray:

@@ -172,8 +172,10 @@ class Segmenter:
             masks=outputs['mask_index'][things],
         )
         keep_masks = 'instance' in self.info.tasks
-        mean_boxes = self.info.thresholds.mean_boxes
-        return make_instances(pairs, outputs['masks'], sizes, keep_masks, mean_boxes)
+        thresholds = self.info.thresholds
+        return make_instances(
+            pairs, outputs['masks'], sizes, keep_masks, thresholds.mean_boxes, thresholds.nms_iou
+        )
 
     def _panoptic(self, outputs: Outputs, sizes: ImageSizes) -> np.ndarray:
         thresholds = self.info.thresholds

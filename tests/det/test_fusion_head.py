@@ -82,6 +82,25 @@ def test_things_leave_out_stray_pixels_and_stuff_does_not():
     assert cleaned['stuff_results'].masks[0, -1, -1]
 
 
+def test_things_are_found_once_with_nms():
+    queries = [one_class(1, 0.9), one_class(1, 0.8), one_class(2, 0.7), one_class(4, 0.6)]
+    same_place = (0, 0, 0, 0)
+    everything = results(fusion(), queries, corners=same_place)
+    distinct = results(fusion(nms_iou=0.7), queries, corners=same_place)
+    assert len(everything['ins_results']) == len(queries) * THINGS
+    assert distinct['ins_results'].labels.tolist() == [1, 2, 0]
+    assert distinct['ins_results'].scores.tolist()[:2] == pytest.approx([0.9, 0.7], abs=0.01)
+    assert len(distinct['stuff_results']) == len(everything['stuff_results'])
+
+
+@pytest.mark.parametrize(
+    ('option', 'value'), [('mask_window', -1), ('mask_window', 0), ('nms_iou', 1.1)]
+)
+def test_options_out_of_range_are_named(option, value):
+    with pytest.raises(ValueError, match=rf'test_cfg.{option}={value}: set .* or None to keep all'):
+        fusion(**{option: value})
+
+
 def test_segments_of_the_map():
     queries = [one_class(1, 0.9), one_class(1, 0.8), one_class(4, 0.7), one_class(4, 0.6)]
     found = results(fusion(), queries)['pan_results'].sem_seg[0]

@@ -92,6 +92,12 @@ def test_selection_takes_the_highest_scores(model, images):
         assert row[chosen].min() >= row[others].max()
 
 
+@pytest.mark.parametrize('window', [0, -2.0, float('nan')])
+def test_a_window_that_is_not_positive_is_refused(window):
+    with pytest.raises(ValueError, match=r'queries.mask_window=.*: set a number above 0'):
+        QuerySelection(4, [0.1], boxes_from_masks=True, mask_window=window, embed_dims=4)
+
+
 @pytest.mark.parametrize('mask_window', [None, 2.0])
 def test_the_decoder_starts_from_the_boxes_of_masks(mask_window):
     masks = torch.zeros(1, 4, 16, 16, dtype=torch.bool)

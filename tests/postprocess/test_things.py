@@ -1,8 +1,9 @@
 import pytest
 import torch
+from mmdet.structures.bbox import bbox_overlaps
 
 from mask_dino.ops.stray_pixels import remove_stray_pixels
-from mask_dino.postprocess import average_boxes, clean_things
+from mask_dino.postprocess import average_boxes, clean_things, find_distinct
 from mask_dino.structures import QueryPredictions
 
 NUM_THINGS = 2
@@ -50,3 +51,22 @@ def test_empty_masks_change_no_box():
     assert average_boxes(boxes, torch.zeros(3, 20, 30, dtype=torch.bool)).equal(boxes)
     nothing = torch.zeros(0, 20, 30, dtype=torch.bool)
     assert average_boxes(boxes[:0], nothing).shape == (0, 4)
+
+
+def test_distinct_instances_overlap_with_no_better_one_of_their_class(generator):
+    corners = 20 * torch.rand(60, 2, generator=generator) - 5  # some outside of the image
+    boxes = torch.cat((corners, corners + 5 + 10 * torch.rand(60, 2, generator=generator)), 1)
+    scores = torch.rand(60, generator=generator)
+    labels = torch.randint(3, (60,), generator=generator)
+    distinct = find_distinct(boxes, scores, labels, 0.5).tolist()
+    assert scores[distinct].tolist() == scores[distinct].sort(descending=True).values.tolist()
+    overlaps = (bbox_overlaps(boxes, boxes) > 0.5) & (labels[:, None] == labels)
+    for index in range(60):
+        better = [other for other in distinct if scores[other] > scores[index]]
+        assert overlaps[better, index].any() == (index not in distinct)
+    assert 20 < len(distinct) < 60
+
+
+def test_no_instance_is_distinct_among_none():
+    nothing = torch.zeros(0)
+    assert find_distinct(torch.zeros(0, 4), nothing, nothing.long(), 0.5).shape == (0,)

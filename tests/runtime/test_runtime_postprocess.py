@@ -67,19 +67,24 @@ def test_corners_can_be_aligned(align):
 @pytest.mark.parametrize('sizes', SIZES)
 @pytest.mark.parametrize('keep_masks', [True, False])
 @pytest.mark.parametrize('mean_boxes', [True, False])
-def test_instances_are_those_of_the_model(sizes, keep_masks, mean_boxes):
-    masks = smooth_masks(5, sizes)
+@pytest.mark.parametrize('nms_iou', [None, 0.5])
+def test_instances_are_those_of_the_model(sizes, keep_masks, mean_boxes, nms_iou):
+    masks = smooth_masks(6, sizes)
     masks[4] = -1  # an empty mask
-    query = torch.tensor([0, 3, 0, 1, 4, 2])
-    scores = torch.linspace(0.9, 0.4, 6)
-    labels = torch.tensor([0, 1, 2, 0, 1, 3])
-    boxes = masks_to_boxes(masks > 0) * (0.8 + 0.4 * torch.rand(5, 4))
+    query = torch.tensor([0, 3, 0, 1, 4, 2, 5])
+    scores = torch.linspace(0.9, 0.4, 7)
+    labels = torch.tensor([0, 1, 2, 0, 1, 3, 0])
+    boxes = masks_to_boxes(masks > 0) * (0.8 + 0.4 * torch.rand(6, 4))
     boxes[3] = 0.5
+    masks[5], boxes[5] = masks[1], boxes[1]  # the same object twice
     best = postprocess.Pairs(scores, query, labels)
-    expected = postprocess.make_instances(best, boxes, masks, torch_sizes(sizes), 2**22, mean_boxes)
+    expected = postprocess.make_instances(
+        best, boxes, masks, torch_sizes(sizes), 2**22, mean_boxes, nms_iou
+    )
+    assert (len(expected.scores) < 7) == (nms_iou is not None)
     corners = torch.cat((boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2), 1)
     pairs = Pairs(scores.numpy(), labels.numpy(), corners[query].numpy(), query.numpy())
-    made = make_instances(pairs, masks.numpy(), sizes, keep_masks, mean_boxes)
+    made = make_instances(pairs, masks.numpy(), sizes, keep_masks, mean_boxes, nms_iou)
     np.testing.assert_allclose(made.scores, expected.scores, atol=1e-5)
     assert made.labels.tolist() == expected.labels.tolist()
     np.testing.assert_allclose(made.boxes, expected.boxes, atol=1e-3)

@@ -69,7 +69,8 @@ def test_instances_do_not_depend_on_the_other_tasks(tmp_path, trained, tasks):
 
 @pytest.mark.parametrize('ranked_alone', [True, False])
 def test_stuff_is_no_instance(tmp_path, ranked_alone):
-    config = read_config(PANOPTIC, model__test_cfg__rank_things_alone=ranked_alone)
+    settings = dict(model__test_cfg__nms_iou=None)  # which leaves out things
+    config = read_config(PANOPTIC, model__test_cfg__rank_things_alone=ranked_alone, **settings)
     trained = load(config, tmp_path)
     image = write_image(tmp_path / 'image.png', 64, 64)
     result = Segmenter(EagerNetwork(trained))(image)

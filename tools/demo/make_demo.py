@@ -31,7 +31,7 @@ WEIGHTS = WORK_DIR / 'weights.pth'
 BACKBONE = WORK_DIR / 'backbone.pth'
 BACKBONE_LOG = WORK_DIR / 'backbone.log'
 BACKBONE_STEPS = 2000
-STEPS = 1500
+STEPS = 2400
 PROCESSES = 2
 BACKBONE_RATE = (
     0.3  # of the learning rate, or the detector's first steps would destroy what the backbone knows
@@ -101,6 +101,9 @@ def list_settings(config: Config) -> list[str]:
     last_schedule = len(config.param_scheduler) - 1
     return [
         f'train_dataloader.batch_size={config.train_dataloader.batch_size // PROCESSES}',
+        # Loader processes would take time from the training, which keeps all cores busy.
+        'train_dataloader.num_workers=0',
+        'train_dataloader.persistent_workers=False',
         f'train_cfg.max_iters={STEPS}',
         f'param_scheduler.{last_schedule}.end={STEPS}',
         # A few tests on the way, which take seconds, give the curves of the metrics.
