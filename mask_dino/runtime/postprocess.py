@@ -150,8 +150,10 @@ def _overlap(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndar
     """Return the areas of the intersection and of the union (...) of boxes (..., 4), xyxy."""
     upper_left = np.maximum(first[..., :2], second[..., :2])
     lower_right = np.minimum(first[..., 2:], second[..., 2:])
-    intersection = (lower_right - upper_left).clip(min=0).prod(-1)
-    return intersection, _areas(first) + _areas(second) - intersection
+    sides = (lower_right - upper_left).clip(min=0)
+    intersection = sides.prod(-1)
+    union = _areas(first) + _areas(second) - intersection
+    return intersection, union
 
 
 def _areas(boxes: np.ndarray) -> np.ndarray:

@@ -63,11 +63,11 @@ def test_the_demo_trains_tests_and_draws_and_does_not_train_twice(small, capsys)
 
 
 def check_backbone(folder: Path) -> None:
-    """Compare the backbone that the detector started from with its own after a few steps at a low rate."""
+    """Compare the backbone that the detector started from with its own after four steps."""
     start = torch.load(folder / 'backbone.pth', weights_only=True)['state_dict']
     end = load_checkpoint_safely(folder / 'weights.pth')['state_dict']
     change = (end['backbone.conv1.weight'] - start['conv1.weight']).abs().max()
-    assert 0 < change < 0.01
+    assert 0 < change < 0.02  # Adam changes a weight by the learning rate, 0.002, at most
 
 
 def test_a_failed_training_shows_the_end_of_its_log(small, monkeypatch):

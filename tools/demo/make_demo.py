@@ -33,9 +33,6 @@ BACKBONE_LOG = WORK_DIR / 'backbone.log'
 BACKBONE_STEPS = 2000
 STEPS = 2400
 PROCESSES = 2
-BACKBONE_RATE = (
-    0.3  # of the learning rate, or the detector's first steps would destroy what the backbone knows
-)
 WORLD = World(train=2000, val=100)
 PICTURES = range(16)
 TESTS = 3  # during the training
@@ -111,7 +108,6 @@ def list_settings(config: Config) -> list[str]:
         f'{init_cfg}._delete_=True',
         f'{init_cfg}.type=Pretrained',
         f'{init_cfg}.checkpoint={BACKBONE}',
-        f'optim_wrapper.paramwise_cfg.custom_keys.backbone.lr_mult={BACKBONE_RATE}',
     ]
 
 
