@@ -1,10 +1,8 @@
 """The detector: MMDetection's data samples in, data samples out."""
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
-from mmdet.models.backbones import ResNet
 from mmdet.models.detectors import MaskFormer
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
@@ -15,7 +13,6 @@ from ..boxes import masks_to_boxes
 from ..datasets.checks.pipelines import LOST_MASKS_REMEDY
 from ..messages import DataError
 from ..models import MaskDINOHead
-from ..ops.frozen_norms import fold_frozen_norms
 from ..optim import require_float32
 from ..structures import QueryPredictions, Targets
 from .fusion_head import Results
@@ -32,11 +29,6 @@ class MaskDINO(MaskFormer):
     of an image therefore depend slightly on the sizes of the other images in its batch. Test with a batch size of 1,
     as the configs do, for results that do not.
     """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if isinstance(self.backbone, ResNet):
-            fold_frozen_norms(self.backbone)
 
     def loss(
         self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]

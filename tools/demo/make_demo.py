@@ -31,7 +31,7 @@ WEIGHTS = WORK_DIR / 'weights.pth'
 BACKBONE = WORK_DIR / 'backbone.pth'
 BACKBONE_LOG = WORK_DIR / 'backbone.log'
 BACKBONE_STEPS = 2000
-STEPS = 2400
+STEPS = 2600
 PROCESSES = 2
 WORLD = World(train=2000, val=100)
 PICTURES = range(16)

@@ -56,7 +56,7 @@ SEMANTIC = {
 }
 TRIALS = ABLATION | PEERS | SEMANTIC
 BACKBONE_RATE = 0.3
-"""The demo's factor of the learning rate for the backbone."""
+"""Factor of the learning rate for the backbone. In trainings as short as these, the full rate reaches less."""
 BATCH_SIZE = 2
 
 
