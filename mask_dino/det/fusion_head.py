@@ -49,6 +49,8 @@ class MaskDINOFusionHead(BasePanopticFusionHead):
             times as large as the box; see :func:`~mask_dino.postprocess.things.clean_things`. The original has none.
         ``mean_boxes``: Whether the box of an instance is the mean of its predicted box and the box of its mask; see
             :func:`~mask_dino.postprocess.things.average_boxes`. In the original, it is the predicted box.
+        ``agreement_scores``: Whether the score of an instance is multiplied with the square root of the IoU of its
+            predicted box and the box of its mask. In the original, it is not.
         ``nms_iou``: With it, things whose box has a larger IoU with that of a better thing of the same class are left
             out; see :func:`~mask_dino.postprocess.things.find_distinct`. In the original, all are kept.
         ``max_mask_pixels``: Pixels of enlarged masks that are held in float at once. It bounds the memory of
@@ -148,9 +150,17 @@ class MaskDINOFusionHead(BasePanopticFusionHead):
     ) -> InstanceData:
         """Return the pairs of one image as mmdet's instances."""
         max_pixels = self.test_cfg.max_mask_pixels
-        mean_boxes = self.test_cfg.get('mean_boxes', False)
         _, boxes, masks = predictions
-        result = make_instances(pairs, boxes, masks, sizes, max_pixels, mean_boxes, nms_iou)
+        result = make_instances(
+            pairs,
+            boxes,
+            masks,
+            sizes,
+            max_pixels,
+            self.test_cfg.get('mean_boxes', False),
+            self.test_cfg.get('agreement_scores', False),
+            nms_iou,
+        )
         return InstanceData(
             bboxes=result.boxes, labels=result.labels, scores=result.scores, masks=result.masks
         )

@@ -135,6 +135,7 @@ def read_thresholds(trained: TrainedModel) -> Thresholds:
         settings.object_mask_thr,
         settings.iou_thr,
         mean_boxes=settings.get('mean_boxes', False),
+        agreement_scores=settings.get('agreement_scores', False),
         nms_iou=settings.get('nms_iou'),
     )
 

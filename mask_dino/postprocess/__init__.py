@@ -5,7 +5,7 @@ from .instances import Instances, Pairs, binarise_masks, make_instances, select_
 from .panoptic import Segments, merge_masks
 from .resize import ImageSizes, enlarge_masks, enlarge_rows, scale_boxes, split_rows
 from .semantic import TEMPERATURE, label_pixels, score_pixels, sharpen_classes
-from .things import average_boxes, clean_things, find_distinct
+from .things import average_boxes, clean_things, find_distinct, measure_agreement
 
 __all__ = [
     'TEMPERATURE',
@@ -22,6 +22,7 @@ __all__ = [
     'find_distinct',
     'label_pixels',
     'make_instances',
+    'measure_agreement',
     'merge_masks',
     'scale_boxes',
     'score_pixels',

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .resize import ImageSizes, enlarge_masks, scale_boxes, split_rows
-from .things import average_boxes, find_distinct
+from .things import average_boxes, find_distinct, measure_agreement
 
 
 class Pairs(NamedTuple):
@@ -49,6 +49,7 @@ def make_instances(
     sizes: ImageSizes,
     max_pixels: int,
     mean_boxes: bool = False,
+    agreement_scores: bool = False,
     nms_iou: float | None = None,
 ) -> Instances:
     """Multiply the scores of pairs with the scores of their masks, and sort the pairs by the product.
@@ -58,25 +59,30 @@ def make_instances(
         masks: (Q, h, w) logits.
         max_pixels: See :func:`binarise_masks`.
         mean_boxes: See :func:`~mask_dino.postprocess.things.average_boxes`.
+        agreement_scores: Whether the scores are also multiplied with the square roots of
+            :func:`~mask_dino.postprocess.things.measure_agreement`.
         nms_iou: See :func:`~mask_dino.postprocess.things.find_distinct`; without it, all pairs are kept.
     """
     # A query may be selected with several classes. Its mask is enlarged once.
     query, copy = pairs.query.unique(return_inverse=True)
     binary = torch.empty(len(copy), *sizes.output, dtype=torch.bool, device=masks.device)
     mask_scores = binarise_masks(masks, query, sizes, max_pixels, binary)
+    masks_of_queries = binary[: len(query)]
+    boxes_of_queries = scale_boxes(boxes[query], sizes)
+    if agreement_scores:
+        mask_scores = mask_scores * measure_agreement(boxes_of_queries, masks_of_queries).sqrt()
+    if mean_boxes:
+        boxes_of_queries = average_boxes(boxes_of_queries, masks_of_queries)
     scores = pairs.scores * mask_scores[copy]
     scores, order = scores.sort(descending=True)
     copy = copy[order]
     # The masks are sorted in place and strip by strip, since they are most of the memory.
     for rows in split_rows(len(copy), sizes, max_pixels):
         binary[:, rows] = binary[:, rows][copy]
-    output_boxes = scale_boxes(boxes[query], sizes)[copy]
-    if mean_boxes:
-        output_boxes = average_boxes(output_boxes, binary)
-    instances = Instances(scores, pairs.labels[order], output_boxes, binary)
+    instances = Instances(scores, pairs.labels[order], boxes_of_queries[copy], binary)
     if nms_iou is None:
         return instances
-    distinct = find_distinct(output_boxes, scores, instances.labels, nms_iou)
+    distinct = find_distinct(instances.boxes, scores, instances.labels, nms_iou)
     return Instances(*(values[distinct] for values in instances))
 
 

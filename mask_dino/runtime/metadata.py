@@ -74,6 +74,8 @@ class Thresholds(NamedTuple):
     object_mask_thr: float = 0.0
     iou_thr: float = 0.0  # share of its area that a segment has to win
     mean_boxes: bool = False  # whether a box is the mean of the predicted one and that of the mask
+    # Whether scores are multiplied with the square root of the IoU of the box and that of the mask.
+    agreement_scores: bool = False
     # IoU of two boxes of one class above which the worse instance is left out.
     nms_iou: float | None = None
     align_corners: bool = False  # how scores of a semantic model are resized to the image

@@ -10,11 +10,15 @@ from typing import NamedTuple
 import numpy as np
 
 from .enlarge import Enlargement, ImageSizes, sigmoid, split_strips
+from .metadata import Thresholds
 
 INSTANCE_OFFSET = 1000
 """Panoptic ids are class + INSTANCE_OFFSET * number of the thing, as in MMDetection."""
 
 
+DEFAULTS = Thresholds()
+SMALLEST_AREA = 1e-6
+"""Square pixels that stand for no area, so that nothing is divided by 0."""
 MIN_IOU = 0.5
 """IoU of a predicted box and the box of the mask from which on both are taken to be of the same object."""
 
@@ -42,16 +46,14 @@ def make_instances(
     masks: np.ndarray,
     sizes: ImageSizes,
     keep_masks: bool,
-    mean_boxes: bool = False,
-    nms_iou: float | None = None,
+    thresholds: Thresholds = DEFAULTS,
 ) -> Instances:
     """Multiply the scores of pairs with the scores of their masks, and sort the pairs.
 
     Args:
         masks: Logits (M, h, w) of the padded input.
         keep_masks: Whether the masks are wanted; without them, the memory of one of them is enough.
-        mean_boxes: Whether a box is the mean of the predicted box and the box of the mask, if they differ little.
-        nms_iou: IoU of two boxes of one class above which the worse instance is left out.
+        thresholds: Whether boxes and scores depend on how boxes and masks agree, and which instances are left out.
     """
     # A query may be selected with several classes. Its mask is enlarged once.
     unique, copy = np.unique(pairs.masks, return_inverse=True)
@@ -63,15 +65,17 @@ def make_instances(
     for number, mask in enumerate(unique):
         out = binary[number if keep_masks else 0]
         quality[number] = binarise_mask(masks[mask], enlargement, out)
-        if mean_boxes:
-            enclosing[number] = enclose_mask(out)
+        enclosing[number] = enclose_mask(out)
     scores = pairs.scores * quality[copy]
-    order = np.argsort(-scores, kind='stable')
     boxes = scale_boxes(pairs.boxes, sizes)
-    if mean_boxes:
-        boxes = average_boxes(boxes, enclosing[copy])
-    if nms_iou is not None:
-        distinct = find_distinct(boxes[order], pairs.labels[order], nms_iou)
+    enclosing = enclosing[copy]
+    if thresholds.agreement_scores:
+        scores *= np.sqrt(measure_agreement(boxes, enclosing))
+    if thresholds.mean_boxes:
+        boxes = average_boxes(boxes, enclosing)
+    order = np.argsort(-scores, kind='stable')
+    if thresholds.nms_iou is not None:
+        distinct = find_distinct(boxes[order], pairs.labels[order], thresholds.nms_iou)
         order = order[distinct]
     if keep_masks:
         _arrange(binary, copy[order])
@@ -119,12 +123,15 @@ def _find_occupied(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
 
 
+def measure_agreement(boxes: np.ndarray, enclosing: np.ndarray) -> np.ndarray:
+    """Return the IoU (N,) of two boxes (N, 4), xyxy; 0 for boxes without an area."""
+    intersection, union = _overlap(boxes, enclosing)
+    return intersection / np.maximum(union, SMALLEST_AREA)
+
+
 def average_boxes(boxes: np.ndarray, enclosing: np.ndarray) -> np.ndarray:
     """Return the means (N, 4) of two boxes, xyxy; the first where their IoU is below MIN_IOU."""
-    intersection, union = _overlap(boxes, enclosing)
-    is_same = intersection >= MIN_IOU * union
-    # Boxes without an area have an intersection and a union of 0.
-    is_same &= intersection > 0
+    is_same = measure_agreement(boxes, enclosing) >= MIN_IOU
     means = (boxes + enclosing) / 2
     return np.where(is_same[:, None], means, boxes)
 

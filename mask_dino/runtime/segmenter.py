@@ -172,10 +172,7 @@ class Segmenter:
             masks=outputs['mask_index'][things],
         )
         keep_masks = 'instance' in self.info.tasks
-        thresholds = self.info.thresholds
-        return make_instances(
-            pairs, outputs['masks'], sizes, keep_masks, thresholds.mean_boxes, thresholds.nms_iou
-        )
+        return make_instances(pairs, outputs['masks'], sizes, keep_masks, self.info.thresholds)
 
     def _panoptic(self, outputs: Outputs, sizes: ImageSizes) -> np.ndarray:
         thresholds = self.info.thresholds

@@ -84,3 +84,16 @@ def test_no_pair_is_no_instance():
     )
     assert [len(x) for x in found] == [0] * 4
     assert found.masks.shape == (0, 16, 16)
+
+
+def test_scores_can_depend_on_how_boxes_and_masks_agree():
+    masks = torch.full((2, 16, 16), -9.0)
+    masks[:, 4:12, 4:12] = 9
+    boxes = torch.tensor([[0.5, 0.5, 0.5, 0.5], [0.5, 0.5, 0.25, 0.5]])
+    pairs = Pairs(torch.tensor([0.6, 0.8]), torch.arange(2), torch.zeros(2, dtype=torch.long))
+    sizes = ImageSizes((64, 64), (64, 64), (64, 64))
+    as_they_are = make_instances(pairs, boxes, masks, sizes, 2**20)
+    weighted = make_instances(pairs, boxes, masks, sizes, 2**20, agreement_scores=True)
+    assert as_they_are.scores.tolist() == pytest.approx([0.8, 0.6], abs=0.03)
+    assert weighted.scores.tolist() == pytest.approx([0.6, 0.8 * 0.5**0.5], abs=0.03)
+    assert weighted.boxes.equal(as_they_are.boxes.flip(0))

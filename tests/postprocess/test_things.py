@@ -3,7 +3,7 @@ import torch
 from mmdet.structures.bbox import bbox_overlaps
 
 from mask_dino.ops.stray_pixels import remove_stray_pixels
-from mask_dino.postprocess import average_boxes, clean_things, find_distinct
+from mask_dino.postprocess import average_boxes, clean_things, find_distinct, measure_agreement
 from mask_dino.structures import QueryPredictions
 
 NUM_THINGS = 2
@@ -44,6 +44,12 @@ def filled(left: int, top: int, right: int, bottom: int) -> torch.Tensor:
 def test_boxes_are_averaged_with_those_of_masks_that_agree(box, expected):
     boxes = torch.tensor([box], dtype=torch.float32)
     assert average_boxes(boxes, filled(4, 6, 14, 16)).tolist() == [list(expected)]
+
+
+def test_the_agreement_is_the_overlap_with_the_box_of_the_mask():
+    masks = torch.cat((filled(4, 6, 14, 16), filled(4, 6, 14, 16), filled(0, 0, 0, 0)))
+    boxes = torch.tensor([[4.0, 6, 14, 16], [9, 6, 19, 16], [0, 0, 4, 4]])
+    assert measure_agreement(boxes, masks).tolist() == pytest.approx([1, 1 / 3, 0])
 
 
 def test_empty_masks_change_no_box():

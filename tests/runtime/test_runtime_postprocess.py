@@ -8,6 +8,7 @@ pytest.importorskip('onnxruntime')
 from mask_dino import postprocess
 from mask_dino.boxes import masks_to_boxes
 from mask_dino.runtime.enlarge import Enlargement, ImageSizes, make_stencil
+from mask_dino.runtime.metadata import Thresholds
 from mask_dino.runtime.postprocess import Competitors, Pairs, make_instances, make_panoptic
 from mask_dino.runtime.semantic import (
     average_windows,
@@ -66,9 +67,12 @@ def test_corners_can_be_aligned(align):
 
 @pytest.mark.parametrize('sizes', SIZES)
 @pytest.mark.parametrize('keep_masks', [True, False])
-@pytest.mark.parametrize('mean_boxes', [True, False])
-@pytest.mark.parametrize('nms_iou', [None, 0.5])
-def test_instances_are_those_of_the_model(sizes, keep_masks, mean_boxes, nms_iou):
+@pytest.mark.parametrize(
+    ('mean_boxes', 'agreement_scores', 'nms_iou'),
+    [(False, False, None), (True, False, 0.5), (False, True, None), (True, True, 0.5)],
+)
+def test_instances_are_those_of_the_model(sizes, keep_masks, mean_boxes, agreement_scores, nms_iou):
+    options = (mean_boxes, agreement_scores, nms_iou)
     masks = smooth_masks(6, sizes)
     masks[4] = -1  # an empty mask
     query = torch.tensor([0, 3, 0, 1, 4, 2, 5])
@@ -78,13 +82,12 @@ def test_instances_are_those_of_the_model(sizes, keep_masks, mean_boxes, nms_iou
     boxes[3] = 0.5
     masks[5], boxes[5] = masks[1], boxes[1]  # the same object twice
     best = postprocess.Pairs(scores, query, labels)
-    expected = postprocess.make_instances(
-        best, boxes, masks, torch_sizes(sizes), 2**22, mean_boxes, nms_iou
-    )
+    expected = postprocess.make_instances(best, boxes, masks, torch_sizes(sizes), 2**22, *options)
     assert (len(expected.scores) < 7) == (nms_iou is not None)
     corners = torch.cat((boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2), 1)
     pairs = Pairs(scores.numpy(), labels.numpy(), corners[query].numpy(), query.numpy())
-    made = make_instances(pairs, masks.numpy(), sizes, keep_masks, mean_boxes, nms_iou)
+    thresholds = Thresholds(0.0, 0.0, *options)
+    made = make_instances(pairs, masks.numpy(), sizes, keep_masks, thresholds)
     np.testing.assert_allclose(made.scores, expected.scores, atol=1e-5)
     assert made.labels.tolist() == expected.labels.tolist()
     np.testing.assert_allclose(made.boxes, expected.boxes, atol=1e-3)

@@ -100,6 +100,7 @@ model = dict(
         temperature=0.06,
         mask_window=None,
         mean_boxes=False,
+        agreement_scores=False,
         nms_iou=None,
         # Pixels of enlarged masks held in float at once. It bounds the memory and changes no result.
         max_mask_pixels=2**22,

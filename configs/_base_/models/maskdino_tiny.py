@@ -35,6 +35,8 @@ model = dict(
         ),
     ),
     # After a short training, masks have stray pixels, boxes are less exact than masks, and some objects are found
-    # twice.
-    test_cfg=dict(max_per_image=60, mask_window=1.5, mean_boxes=True, nms_iou=0.7),
+    # twice. Where box and mask agree, both are better.
+    test_cfg=dict(
+        max_per_image=60, mask_window=1.5, mean_boxes=True, agreement_scores=True, nms_iou=0.7
+    ),
 )
