@@ -21,7 +21,7 @@ METAFILE = ROOT / 'projects' / 'mask_dino' / 'metafile.yml'
 DOCS = ROOT / 'docs'
 TRIALS = ROOT / 'projects' / 'mask_dino' / 'trials' / 'recipes.json'
 FROM_DINO = ROOT / 'projects' / 'mask_dino' / 'from_dino' / 'curves.json'
-DEMO = 'N1'
+DEMO = 'P1'
 """Name of the training of `make demo` in the file of trials."""
 PAGES = [
     ROOT / 'README.md',
