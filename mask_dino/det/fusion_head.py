@@ -123,13 +123,13 @@ class MaskDINOFusionHead(BasePanopticFusionHead):
     def make_things(self, predictions: QueryPredictions, sizes: ImageSizes) -> InstanceData:
         """Return the instances of things of one image, whose predictions have no batch dimension."""
         pairs = self.select_things(predictions.logits)
-        return self.pack_pairs(pairs, predictions, sizes, self.test_cfg.get('nms_iou'))
+        return self.pack_pairs(pairs, predictions, sizes, are_things=True)
 
     def make_stuff(self, predictions: QueryPredictions, sizes: ImageSizes) -> InstanceData:
         """Return the instances of stuff of one image."""
         pairs = select_best_pairs(predictions.logits, self.test_cfg.max_per_image)
         stuff = pairs.where(pairs.labels >= self.num_things_classes)
-        return self.pack_pairs(stuff, predictions, sizes, nms_iou=None)
+        return self.pack_pairs(stuff, predictions, sizes, are_things=False)
 
     def select_things(self, logits: Tensor) -> Pairs:
         """Return the pairs of query and thing class that become instances, from logits (Q, num_classes)."""
@@ -146,9 +146,9 @@ class MaskDINOFusionHead(BasePanopticFusionHead):
         pairs: Pairs,
         predictions: QueryPredictions,
         sizes: ImageSizes,
-        nms_iou: float | None,
+        are_things: bool,
     ) -> InstanceData:
-        """Return the pairs of one image as mmdet's instances."""
+        """Return the pairs of one image as mmdet's instances. Boxes of stuff are not trained and decide nothing."""
         max_pixels = self.test_cfg.max_mask_pixels
         _, boxes, masks = predictions
         result = make_instances(
@@ -158,8 +158,8 @@ class MaskDINOFusionHead(BasePanopticFusionHead):
             sizes,
             max_pixels,
             self.test_cfg.get('mean_boxes', False),
-            self.test_cfg.get('agreement_scores', False),
-            nms_iou,
+            are_things and self.test_cfg.get('agreement_scores', False),
+            self.test_cfg.get('nms_iou') if are_things else None,
         )
         return InstanceData(
             bboxes=result.boxes, labels=result.labels, scores=result.scores, masks=result.masks

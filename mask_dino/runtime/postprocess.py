@@ -62,10 +62,12 @@ def make_instances(
     enlargement = Enlargement.between(masks.shape[-2:], sizes)
     quality = np.zeros(len(unique), np.float32)
     enclosing = np.zeros((len(unique), 4), np.float32)
+    compares_boxes = thresholds.mean_boxes or thresholds.agreement_scores
     for number, mask in enumerate(unique):
         out = binary[number if keep_masks else 0]
         quality[number] = binarise_mask(masks[mask], enlargement, out)
-        enclosing[number] = enclose_mask(out)
+        if compares_boxes:
+            enclosing[number] = enclose_mask(out)
     scores = pairs.scores * quality[copy]
     boxes = scale_boxes(pairs.boxes, sizes)
     enclosing = enclosing[copy]

@@ -80,6 +80,9 @@ def test_things_leave_out_stray_pixels_and_stuff_does_not():
     assert not thing.bboxes[0].equal(whole.bboxes[0])
     assert cleaned['pan_results'].sem_seg[0, -1, -1] == 4
     assert cleaned['stuff_results'].masks[0, -1, -1]
+    [agreeing] = fusion(agreement_scores=True).predict(queries, [image])
+    assert agreeing['ins_results'].scores[0] < as_they_are['ins_results'].scores[0]
+    assert agreeing['stuff_results'].scores.equal(as_they_are['stuff_results'].scores)
 
 
 def test_things_are_found_once_with_nms():
