@@ -5,7 +5,13 @@ from .instances import Instances, Pairs, binarise_masks, make_instances, select_
 from .panoptic import Segments, merge_masks
 from .resize import ImageSizes, enlarge_masks, enlarge_rows, scale_boxes, split_rows
 from .semantic import TEMPERATURE, label_pixels, score_pixels, sharpen_classes
-from .things import average_boxes, clean_things, find_distinct, measure_agreement
+from .things import (
+    average_boxes,
+    clean_things,
+    enclose_masks,
+    find_distinct,
+    measure_agreement,
+)
 
 __all__ = [
     'TEMPERATURE',
@@ -17,6 +23,7 @@ __all__ = [
     'binarise_masks',
     'check_finite',
     'clean_things',
+    'enclose_masks',
     'enlarge_masks',
     'enlarge_rows',
     'find_distinct',

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .resize import ImageSizes, enlarge_masks, scale_boxes, split_rows
-from .things import average_boxes, find_distinct, measure_agreement
+from .things import average_boxes, enclose_masks, find_distinct, measure_agreement
 
 
 class Pairs(NamedTuple):
@@ -67,12 +67,13 @@ def make_instances(
     query, copy = pairs.query.unique(return_inverse=True)
     binary = torch.empty(len(copy), *sizes.output, dtype=torch.bool, device=masks.device)
     mask_scores = binarise_masks(masks, query, sizes, max_pixels, binary)
-    masks_of_queries = binary[: len(query)]
     boxes_of_queries = scale_boxes(boxes[query], sizes)
+    if agreement_scores or mean_boxes:
+        enclosing = enclose_masks(binary[: len(query)])
     if agreement_scores:
-        mask_scores = mask_scores * measure_agreement(boxes_of_queries, masks_of_queries).sqrt()
+        mask_scores = mask_scores * measure_agreement(boxes_of_queries, enclosing).sqrt()
     if mean_boxes:
-        boxes_of_queries = average_boxes(boxes_of_queries, masks_of_queries)
+        boxes_of_queries = average_boxes(boxes_of_queries, enclosing)
     scores = pairs.scores * mask_scores[copy]
     scores, order = scores.sort(descending=True)
     copy = copy[order]

@@ -32,34 +32,24 @@ def clean_things(predictions: QueryPredictions, num_things: int, window: float) 
     return predictions._replace(masks=torch.where(is_stray, -masks, masks))
 
 
-def measure_agreement(boxes: Tensor, masks: Tensor) -> Tensor:
-    """Return the IoU (N,) of boxes and the boxes of their masks.
+def enclose_masks(masks: Tensor) -> Tensor:
+    """Return the boxes (N, 4) xyxy in pixels of masks (N, height, width) bool; zeros for an empty mask."""
+    height, width = masks.shape[-2:]
+    boxes = bbox_cxcywh_to_xyxy(masks_to_boxes(masks))
+    return boxes * boxes.new_tensor([width, height, width, height])
 
-    Args:
-        boxes: (N, 4) xyxy in pixels.
-        masks: (N, height, width) bool.
-    """
-    overlap: Tensor = bbox_overlaps(boxes, _enclose(boxes, masks), is_aligned=True)
+
+def measure_agreement(boxes: Tensor, enclosing: Tensor) -> Tensor:
+    """Return the IoU (N,) of boxes (N, 4) and the boxes of their masks (N, 4), xyxy; 0 for boxes without an area."""
+    overlap: Tensor = bbox_overlaps(boxes, enclosing, is_aligned=True)
     return overlap
 
 
-def average_boxes(boxes: Tensor, masks: Tensor) -> Tensor:
-    """Return the means (N, 4) of boxes and the boxes of their masks; boxes that differ much stay as they are.
-
-    Args:
-        boxes: (N, 4) xyxy in pixels.
-        masks: (N, height, width) bool.
-    """
-    is_same = measure_agreement(boxes, masks) >= MIN_IOU
-    means = (boxes + _enclose(boxes, masks)) / 2
+def average_boxes(boxes: Tensor, enclosing: Tensor) -> Tensor:
+    """Return the means (N, 4) of boxes and the boxes of their masks, xyxy; boxes that differ much stay as they are."""
+    is_same = measure_agreement(boxes, enclosing) >= MIN_IOU
+    means = (boxes + enclosing) / 2
     return torch.where(is_same[:, None], means, boxes)
-
-
-def _enclose(boxes: Tensor, masks: Tensor) -> Tensor:
-    """Return the boxes (N, 4) xyxy in pixels of masks (N, height, width), with the type of other boxes."""
-    height, width = masks.shape[-2:]
-    sides = boxes.new_tensor([width, height, width, height])
-    return bbox_cxcywh_to_xyxy(masks_to_boxes(masks)) * sides
 
 
 def find_distinct(boxes: Tensor, scores: Tensor, labels: Tensor, nms_iou: float) -> Tensor:

@@ -3,7 +3,13 @@ import torch
 from mmdet.structures.bbox import bbox_overlaps
 
 from mask_dino.ops.stray_pixels import remove_stray_pixels
-from mask_dino.postprocess import average_boxes, clean_things, find_distinct, measure_agreement
+from mask_dino.postprocess import (
+    average_boxes,
+    clean_things,
+    enclose_masks,
+    find_distinct,
+    measure_agreement,
+)
 from mask_dino.structures import QueryPredictions
 
 NUM_THINGS = 2
@@ -43,19 +49,21 @@ def filled(left: int, top: int, right: int, bottom: int) -> torch.Tensor:
 )
 def test_boxes_are_averaged_with_those_of_masks_that_agree(box, expected):
     boxes = torch.tensor([box], dtype=torch.float32)
-    assert average_boxes(boxes, filled(4, 6, 14, 16)).tolist() == [list(expected)]
+    enclosing = enclose_masks(filled(4, 6, 14, 16))
+    assert average_boxes(boxes, enclosing).tolist() == [list(expected)]
 
 
 def test_the_agreement_is_the_overlap_with_the_box_of_the_mask():
     masks = torch.cat((filled(4, 6, 14, 16), filled(4, 6, 14, 16), filled(0, 0, 0, 0)))
     boxes = torch.tensor([[4.0, 6, 14, 16], [9, 6, 19, 16], [0, 0, 4, 4]])
-    assert measure_agreement(boxes, masks).tolist() == pytest.approx([1, 1 / 3, 0])
+    assert measure_agreement(boxes, enclose_masks(masks)).tolist() == pytest.approx([1, 1 / 3, 0])
 
 
 def test_empty_masks_change_no_box():
     boxes = torch.tensor([[0.0, 0, 4, 4], [0, 0, 0, 0], [3, 3, 2, 2]])
-    assert average_boxes(boxes, torch.zeros(3, 20, 30, dtype=torch.bool)).equal(boxes)
-    nothing = torch.zeros(0, 20, 30, dtype=torch.bool)
+    empty = enclose_masks(torch.zeros(3, 20, 30, dtype=torch.bool))
+    assert average_boxes(boxes, empty).equal(boxes)
+    nothing = enclose_masks(torch.zeros(0, 20, 30, dtype=torch.bool))
     assert average_boxes(boxes[:0], nothing).shape == (0, 4)
 
 
