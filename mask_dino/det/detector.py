@@ -1,6 +1,6 @@
 """The detector: MMDetection's data samples in, data samples out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from mmdet.models.detectors import MaskFormer
@@ -13,6 +13,7 @@ from ..boxes import masks_to_boxes
 from ..datasets.checks.pipelines import LOST_MASKS_REMEDY
 from ..messages import DataError
 from ..models import MaskDINOHead
+from ..ops.tracing import is_exporting
 from ..optim import require_float32
 from ..structures import QueryPredictions, Targets
 from .fusion_head import Results
@@ -29,6 +30,11 @@ class MaskDINO(MaskFormer):
     of an image therefore depend slightly on the sizes of the other images in its batch. Test with a batch size of 1,
     as the configs do, for results that do not.
     """
+
+    def extract_feat(self, batch_inputs: Tensor) -> Sequence[Tensor]:
+        """Return the backbone maps (B, C_i, H / s_i, W / s_i) of padded images (B, 3, H, W)."""
+        feats: Sequence[Tensor] = super().extract_feat(arrange_for_inference(batch_inputs))
+        return feats
 
     def loss(
         self, batch_inputs: Tensor, batch_data_samples: list[DetDataSample]
@@ -81,6 +87,17 @@ class MaskDINO(MaskFormer):
         require_float32(fn, 'MaskDINO')
         model: MaskDINO = super()._apply(fn, recurse)
         return model
+
+
+def arrange_for_inference(images: Tensor) -> Tensor:
+    """Return images (B, 3, H, W) with channels last in memory, if their backbone maps have no gradients, on a CPU.
+
+    A ResNet then takes 0.8 to 0.9 of the time in inference. A training would take longer, because the gradients of
+    strided convolutions do.
+    """
+    if torch.is_grad_enabled() or not images.is_cpu or is_exporting():
+        return images
+    return images.contiguous(memory_format=torch.channels_last)
 
 
 def to_targets(sample: DetDataSample, size: torch.Size, head: MaskDINOHead) -> Targets:

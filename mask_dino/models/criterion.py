@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..ops.point_logits import pick_logits
 from ..ops.points import MaskPoints, PointSampler
-from ..ops.transformer_layers import recompute_if_large
+from ..ops.recomputing import recompute_if_large
 from ..structures import Matches, Outputs, Predictions, Targets
 from .loss_inputs import LossInputs, denoising_sets, matching_sets
 

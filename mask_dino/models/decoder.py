@@ -5,7 +5,8 @@ from mmdet.models.layers import MLP, coordinate_to_encoding, inverse_sigmoid
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
-from ..ops.transformer_layers import LayerSizes, apply_layer, build_decoder_layers
+from ..ops.recomputing import apply_layer
+from ..ops.transformer_layers import LayerSizes, build_decoder_layers
 from ..structures import Memory, Queries
 from .prediction import PredictionHead, build_box_branch
 

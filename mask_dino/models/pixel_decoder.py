@@ -10,7 +10,8 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from ..boxes import token_centers
-from ..ops.transformer_layers import LayerSizes, apply_layer, build_encoder_layers
+from ..ops.recomputing import apply_layer
+from ..ops.transformer_layers import LayerSizes, build_encoder_layers
 from ..structures import Memory
 
 NORM_CFG = dict(type='GN', num_groups=32)
@@ -91,7 +92,7 @@ class MaskDINOPixelDecoder(nn.Module):
         memory = self.encode(levels)
         height, width = memory.sizes[0]
         tokens = memory.tokens[:, : height * width]  # of the finest level
-        finest = tokens.transpose(1, 2).unflatten(2, (height, width))  # (B, C, h, w)
+        finest = tokens.unflatten(1, (height, width)).permute(0, 3, 1, 2)  # (B, C, h, w)
         lateral = self.lateral_conv(feats[0])  # (B, C, H/4, W/4)
         enlarged = F.interpolate(finest, lateral.shape[-2:], mode='bilinear', align_corners=False)
         mask_features = self.mask_conv(self.output_conv(lateral + enlarged))

@@ -8,6 +8,7 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from ..boxes import masks_to_boxes, token_centers
+from ..ops.covered_pixels import find_covered_pixels
 from ..ops.stray_pixels import check_window, remove_stray_pixels
 from ..ops.tracing import select_highest, select_highest_once, wants_single_operations
 from ..structures import Memory, Predictions, Queries
@@ -136,7 +137,7 @@ class QuerySelection(QuerySource):
         """Return the boxes (B, Q, 4) from which the decoder starts (paper, section 3.4)."""
         if not self.boxes_from_masks:
             return predictions.boxes.detach()
-        masks = predictions.decode(mask_features).masks > 0  # (B, Q, h, w)
+        masks = find_covered_pixels(predictions.mask_embed, mask_features)  # (B, Q, h, w)
         if self.mask_window is not None:
             masks = remove_stray_pixels(masks, predictions.boxes, self.mask_window)
         return masks_to_boxes(masks, self.pixel_exact)

@@ -48,11 +48,16 @@ class Neighbours(NamedTuple):
 
     def shares(self, weight: Tensor) -> Tensor:
         """Return what the pixels contribute to the sums (N, 4 * K), in the order of ``rows``; weight is (N, K)."""
+        num_sums, num_points = weight.shape
+        shares = weight.new_empty(num_sums, 4, num_points)
+        top_left, top_right, bottom_left, bottom_right = shares.unbind(1)
         bottom = weight * self.y
         top = weight - bottom
-        bottom_right = bottom * self.x
-        top_right = top * self.x
-        return torch.cat((top - top_right, top_right, bottom - bottom_right, bottom_right), 1)
+        torch.mul(top, self.x, out=top_right)
+        torch.sub(top, top_right, out=top_left)
+        torch.mul(bottom, self.x, out=bottom_right)
+        torch.sub(bottom, bottom_right, out=bottom_left)
+        return shares.flatten(1)
 
 
 def find_neighbours(values: Tensor, sizes: Sizes, locations: Tensor) -> Neighbours:
@@ -75,10 +80,11 @@ def find_neighbours(values: Tensor, sizes: Sizes, locations: Tensor) -> Neighbou
     # float32 holds the number of a pixel within its level exactly, but not every number of a row.
     pixel = (upper * line + left).int()
     top_left = first_row.int().add(pixel, alpha=heads)  # (B, Q, heads, K)
-    top_left = top_left.flatten(0, 2)  # (N, K)
-    bottom_left = top_left + (line * heads).int()
-    rows = torch.cat((top_left, top_left + heads, bottom_left, bottom_left + heads), 1)
-    return Neighbours(rows, x.flatten(0, 2), y.flatten(0, 2))
+    below = (line * heads).int()  # (K,)
+    right = torch.full_like(below, heads)
+    steps = torch.stack((torch.zeros_like(below), right, below, below + right))  # (4, K)
+    rows = top_left.flatten(0, 2)[:, None] + steps  # (N, 4, K)
+    return Neighbours(rows.flatten(1), x.flatten(0, 2), y.flatten(0, 2))
 
 
 def _split_pixels(locations: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,23 +4,16 @@ Parameters have the names of mmdet's layers of Deformable DETR. Differs from the
 pass: neither the hidden values of the encoder's feed-forward networks nor the weights of self-attention.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from ..messages import DataError
 from ..structures import Memory
 from .deformable_attention import DeformableAttention
-from .tracing import CAN_DEFINE_OPERATIONS, is_exporting
-
-MAX_TOKENS = 512
-"""Tokens of an image that a feed-forward network takes at once on a CPU; changes no value."""
-MAX_KEPT_VALUES = 2**19
-"""Up to this many numbers (2 MB) are kept for the backward pass: computing them again would take more time than they
-are worth in memory."""
+from .feed_forward import FeedForward, RecomputedFeedForward
+from .tracing import CAN_DEFINE_OPERATIONS
 
 
 class LayerSizes(NamedTuple):
@@ -126,41 +119,6 @@ class SelfAttention(nn.Module):
         return output
 
 
-class FeedForward(nn.Module):
-    """Two linear layers with a residual connection."""
-
-    def __init__(self, embed_dims: int, channels: int) -> None:
-        super().__init__()
-        self.channels = channels
-        hidden = nn.Sequential(nn.Linear(embed_dims, channels), nn.ReLU(inplace=True))
-        self.layers = nn.Sequential(hidden, nn.Linear(channels, embed_dims))
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Add to the tokens (B, L, C) what the layers make of them."""
-        output: Tensor = self.layers(tokens) + tokens
-        return output
-
-
-class RecomputedFeedForward(FeedForward):
-    """:class:`FeedForward` that computes its hidden values again in the backward pass.
-
-    They would be half of the memory that an encoder keeps. On a CPU, a few tokens are computed at a time. Their hidden
-    values stay in the cache, so that computing them twice takes no longer.
-    """
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Add to the tokens (B, L, C) what the layers make of them."""
-        batch, length, _ = tokens.shape
-        num_hidden_values = batch * length * self.channels
-        traced = is_exporting() or torch.compiler.is_compiling()
-        # A comparison of a length would fix it for a trace.
-        in_parts = not traced and tokens.is_cpu and length > MAX_TOKENS
-        parts = tokens.split(MAX_TOKENS, 1) if in_parts else (tokens,)
-        outputs = [recompute_if_large(num_hidden_values, self.layers, part) for part in parts]
-        output = torch.cat(outputs, 1) if in_parts else outputs[0]
-        return output + tokens
-
-
 def build_encoder_layers(num_layers: int, sizes: LayerSizes) -> nn.ModuleList:
     """Return initialised layers for encoder tokens."""
     return _initialise(nn.ModuleList(EncoderLayer(sizes) for _ in range(num_layers)))
@@ -211,25 +169,3 @@ def compile_layers(model: nn.Module, options: dict) -> None:
         raise DataError(
             f'compile={options}: {error}; set compile=True or arguments of torch.compile'
         ) from error
-
-
-def apply_layer(layer: nn.Module, with_cp: bool, *inputs: Any) -> Tensor:
-    """Return the output of a layer; ``with_cp`` trades time for memory as :func:`recompute` does."""
-    output: Tensor = recompute(layer, *inputs) if with_cp else layer(*inputs)
-    return output
-
-
-def recompute_if_large(num_values: int, function: Callable[..., Tensor], *inputs: Any) -> Tensor:
-    """Call :func:`recompute` if more than :data:`MAX_KEPT_VALUES` numbers would be kept, else the function itself."""
-    if not torch.is_grad_enabled() or num_values <= MAX_KEPT_VALUES:
-        return function(*inputs)
-    return recompute(function, *inputs)
-
-
-def recompute(function: Callable[..., Tensor], *inputs: Any) -> Tensor:
-    """Run a deterministic function with activation checkpointing: same values and gradients, less memory."""
-    if not torch.is_grad_enabled():
-        return function(*inputs)
-    # To preserve the state of random numbers, torch would wait for the device.
-    output: Tensor = checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False)
-    return output

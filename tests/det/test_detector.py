@@ -55,6 +55,17 @@ def test_results_are_mmdets_own_at_the_original_size(model):
     assert 0 <= found.labels.min() <= found.labels.max() < NUM_CLASSES
 
 
+def test_channels_are_last_in_memory_only_where_nothing_is_trained(model):
+    images = torch.rand(1, 3, 64, 96)
+    trained = model.extract_feat(images)
+    with torch.no_grad():
+        feats = model.extract_feat(images)
+    for with_gradients, without in zip(trained, feats, strict=True):
+        assert with_gradients.is_contiguous()
+        assert without.is_contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(without, with_gradients)
+
+
 def test_without_rescale_results_have_the_size_of_the_input(model):
     data = batch(model, (50, 70), scale=2)
     with torch.no_grad():

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from mask_dino.models import MaskDINOHead
 from mask_dino.ops.deformable_attention import DeformableAttention
-from mask_dino.ops.transformer_layers import FeedForward, SelfAttention
+from mask_dino.ops.feed_forward import FeedForward
+from mask_dino.ops.transformer_layers import SelfAttention
 from mask_dino.structures import Memory
 
 

@@ -2,71 +2,20 @@
 
 import pytest
 import torch
-from mmcv.cnn.bricks.transformer import FFN, MultiheadAttention
+from helpers.gradients import assert_same_gradients, kept
+from mmcv.cnn.bricks.transformer import MultiheadAttention
 from mmdet.models.layers import (
     DeformableDetrTransformerDecoderLayer,
     DeformableDetrTransformerEncoderLayer,
 )
 
-from mask_dino.ops import transformer_layers as layers
 from mask_dino.ops.transformer_layers import (
     DecoderLayer,
     EncoderLayer,
-    FeedForward,
     LayerSizes,
-    RecomputedFeedForward,
     SelfAttention,
 )
 from mask_dino.structures import Memory
-
-
-def kept(function, *inputs):
-    """The elements of the largest tensor that a call keeps for the backward pass."""
-    sizes = [0]
-    with torch.autograd.graph.saved_tensors_hooks(
-        lambda t: sizes.append(t.numel()) or t, lambda t: t
-    ):
-        function(*inputs)
-    return max(sizes)
-
-
-def assert_same_gradients(ours, theirs, inputs, parameters):
-    upstream = torch.randn_like(ours)
-    for mine, other in zip(parameters[0], parameters[1], strict=True):
-        values = [
-            torch.autograd.grad(y, (*inputs, p), upstream, retain_graph=True)
-            for y, p in ((ours, mine), (theirs, other))
-        ]
-        for a, b in zip(*values, strict=True):
-            torch.testing.assert_close(a, b)
-
-
-@pytest.mark.parametrize('max_kept', [0, 2**19])
-@pytest.mark.parametrize('max_tokens', [1, 4, 100])
-@pytest.mark.parametrize('kind', [FeedForward, RecomputedFeedForward])
-def test_feed_forward_networks_are_those_of_mmcv(kind, max_tokens, max_kept, monkeypatch):
-    monkeypatch.setattr(layers, 'MAX_TOKENS', max_tokens)
-    monkeypatch.setattr(layers, 'MAX_KEPT_VALUES', max_kept)
-    torch.manual_seed(0)
-    theirs, ours = FFN(8, 64), kind(8, 64)
-    ours.load_state_dict(theirs.state_dict())
-    x = torch.randn(2, 10, 8, requires_grad=True)
-    values, expected = ours(x), theirs(x)
-    torch.testing.assert_close(values, expected)
-    assert_same_gradients(
-        values, expected, [x], [list(module.parameters()) for module in (ours, theirs)]
-    )
-    with torch.no_grad():
-        torch.testing.assert_close(ours(x), expected)
-
-
-def test_large_hidden_layers_of_the_encoder_are_not_kept(monkeypatch):
-    x = torch.randn(2, 100, 8, requires_grad=True)
-    hidden = 2 * 100 * 64
-    for limit, largest in ((hidden, hidden), (hidden - 1, x.numel())):
-        monkeypatch.setattr(layers, 'MAX_KEPT_VALUES', limit)
-        assert kept(FeedForward(8, 64), x) == hidden
-        assert kept(RecomputedFeedForward(8, 64), x) == largest
 
 
 @pytest.mark.parametrize('blocked', [False, True])
