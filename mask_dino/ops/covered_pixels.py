@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from .tracing import is_exporting
+from .tracing import is_traced
 
 PIXELS_AT_ONCE = 2048
 """Pixels whose logits are held at once on a CPU, where they stay in the cache; changes no value."""
@@ -12,7 +12,7 @@ PIXELS_AT_ONCE = 2048
 def find_covered_pixels(embed: Tensor, features: Tensor) -> Tensor:
     """Return where mask logits are positive: (B, Q, h, w) bool, for embeddings (B, Q, C) and features (B, C, h, w)."""
     pixels = features.flatten(2)
-    if is_exporting() or torch.compiler.is_compiling() or not features.is_cpu:
+    if is_traced() or not features.is_cpu:
         covered = embed @ pixels > 0
     else:
         parts = [embed @ part > 0 for part in pixels.split(PIXELS_AT_ONCE, 2)]

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .recomputing import recompute_if_large
-from .tracing import is_exporting
+from .tracing import is_traced
 
 MAX_TOKENS = 512
 """Tokens of an image that a feed-forward network takes at once on a CPU; changes no value."""
@@ -43,9 +43,8 @@ class RecomputedFeedForward(FeedForward):
         batch, length, _ = tokens.shape
         num_hidden_values = batch * length * self.channels
         forward = super().forward
-        traced = is_exporting() or torch.compiler.is_compiling()
         # A comparison of a length would fix it for a trace.
-        if traced or not tokens.is_cpu or length <= MAX_TOKENS:
+        if is_traced() or not tokens.is_cpu or length <= MAX_TOKENS:
             return recompute_if_large(num_hidden_values, forward, tokens)
         parts = tokens.split(MAX_TOKENS, 1)
         if self.suits_onednn(tokens):

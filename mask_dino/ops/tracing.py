@@ -23,6 +23,11 @@ def is_exporting() -> bool:
     return torch.jit.is_tracing() or _is_exporting()
 
 
+def is_traced() -> bool:
+    """Tell whether the network is traced, for an export or by torch.compile."""
+    return is_exporting() or torch.compiler.is_compiling()
+
+
 def _is_exporting() -> bool:
     # torch.compile takes torch.compiler.is_exporting() for true in torch 2.11. It reads this flag as it is.
     if hasattr(torch.compiler, '_is_exporting_flag'):
