@@ -44,12 +44,14 @@
 
 ``tests/test_compat.py`` fails when one of them can go.
 
-Both shells also take over three registered names:
+Both shells also take over four registered names:
 
 - ``CheckpointHook`` is :class:`mask_dino.hooks.DurableCheckpointHook`, because mmengine 0.10.7 deletes the old
   checkpoint while the new one can still be lost. It can go when mmengine writes to a temporary file first.
 - ``EarlyStoppingHook`` is :class:`mask_dino.hooks.ResumableEarlyStoppingHook`, because mmengine 0.10.7 starts to count
   from zero in a resumed training. It can go when mmengine saves the count.
+- ``LoggerHook`` is :class:`mask_dino.hooks.OneFileLoggerHook`, because all processes of a test write the same file of
+  figures in mmengine 0.10.7. It can go when only the first one does.
 - ``LoadImageFromNDArray`` also reads files, because the inference of mmdet 3.3.0 and mmsegmentation 1.2.2 fails for
   lists of arrays and paths. It can go when they choose a loader for each image.
 """

@@ -58,7 +58,6 @@ def main() -> None:
     except common.UsageError as error:
         parser.error(str(error))
     runner.test()
-    common.leave_process_group()
 
 
 if __name__ == '__main__':

@@ -1,6 +1,7 @@
 """What training and testing share: arguments, the config, processes, the runner."""
 
 import argparse
+import gc
 import logging
 import os
 import sys
@@ -193,11 +194,12 @@ def prepare_work_dir(work_dir: Path) -> None:
 
 
 def run_tool(main: Callable[[], None]) -> None:
-    """Run a tool; end it with one line and exit code 1 on an error that a user can put right."""
+    """Run a tool, and leave its process group; on an error that a user can put right, one line and exit code 1."""
     # On a full disk, the log file would fill the screen with tracebacks.
     logging.raiseExceptions = False
     try:
         main()
+        leave_process_group()
     except (CheckpointError, DataError, LossError, StorageError) as error:
         sys.exit(f'error: {error}')
     except OSError as error:
@@ -219,13 +221,15 @@ def is_lost_process(error: RuntimeError) -> bool:
 
 
 def leave_process_group() -> None:
-    """Wait for the other processes, if there are any, and leave their group.
+    """Wait for the other processes, if there are any, and end the threads of their group.
 
-    Without this, a process can abort after its work is done, because threads of its process group still hold tensors
-    (github.com/pytorch/pytorch/pull/179291). Do not call it after an error: the others may wait for something else.
+    Without this, a process can abort after its work is done, because a thread still holds tensors while Python ends
+    (github.com/pytorch/pytorch/pull/179291). The threads end when nothing holds the group: call it after the runner is
+    out of use. Do not call it after an error: the others may wait for something else.
     """
     if torch.distributed.is_initialized():
         torch.distributed.barrier()
+        gc.collect()  # the runner, whose parts refer to each other, and with it the wrapped model
         torch.distributed.destroy_process_group()
 
 

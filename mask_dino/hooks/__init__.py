@@ -2,7 +2,13 @@
 
 from .check_checkpoint import CheckCheckpointHook
 from .check_data import CheckDataHook
-from .losses import CheckLossHook, PlainHistoryHook, ProgressHook, ResumableEarlyStoppingHook
+from .losses import (
+    CheckLossHook,
+    OneFileLoggerHook,
+    PlainHistoryHook,
+    ProgressHook,
+    ResumableEarlyStoppingHook,
+)
 from .save_checkpoint import DurableCheckpointHook
 
 __all__ = [
@@ -10,6 +16,7 @@ __all__ = [
     'CheckDataHook',
     'CheckLossHook',
     'DurableCheckpointHook',
+    'OneFileLoggerHook',
     'PlainHistoryHook',
     'ProgressHook',
     'ResumableEarlyStoppingHook',

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.dist import master_only
-from mmengine.hooks import EarlyStoppingHook, Hook
+from mmengine.hooks import EarlyStoppingHook, Hook, LoggerHook
 from mmengine.logging import HistoryBuffer
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
@@ -125,6 +125,20 @@ class ResumableEarlyStoppingHook(EarlyStoppingHook):
         match states.get(self.monitor):
             case (float() as score, int() as count):
                 self.best_score, self.wait_count = score, count
+
+
+@HOOKS.register_module(name='LoggerHook', force=True)
+class OneFileLoggerHook(LoggerHook):
+    """mmengine's LoggerHook, but only the first process writes the figures of a test.
+
+    It takes the place of mmengine's under the same name, so that every config has it. The arguments are the same.
+    With mmengine's, all processes write the same file at once, and the end of a longer text can stay behind.
+    """
+
+    @master_only
+    def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Log the figures, and write them to ``TIMESTAMP.json``."""
+        super().after_test_epoch(runner, metrics)
 
 
 PROGRESS_PREFIX = 'progress:'

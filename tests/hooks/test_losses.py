@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.line import Height, Line, line_config
+from mmengine.hooks import LoggerHook
 from mmengine.runner import Runner
 
 from mask_dino.hooks.checkpoint_files import find_newest_checkpoint
@@ -101,3 +102,20 @@ def test_a_resumed_training_counts_the_validations_without_improvement_on(tmp_pa
     resumed.train()
     stopped_at = 6  # the validation of iteration 3 came after its checkpoint
     assert resumed.iter == stopped_at
+
+
+def figure_files(folder: Path) -> list[Path]:
+    return list(folder.glob('*/*.json'))
+
+
+def test_only_the_first_process_writes_the_figures_of_a_test(tmp_path, monkeypatch):
+    tester = Runner.from_cfg(line_config(tmp_path, 1))
+    tester.test()
+    [figures] = figure_files(tmp_path)
+    figures.unlink()
+    hook = next(hook for hook in tester.hooks if isinstance(hook, LoggerHook))
+    monkeypatch.setattr('mmengine.dist.utils.get_rank', lambda group=None: 1)
+    hook.after_test_epoch(tester)
+    assert not figure_files(tmp_path)
+    LoggerHook.after_test_epoch(hook, tester)
+    assert figure_files(tmp_path) == [figures]  # if not, our hook can go

@@ -96,7 +96,6 @@ def main() -> None:
     runner.train()
     if is_main_process():
         write_backbone(runner, args.out)
-    common.leave_process_group()
 
 
 def read_config(args: argparse.Namespace) -> Config:
