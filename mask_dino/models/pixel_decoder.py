@@ -95,7 +95,8 @@ class MaskDINOPixelDecoder(nn.Module):
         finest = tokens.unflatten(1, (height, width)).permute(0, 3, 1, 2)  # (B, C, h, w)
         lateral = self.lateral_conv(feats[0])  # (B, C, H/4, W/4)
         enlarged = F.interpolate(finest, lateral.shape[-2:], mode='bilinear', align_corners=False)
-        mask_features = self.mask_conv(self.output_conv(lateral + enlarged))
+        lateral += enlarged  # in its own memory: another large tensor would cost page faults
+        mask_features = self.mask_conv(self.output_conv(lateral))
         return mask_features, memory
 
     def check_channels(self, feats: Sequence[Tensor]) -> None:

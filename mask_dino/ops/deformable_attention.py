@@ -12,10 +12,12 @@ from torch import Tensor, nn
 
 from ..structures import Memory
 from .grid_sampling import sample_grid
-from .sparse_sampling import sample_sparse
+from .neighbours import add_borders
+from .sparse_sampling import sample_sparse, sum_points
 from .tracing import (
     flatten_sizes,
     is_exporting,
+    is_traced,
     sample_levels_once,
     sample_sparse_once,
     wants_single_operations,
@@ -23,6 +25,15 @@ from .tracing import (
 
 IM2COL_STEP = 64
 """Images that mmcv's kernel samples at once."""
+QUERIES_AT_ONCE = 2048
+"""Queries whose points are held at once in inference on a CPU; changes no value. More of them take buffers that glibc
+gives back to the system after each layer, and getting them anew costs page faults."""
+
+
+def suits_parts(query: Tensor) -> bool:
+    """Tell whether queries (B, Q, C) are many, on a CPU, without gradients and traces."""
+    is_inference = query.is_cpu and not torch.is_grad_enabled() and not is_traced()
+    return is_inference and query.shape[1] > QUERIES_AT_ONCE
 
 
 class DeformableAttention(nn.Module):
@@ -83,12 +94,30 @@ class DeformableAttention(nn.Module):
         Returns:
             (B, Q, C).
         """
-        locations, weights = self.choose_points(query + query_pos, reference, memory.spatial_shapes)
-        values = self.value_proj(memory.tokens).float()
-        values = values.unflatten(-1, (self.num_heads, -1))  # (B, L, heads, C / heads)
-        sampled = self.sample(values, memory, locations, weights)
+        if suits_parts(query):
+            sampled = self.attend_in_parts(query, query_pos, reference, memory)
+        else:
+            points = self.choose_points(query + query_pos, reference, memory.spatial_shapes)
+            sampled = self.sample(self.project(memory), memory, *points)
         output: Tensor = self.output_proj(sampled) + query
         return output
+
+    def project(self, memory: Memory) -> Tensor:
+        """Return the values (B, L, heads, C / heads) of the tokens, in float32."""
+        values = self.value_proj(memory.tokens).float()
+        return values.unflatten(-1, (self.num_heads, -1))
+
+    def attend_in_parts(
+        self, query: Tensor, query_pos: Tensor, reference: Tensor, memory: Memory
+    ) -> Tensor:
+        """Return the weighted sums (B, Q, C) of values, on a CPU for a few queries at a time."""
+        bordered = add_borders(self.project(memory), memory.sizes)
+        sums = query.new_empty(query.shape, dtype=torch.float32)
+        parts = (x.split(QUERIES_AT_ONCE, 1) for x in (query, query_pos, reference, sums))
+        for content, position, around, output in zip(*parts, strict=True):
+            points = self.choose_points(content + position, around, memory.spatial_shapes)
+            output.copy_(sum_points(bordered, memory.sizes, *points))
+        return sums
 
     def choose_points(
         self, positioned: Tensor, reference: Tensor, spatial_shapes: Tensor

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 Sizes = Sequence[Sequence[int]]  # (h, w) of each level
@@ -16,27 +15,40 @@ whether a point is inside is needed."""
 
 def add_borders(values: Tensor, sizes: Sizes) -> Tensor:
     """Surround the maps in values (B, L, heads, C) with :data:`BORDER` zeros: (B, L', heads, C)."""
-    border = (0, 0, 0, 0, BORDER, BORDER, BORDER, BORDER)  # of channels, heads, width and height
-    counts = [height * width for height, width in sizes]
-    levels = values.split(counts, 1)
-    bordered = []
-    for tokens, size in zip(levels, sizes, strict=True):
-        level = tokens.unflatten(1, size)  # (B, h, w, heads, C)
-        level = F.pad(level, border)
-        bordered.append(level.flatten(1, 2))
-    return torch.cat(bordered, 1)
+    batch, _, heads, channels = values.shape
+    length = sum(count_pixels(outer_sizes(sizes)))
+    bordered = values.new_zeros(batch, length, heads, channels)
+    levels = values.split(count_pixels(sizes), 1)
+    for tokens, inner in zip(levels, inner_maps(bordered, sizes), strict=True):
+        inner.copy_(tokens.reshape(inner.shape))
+    return bordered
 
 
 def remove_borders(bordered: Tensor, sizes: Sizes) -> Tensor:
     """Return the maps in values (B, L', heads, C) without their borders, (B, L, heads, C); see :func:`add_borders`."""
-    outer_sizes = [(height + 2 * BORDER, width + 2 * BORDER) for height, width in sizes]
-    levels = bordered.split([height * width for height, width in outer_sizes], 1)
-    inner = slice(BORDER, -BORDER)
-    maps = [
-        tokens.unflatten(1, size)[:, inner, inner].flatten(1, 2)
-        for tokens, size in zip(levels, outer_sizes, strict=True)
-    ]
+    maps = [inner.flatten(1, 2) for inner in inner_maps(bordered, sizes)]
     return torch.cat(maps, 1)
+
+
+def inner_maps(bordered: Tensor, sizes: Sizes) -> list[Tensor]:
+    """Return views (B, h, w, heads, C) of the maps in values (B, L', heads, C), without their borders."""
+    sizes = outer_sizes(sizes)
+    levels = bordered.split(count_pixels(sizes), 1)
+    inner = slice(BORDER, -BORDER)
+    return [
+        tokens.unflatten(1, size)[:, inner, inner]
+        for tokens, size in zip(levels, sizes, strict=True)
+    ]
+
+
+def outer_sizes(sizes: Sizes) -> Sizes:
+    """Return the sizes of maps with their borders."""
+    return [(height + 2 * BORDER, width + 2 * BORDER) for height, width in sizes]
+
+
+def count_pixels(sizes: Sizes) -> list[int]:
+    """Return the number of pixels of each map."""
+    return [height * width for height, width in sizes]
 
 
 class Neighbours(NamedTuple):

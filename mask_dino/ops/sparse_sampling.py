@@ -31,9 +31,9 @@ def sample_sparse(values: Tensor, sizes: Sizes, locations: Tensor, weights: Tens
     Returns:
         (B, Q, heads * C).
     """
-    bordered = add_borders(values, sizes)
-    sum_points = _SumPoints.apply if torch.is_grad_enabled() else _sum_points
-    sums: Tensor = sum_points(bordered, sizes, locations, weights)
+    if not torch.is_grad_enabled():
+        return sum_points(add_borders(values, sizes), sizes, locations, weights)
+    sums: Tensor = _SumPoints.apply(values, sizes, locations, weights)
     return sums
 
 
@@ -51,8 +51,8 @@ def differentiate_sparse(
     return remove_borders(grad_bordered, sizes), grad_locations, grad_weights
 
 
-def _sum_points(values: Tensor, sizes: Sizes, locations: Tensor, weights: Tensor) -> Tensor:
-    """Return the sums (B, Q, heads * C); the maps in values have their border."""
+def sum_points(values: Tensor, sizes: Sizes, locations: Tensor, weights: Tensor) -> Tensor:
+    """Return the sums (B, Q, heads * C) of :func:`sample_sparse`, for values (B, L', heads, C) with their borders."""
     batch, _, heads, channels = values.shape
     rows = values.flatten(0, 2)  # (B * L' * heads, C)
     parts = []
@@ -80,7 +80,7 @@ def _split_queries(locations: Tensor, *others: Tensor) -> Iterator[tuple[Tensor,
 
 
 class _SumPoints(Function):
-    """:func:`_sum_points` that keeps only its arguments for the backward pass.
+    """:func:`sum_points` of values without borders, which keeps only its arguments for the backward pass.
 
     A point with weight a lies between the pixels v00 (top left), v01 (top right), v10 (bottom left) and v11 (bottom
     right), at a distance of x from the left ones and y from the upper ones. g (C,) is the gradient of its sum, and
@@ -98,17 +98,18 @@ class _SumPoints(Function):
     def forward(
         ctx: Any, values: Tensor, sizes: Sizes, locations: Tensor, weights: Tensor
     ) -> Tensor:
+        bordered = add_borders(values, sizes)
         ctx.sizes = sizes
-        ctx.save_for_backward(values, locations, weights)
-        return _sum_points(values, sizes, locations, weights)
+        ctx.save_for_backward(bordered, locations, weights)
+        return sum_points(bordered, sizes, locations, weights)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        values, locations, weights = ctx.saved_tensors
-        gradients = _differentiate(values, ctx.sizes, locations, weights, gradient)
-        grad_values, grad_locations, grad_weights = gradients
-        return grad_values, None, grad_locations, grad_weights
+        bordered, locations, weights = ctx.saved_tensors
+        gradients = _differentiate(bordered, ctx.sizes, locations, weights, gradient)
+        grad_bordered, grad_locations, grad_weights = gradients
+        return remove_borders(grad_bordered, ctx.sizes), None, grad_locations, grad_weights
 
 
 def _differentiate(

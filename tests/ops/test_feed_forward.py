@@ -48,7 +48,7 @@ def test_products_of_onednn_are_those_of_the_layers(mode, monkeypatch):
     monkeypatch.setattr(
         RecomputedFeedForward,
         'compute_by_onednn',
-        lambda self, parts: calls.append(parts) or compute(self, parts),
+        lambda self, tokens: calls.append(tokens) or compute(self, tokens),
     )
     torch.manual_seed(0)
     module = RecomputedFeedForward(8, 64)
