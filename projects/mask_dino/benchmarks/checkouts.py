@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -39,6 +40,7 @@ CASES = [
     Case('network', 512, 512, 10, 5),
     Case('network', 800, 1333, 10, 3),
 ]
+MODES = sorted({case.mode for case in CASES})
 
 
 def main() -> None:
@@ -55,7 +57,7 @@ def main() -> None:
         checkouts = {name_checkout(folder): folder.resolve() for folder in args.checkouts}
     except UsageError as error:
         parser.error(str(error))
-    compare(checkouts, args.out)
+    compare(checkouts, [case for case in CASES if case.mode in args.modes], args.out)
 
 
 def name_checkout(folder: Path) -> str:
@@ -88,6 +90,14 @@ def build_parser() -> argparse.ArgumentParser:
         type=Path,
         metavar='FOLDER',
         help='checkout of this project, such as `git worktree add ../before COMMIT` makes',
+    )
+    parser.add_argument(
+        '--modes',
+        nargs='+',
+        choices=MODES,
+        default=MODES,
+        help='what to measure: training steps, the network in inference (default: both). After training steps, a '
+        'process has other memory at hand, which changes the time of the network',
     )
     parser.add_argument('--out', type=Path, help='JSON file to write (default: none)')
     return parser
@@ -136,8 +146,8 @@ def time_case(subject, mode: str, load: tuple[int, int, int], seed: int) -> floa
         return time.process_time() - start
 
 
-def compare(checkouts: dict[str, Path], out: Path | None) -> None:
-    """Measure all cases in turns, print them, and write them."""
+def compare(checkouts: dict[str, Path], cases: Sequence[Case], out: Path | None) -> None:
+    """Measure cases in turns, print them, and write them."""
     import torch
 
     from mask_dino.benchmarks.measure import save
@@ -146,7 +156,7 @@ def compare(checkouts: dict[str, Path], out: Path | None) -> None:
     for server in servers.values():
         read(server, READY)
     records = []
-    for case in CASES:
+    for case in cases:
         seconds = measure(case, servers)
         records.append(dict(case=case.name, seconds=seconds))
         print(f'{case.name}: {describe(seconds)}', flush=True)
