@@ -17,7 +17,6 @@ from .sparse_sampling import sample_sparse, sum_points
 from .tracing import (
     flatten_sizes,
     is_exporting,
-    is_traced,
     sample_levels_once,
     sample_sparse_once,
     wants_single_operations,
@@ -25,15 +24,6 @@ from .tracing import (
 
 IM2COL_STEP = 64
 """Images that mmcv's kernel samples at once."""
-QUERIES_AT_ONCE = 2048
-"""Queries whose points are held at once in inference on a CPU; changes no value. More of them take buffers that glibc
-gives back to the system after each layer, and getting them anew costs page faults."""
-
-
-def suits_parts(query: Tensor) -> bool:
-    """Tell whether queries (B, Q, C) are many, on a CPU, without gradients and traces."""
-    is_inference = query.is_cpu and not torch.is_grad_enabled() and not is_traced()
-    return is_inference and query.shape[1] > QUERIES_AT_ONCE
 
 
 class DeformableAttention(nn.Module):
@@ -94,11 +84,20 @@ class DeformableAttention(nn.Module):
         Returns:
             (B, Q, C).
         """
-        if suits_parts(query):
-            sampled = self.attend_in_parts(query, query_pos, reference, memory)
-        else:
-            points = self.choose_points(query + query_pos, reference, memory.spatial_shapes)
-            sampled = self.sample(self.project(memory), memory, *points)
+        points = self.choose_points(query + query_pos, reference, memory.spatial_shapes)
+        sampled = self.sample(self.project(memory), memory, *points)
+        output: Tensor = self.output_proj(sampled) + query
+        return output
+
+    def attend_to(
+        self, bordered: Tensor, query: Tensor, query_pos: Tensor, reference: Tensor, memory: Memory
+    ) -> Tensor:
+        """Return what :meth:`forward` does, on a CPU without gradients, from the values of :meth:`project_bordered`.
+
+        The values are computed once, for any number of calls with some of the queries.
+        """
+        points = self.choose_points(query + query_pos, reference, memory.spatial_shapes)
+        sampled = sum_points(bordered, memory.sizes, *points)
         output: Tensor = self.output_proj(sampled) + query
         return output
 
@@ -107,17 +106,9 @@ class DeformableAttention(nn.Module):
         values = self.value_proj(memory.tokens).float()
         return values.unflatten(-1, (self.num_heads, -1))
 
-    def attend_in_parts(
-        self, query: Tensor, query_pos: Tensor, reference: Tensor, memory: Memory
-    ) -> Tensor:
-        """Return the weighted sums (B, Q, C) of values, on a CPU for a few queries at a time."""
-        bordered = add_borders(self.project(memory), memory.sizes)
-        sums = query.new_empty(query.shape, dtype=torch.float32)
-        parts = (x.split(QUERIES_AT_ONCE, 1) for x in (query, query_pos, reference, sums))
-        for content, position, around, output in zip(*parts, strict=True):
-            points = self.choose_points(content + position, around, memory.spatial_shapes)
-            output.copy_(sum_points(bordered, memory.sizes, *points))
-        return sums
+    def project_bordered(self, memory: Memory) -> Tensor:
+        """Return the values (B, L', heads, C / heads) of the tokens, in float32, with zeros around each map."""
+        return add_borders(self.project(memory), memory.sizes)
 
     def choose_points(
         self, positioned: Tensor, reference: Tensor, spatial_shapes: Tensor

@@ -72,11 +72,10 @@ class RecomputedFeedForward(FeedForward):
         On processors of AMD, these take 0.85 to 0.93 of the time of MKL's, copies into the form of oneDNN included.
         """
         first, second = self.linear_layers()
-        expand = (first.weight.to_mkldnn(), first.bias.to_mkldnn())
-        reduce = (second.weight.to_mkldnn(), second.bias.to_mkldnn())
         outputs = torch.empty_like(tokens)
         parts = zip(tokens.split(MAX_TOKENS, 1), outputs.split(MAX_TOKENS, 1), strict=True)
         for part, output in parts:
-            hidden = F.linear(part.to_mkldnn(), *expand).relu_()
-            torch.add(F.linear(hidden, *reduce).to_dense(), part, out=output)
+            hidden = F.linear(part.to_mkldnn(), first.weight, first.bias).relu_()
+            change = F.linear(hidden, second.weight, second.bias).to_dense()
+            torch.add(change, part, out=output)
         return outputs

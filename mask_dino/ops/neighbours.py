@@ -13,32 +13,40 @@ BORDER = 2
 whether a point is inside is needed."""
 
 
+INNER = slice(BORDER, -BORDER)
+
+
 def add_borders(values: Tensor, sizes: Sizes) -> Tensor:
     """Surround the maps in values (B, L, heads, C) with :data:`BORDER` zeros: (B, L', heads, C)."""
     batch, _, heads, channels = values.shape
     length = sum(count_pixels(outer_sizes(sizes)))
-    bordered = values.new_zeros(batch, length, heads, channels)
+    bordered = values.new_empty(batch, length, heads, channels)
     levels = values.split(count_pixels(sizes), 1)
-    for tokens, inner in zip(levels, inner_maps(bordered, sizes), strict=True):
+    for tokens, whole in zip(levels, bordered_maps(bordered, sizes), strict=True):
+        inner = whole[:, INNER, INNER]
         inner.copy_(tokens.reshape(inner.shape))
+        _clear_border(whole)
     return bordered
+
+
+def _clear_border(whole: Tensor) -> None:
+    """Set the border of a map (B, h + 2 * BORDER, w + 2 * BORDER, heads, C) to zero."""
+    for side in (slice(None, BORDER), slice(-BORDER, None)):
+        whole[:, side] = 0
+        whole[:, INNER, side] = 0
 
 
 def remove_borders(bordered: Tensor, sizes: Sizes) -> Tensor:
     """Return the maps in values (B, L', heads, C) without their borders, (B, L, heads, C); see :func:`add_borders`."""
-    maps = [inner.flatten(1, 2) for inner in inner_maps(bordered, sizes)]
+    maps = [whole[:, INNER, INNER].flatten(1, 2) for whole in bordered_maps(bordered, sizes)]
     return torch.cat(maps, 1)
 
 
-def inner_maps(bordered: Tensor, sizes: Sizes) -> list[Tensor]:
-    """Return views (B, h, w, heads, C) of the maps in values (B, L', heads, C), without their borders."""
+def bordered_maps(bordered: Tensor, sizes: Sizes) -> list[Tensor]:
+    """Return views (B, h + 2 * BORDER, w + 2 * BORDER, heads, C) of the maps in values (B, L', heads, C)."""
     sizes = outer_sizes(sizes)
     levels = bordered.split(count_pixels(sizes), 1)
-    inner = slice(BORDER, -BORDER)
-    return [
-        tokens.unflatten(1, size)[:, inner, inner]
-        for tokens, size in zip(levels, sizes, strict=True)
-    ]
+    return [tokens.unflatten(1, size) for tokens, size in zip(levels, sizes, strict=True)]
 
 
 def outer_sizes(sizes: Sizes) -> Sizes:

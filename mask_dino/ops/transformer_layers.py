@@ -13,7 +13,17 @@ from ..messages import DataError
 from ..structures import Memory
 from .deformable_attention import DeformableAttention
 from .feed_forward import FeedForward, RecomputedFeedForward
-from .tracing import CAN_DEFINE_OPERATIONS
+from .tracing import CAN_DEFINE_OPERATIONS, is_traced
+
+TOKENS_AT_ONCE = 2048
+"""Tokens of an image that a layer of the encoder computes at once in inference on a CPU; changes no value. More of them
+take buffers that glibc gives back to the system after each layer, and getting them anew costs page faults."""
+
+
+def suits_parts(tokens: Tensor) -> bool:
+    """Tell whether tokens (B, L, C) are many, on a CPU, without gradients and traces."""
+    is_inference = tokens.is_cpu and not torch.is_grad_enabled() and not is_traced()
+    return is_inference and tokens.shape[1] > TOKENS_AT_ONCE
 
 
 class LayerSizes(NamedTuple):
@@ -52,12 +62,26 @@ class EncoderLayer(nn.Module):
             position: (1, L, C), the positional encoding of the tokens, the same for all images.
             points: (B, L, V, 2), the centres of the tokens, xy in [0, 1] of each of V levels.
         """
+        if suits_parts(memory.tokens):
+            return self.compute_in_parts(memory, position, points)
+        return self.complete(self.self_attn(memory.tokens, position, points, memory))
+
+    def complete(self, tokens: Tensor) -> Tensor:
+        """Return the new tokens (B, L, C) for those after self-attention."""
         attention_norm, ffn_norm = self.norms
-        tokens = self.self_attn(memory.tokens, position, points, memory)
-        tokens = attention_norm(tokens)
-        tokens = self.ffn(tokens)
-        tokens = ffn_norm(tokens)
-        return tokens
+        tokens = self.ffn(attention_norm(tokens))
+        output: Tensor = ffn_norm(tokens)
+        return output
+
+    def compute_in_parts(self, memory: Memory, position: Tensor, points: Tensor) -> Tensor:
+        """Return what :meth:`forward` does, for some tokens at a time."""
+        values = self.self_attn.project_bordered(memory)
+        outputs = []
+        parts = (x.split(TOKENS_AT_ONCE, 1) for x in (memory.tokens, position, points))
+        for content, position_of_part, around in zip(*parts, strict=True):
+            attended = self.self_attn.attend_to(values, content, position_of_part, around, memory)
+            outputs.append(self.complete(attended))
+        return torch.cat(outputs, 1)
 
 
 class DecoderLayer(nn.Module):

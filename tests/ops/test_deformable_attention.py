@@ -61,31 +61,19 @@ def test_outputs_and_gradients_are_those_of_mmcv(coordinates, exporting, monkeyp
         torch.testing.assert_close(gradient, their_gradients[name], rtol=1e-3, atol=1e-3, msg=name)
 
 
-@pytest.mark.parametrize('mode', [torch.no_grad, torch.inference_mode])
+@torch.no_grad()
 @pytest.mark.parametrize('coordinates', [2, 4])
-@pytest.mark.parametrize('limit', [1, 4, QUERIES - 1])
-def test_many_queries_are_computed_in_parts_without_gradients(
-    limit, coordinates, mode, monkeypatch
-):
-    monkeypatch.setattr(deformable_attention, 'QUERIES_AT_ONCE', limit)
-    counts = []
-    choose = DeformableAttention.choose_points
-    monkeypatch.setattr(
-        DeformableAttention,
-        'choose_points',
-        lambda self, positioned, *others: (
-            counts.append(positioned.shape[1]) or choose(self, positioned, *others)
-        ),
-    )
+@pytest.mark.parametrize('size', [1, 4, QUERIES])
+def test_values_that_are_projected_once_serve_queries_in_parts(size, coordinates):
     module, _ = pair()
     tensors = inputs(coordinates)
     expected = run_ours(module, **tensors)
-    assert counts == [QUERIES]
-    with mode():
-        output = run_ours(module, **tensors)
+    memory = Memory(tensors['value'], SIZES, SHAPES, STARTS)
+    values = module.project_bordered(memory)
+    names = ('query', 'query_pos', 'reference_points')
+    parts = zip(*(tensors[name].split(size, 1) for name in names), strict=True)
+    output = torch.cat([module.attend_to(values, *part, memory) for part in parts], 1)
     torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-4)
-    assert sum(counts[1:]) == QUERIES
-    assert max(counts[1:]) <= limit
 
 
 def test_initial_values_are_those_of_mmcv():

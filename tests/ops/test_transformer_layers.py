@@ -9,6 +9,7 @@ from mmdet.models.layers import (
     DeformableDetrTransformerEncoderLayer,
 )
 
+from mask_dino.ops import transformer_layers
 from mask_dino.ops.transformer_layers import (
     DecoderLayer,
     EncoderLayer,
@@ -79,3 +80,30 @@ def test_layers_compute_what_those_of_mmdet_do(kind):
             **levels,
         )
     torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('mode', [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize('limit', [1, 4, 25])
+def test_many_tokens_are_computed_in_parts_without_gradients(limit, mode, monkeypatch):
+    monkeypatch.setattr(transformer_layers, 'TOKENS_AT_ONCE', limit)
+    counts = []
+    complete = EncoderLayer.complete
+    monkeypatch.setattr(
+        EncoderLayer,
+        'complete',
+        lambda self, tokens: counts.append(tokens.shape[1]) or complete(self, tokens),
+    )
+    torch.manual_seed(0)
+    layer = EncoderLayer(LayerSizes(32, 2, 16, 4, 3))
+    for parameter in layer.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    sizes = ((4, 5), (2, 3))
+    memory = Memory(torch.randn(2, 26, 32), sizes, torch.tensor(sizes), torch.tensor([0, 20]))
+    position, points = torch.randn(1, 26, 32), torch.rand(2, 26, 2, 2)
+    expected = layer(memory, position, points)
+    assert counts == [26]
+    with mode():
+        output = layer(memory, position, points)
+    torch.testing.assert_close(output, expected, rtol=1e-4, atol=1e-4)
+    assert sum(counts[1:]) == 26
+    assert max(counts[1:]) <= limit
