@@ -38,26 +38,60 @@ def test_large_hidden_layers_of_the_encoder_are_not_kept(monkeypatch):
         assert kept(RecomputedFeedForward(8, 64), x) == largest
 
 
-@pytest.mark.parametrize('mode', [torch.no_grad, torch.inference_mode])
-def test_products_of_onednn_are_those_of_the_layers(mode, monkeypatch):
+@pytest.fixture
+def products_of_onednn(monkeypatch):
+    """The numbers of tokens that oneDNN computes, four at a time."""
     if not feed_forward.HAS_ONEDNN:
         pytest.skip('torch was built without oneDNN, or is older than 2.4')
     monkeypatch.setattr(feed_forward, 'MAX_TOKENS', 4)
-    calls = []
-    compute = RecomputedFeedForward.compute_by_onednn
-    monkeypatch.setattr(
-        RecomputedFeedForward,
-        'compute_by_onednn',
-        lambda self, tokens: calls.append(tokens) or compute(self, tokens),
-    )
+    lengths = []
+    suits = RecomputedFeedForward.suits_onednn
+
+    def record(self, tokens):
+        if suits(self, tokens):
+            lengths.append(tokens.shape[1])
+        return suits(self, tokens)
+
+    monkeypatch.setattr(RecomputedFeedForward, 'suits_onednn', record)
+    return lengths
+
+
+@pytest.mark.parametrize('mode', [torch.enable_grad, torch.no_grad, torch.inference_mode])
+def test_products_of_onednn_are_those_of_the_layers(mode, products_of_onednn):
     torch.manual_seed(0)
     module = RecomputedFeedForward(8, 64)
     tokens = torch.randn(2, 10, 8)
-    expected = module(tokens)
-    assert not calls
+    expected = FeedForward.forward(module, tokens)
     with mode():
         torch.testing.assert_close(module(tokens), expected)
-    assert len(calls) == 1
+    assert products_of_onednn == [10]
+
+
+@pytest.mark.parametrize('frozen', ['tokens', 'layers.0.0.weight', 'layers.1.bias'])
+def test_gradients_of_onednn_leave_out_what_is_frozen(frozen, products_of_onednn):
+    torch.manual_seed(0)
+    module = RecomputedFeedForward(8, 64)
+    tokens = torch.randn(2, 10, 8)
+    leaves = dict(module.named_parameters()) | dict(tokens=tokens)
+    for name, leaf in leaves.items():
+        leaf.requires_grad_(name != frozen)
+    gradients = []
+    for forward in (module.forward, lambda x: FeedForward.forward(module, x)):
+        forward(tokens).square().sum().backward()
+        gradients.append({name: leaf.grad for name, leaf in leaves.items()})
+        for leaf in leaves.values():
+            leaf.grad = None
+    ours, expected = gradients
+    assert ours.pop(frozen) is None and expected.pop(frozen) is None
+    for name, gradient in expected.items():
+        torch.testing.assert_close(ours[name], gradient, rtol=1e-4, atol=1e-4, msg=name)
+    assert products_of_onednn == [10]
+
+
+def test_onednn_keeps_nothing_but_tokens_and_weights(products_of_onednn):
+    x = torch.randn(2, 100, 8, requires_grad=True)
+    assert kept(RecomputedFeedForward(8, 64), x) == x.numel()
+    assert products_of_onednn == [100]
 
 
 @torch.no_grad()
