@@ -16,7 +16,7 @@ from ..ops.winograd import WinogradConv2d
 from ..structures import Memory
 
 NORM_CFG = dict(type='GN', num_groups=32)
-CONV_CFG = dict(type=WinogradConv2d.__name__)
+OUTPUT_CFG = dict(conv_cfg=dict(type=WinogradConv2d.__name__), norm_cfg=NORM_CFG)
 
 
 @MODELS.register_module()
@@ -74,9 +74,7 @@ class MaskDINOPixelDecoder(nn.Module):
         self.lateral_conv = ConvModule(
             in_channels[0], embed_dims, 1, norm_cfg=NORM_CFG, act_cfg=None
         )
-        self.output_conv = ConvModule(
-            embed_dims, embed_dims, 3, padding=1, conv_cfg=CONV_CFG, norm_cfg=NORM_CFG
-        )
+        self.output_conv = ConvModule(embed_dims, embed_dims, 3, padding=1, **OUTPUT_CFG)
         self.mask_conv = nn.Conv2d(embed_dims, embed_dims, 1)
         for conv in (self.lateral_conv.conv, self.output_conv.conv, self.mask_conv):
             nn.init.kaiming_uniform_(conv.weight, a=1)

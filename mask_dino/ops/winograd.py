@@ -14,7 +14,7 @@ from .tracing import is_traced
 
 MIN_PIXELS = 2**12
 """Maps of fewer pixels gain little."""
-PIXELS_AT_ONCE = 2**13
+MAX_CONVOLVED_PIXELS = 2**13
 """Pixels of a map that are convolved at once: NNPACK keeps a buffer of 47 MB for them, with 256 channels."""
 
 
@@ -42,6 +42,7 @@ class WinogradConv2d(nn.Conv2d):
             and maps.is_cpu
             and maps.dtype == self.weight.dtype == torch.float32
             and maps.ndim == 4
+            and len(maps) > 0
             and maps.shape[2] * maps.shape[3] >= MIN_PIXELS
             and has_nnpack()
             and not torch.is_autocast_enabled('cpu')
@@ -60,12 +61,9 @@ def has_nnpack() -> bool:
 
     NNPACK fails if torch was not asked whether it has it.
     """
-    has_operation = hasattr(torch, '_nnpack_spatial_convolution')
-    return has_operation and hasattr(torch, 'get_autocast_dtype') and _is_available()
-
-
-def _is_available() -> bool:
-    return bool(torch.backends.nnpack.is_available())
+    names = ('_nnpack_spatial_convolution', 'get_autocast_dtype')
+    has_functions = all(hasattr(torch, name) for name in names)
+    return has_functions and bool(torch.backends.nnpack.is_available())
 
 
 class _Convolve(Function):
@@ -83,7 +81,7 @@ class _Convolve(Function):
         grad_maps = grad_weight = None
         if ctx.needs_input_grad[0]:
             flipped = weight.flip(2, 3).transpose(0, 1)
-            grad_maps = convolve(gradient, flipped)
+            grad_maps = convolve(gradient, flipped.contiguous())
         if ctx.needs_input_grad[1]:
             grad_weight = conv2d_weight(maps, weight.shape, gradient, padding=1)
         return grad_maps, grad_weight
@@ -95,7 +93,7 @@ def convolve(maps: Tensor, weight: Tensor) -> Tensor:
     NNPACK takes longer for several images at once than for one after another.
     """
     batch, _, height, width = maps.shape
-    num_rows = max(1, PIXELS_AT_ONCE // width)
+    num_rows = max(1, MAX_CONVOLVED_PIXELS // width)
     output = maps.new_empty(batch, weight.shape[0], height, width)
     for image, result in zip(maps.split(1), output.split(1), strict=True):
         for start in range(0, height, num_rows):
@@ -107,6 +105,7 @@ def convolve(maps: Tensor, weight: Tensor) -> Tensor:
 def _convolve_rows(image: Tensor, weight: Tensor, start: int, count: int) -> Tensor:
     """Return ``count`` rows of the convolution of an image (1, C, h, w)."""
     first = max(0, start - 1)
-    needed = image[:, :, first : start + count + 1]
+    stop = start + count
+    needed = image[:, :, first : stop + 1]
     convolved = torch._nnpack_spatial_convolution(needed, weight, None, (1, 1))
-    return convolved[:, :, start - first :][:, :, :count]
+    return convolved[:, :, start - first : stop - first]

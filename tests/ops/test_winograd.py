@@ -36,13 +36,11 @@ def pair(monkeypatch):
     return ours, theirs
 
 
-@pytest.mark.parametrize('pixels_at_once', [1, 40, 10**6])
+@pytest.mark.parametrize('max_pixels', [1, 40, 10**6])
 @pytest.mark.parametrize('size', [(1, 1), (1, 30), (30, 1), (5, 8), (29, 17)])
 @pytest.mark.parametrize('batch', [1, 3])
-def test_values_and_gradients_are_those_of_torch(
-    batch, size, pixels_at_once, pair, calls, monkeypatch
-):
-    monkeypatch.setattr(winograd, 'PIXELS_AT_ONCE', pixels_at_once)
+def test_values_and_gradients_are_those_of_torch(batch, size, max_pixels, pair, calls, monkeypatch):
+    monkeypatch.setattr(winograd, 'MAX_CONVOLVED_PIXELS', max_pixels)
     maps = torch.randn(batch, 8, *size, requires_grad=True)
     upstream = torch.randn(batch, 6, *size)
     results = []
@@ -101,8 +99,8 @@ def test_small_maps_other_precisions_and_traces_are_left_to_torch(pair, calls, m
     maps = torch.randn(1, 8, 20, 20)
     with torch.autocast('cpu', torch.bfloat16):
         torch.testing.assert_close(ours(maps), theirs(maps), rtol=0, atol=0)
-    single = torch.randn(8, 20, 20)
-    torch.testing.assert_close(ours(single), theirs(single), rtol=0, atol=0)
+    for others in (torch.randn(8, 20, 20), torch.randn(0, 8, 20, 20)):
+        torch.testing.assert_close(ours(others), theirs(others), rtol=0, atol=0)
     traced = torch.jit.trace(ours, maps, check_trace=False)
     assert '_convolution' in str(traced.graph) and 'nnpack' not in str(traced.graph)
     ours.double(), theirs.double()
