@@ -11,8 +11,6 @@ Sizes = Sequence[Sequence[int]]  # (h, w) of each level
 BORDER = 2
 """Width of the border of zeros around each map. Points outside a map are moved into this border, so that no test
 whether a point is inside is needed."""
-
-
 INNER = slice(BORDER, -BORDER)
 
 
@@ -38,8 +36,13 @@ def _clear_border(whole: Tensor) -> None:
 
 def remove_borders(bordered: Tensor, sizes: Sizes) -> Tensor:
     """Return the maps in values (B, L', heads, C) without their borders, (B, L, heads, C); see :func:`add_borders`."""
-    maps = [whole[:, INNER, INNER].flatten(1, 2) for whole in bordered_maps(bordered, sizes)]
-    return torch.cat(maps, 1)
+    counts = count_pixels(sizes)
+    batch, _, heads, channels = bordered.shape
+    values = bordered.new_empty(batch, sum(counts), heads, channels)
+    for tokens, whole in zip(values.split(counts, 1), bordered_maps(bordered, sizes), strict=True):
+        inner = whole[:, INNER, INNER]
+        tokens.view(inner.shape).copy_(inner)
+    return values
 
 
 def bordered_maps(bordered: Tensor, sizes: Sizes) -> list[Tensor]:
