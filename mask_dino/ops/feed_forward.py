@@ -9,13 +9,14 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from .precision import CAN_TELL_AUTOCAST, is_float32_on_cpu
 from .recomputing import recompute_if_large
 from .tracing import is_traced
 
 MAX_TOKENS = 512
 """Tokens of an image that a feed-forward network takes at once on a CPU; changes no value."""
-HAS_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch, 'get_autocast_dtype')
-"""Whether torch has the products of oneDNN, and (since 2.4) tells whether mixed precision is on on a CPU."""
+HAS_ONEDNN = torch.backends.mkldnn.is_available() and CAN_TELL_AUTOCAST
+"""Whether torch has the products of oneDNN, and tells whether they suit the precision."""
 
 
 class FeedForward(nn.Module):
@@ -59,8 +60,7 @@ class RecomputedFeedForward(FeedForward):
         """Tell whether oneDNN can compute tokens: in float32, by layers of torch."""
         return (
             HAS_ONEDNN
-            and not torch.is_autocast_enabled('cpu')
-            and tokens.dtype == torch.float32
+            and is_float32_on_cpu(tokens)
             # Not replaced, such as by quantised layers.
             and all(type(layer) is nn.Linear for layer in self.linear_layers())
         )

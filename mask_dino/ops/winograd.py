@@ -10,7 +10,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn.grad import conv2d_weight
 
-from .tracing import is_traced
+from .precision import CAN_TELL_AUTOCAST, is_float32_on_cpu
 
 MIN_PIXELS = 2**12
 """Maps of fewer pixels gain little."""
@@ -38,14 +38,12 @@ class WinogradConv2d(nn.Conv2d):
         """Tell whether NNPACK computes the convolution of maps (B, C, h, w)."""
         return (
             self.is_plain()
-            and not is_traced()
-            and maps.is_cpu
-            and maps.dtype == self.weight.dtype == torch.float32
+            and is_float32_on_cpu(maps)
+            and self.weight.dtype == torch.float32
             and maps.ndim == 4
             and len(maps) > 0
             and maps.shape[2] * maps.shape[3] >= MIN_PIXELS
             and has_nnpack()
-            and not torch.is_autocast_enabled('cpu')
         )
 
     def is_plain(self) -> bool:
@@ -57,13 +55,12 @@ class WinogradConv2d(nn.Conv2d):
 
 @cache
 def has_nnpack() -> bool:
-    """Tell whether torch has NNPACK for this processor, and (since 2.4) tells whether mixed precision is on on a CPU.
+    """Tell whether torch has NNPACK for this processor, and tells whether it suits the precision.
 
     NNPACK fails if torch was not asked whether it has it.
     """
-    names = ('_nnpack_spatial_convolution', 'get_autocast_dtype')
-    has_functions = all(hasattr(torch, name) for name in names)
-    return has_functions and bool(torch.backends.nnpack.is_available())
+    has_operation = hasattr(torch, '_nnpack_spatial_convolution')
+    return has_operation and CAN_TELL_AUTOCAST and bool(torch.backends.nnpack.is_available())
 
 
 class _Convolve(Function):
